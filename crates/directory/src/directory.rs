@@ -1,0 +1,202 @@
+//! The tenants, devices and destinations as of the control versions read so far.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use foldhash::{HashMap, HashMapExt};
+use laneway_schemas::{ControlKind, TenantEvent};
+use laneway_tenancy::control::{DestinationBody, DeviceBody, TenantBody};
+use laneway_tenancy::{DestinationId, TenantId};
+use tokio::sync::{broadcast, watch};
+
+/// A tenant, as of its last change that was read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TenantEntry {
+    pub id: TenantId,
+    pub body: TenantBody,
+    pub deleted: bool,
+}
+
+/// A destination, as of its last change that was read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DestinationEntry {
+    pub tenant: TenantId,
+    pub id: DestinationId,
+    pub version: i64,
+    pub body: DestinationBody,
+}
+
+/// A control change that has been applied.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DirectoryChange {
+    pub tenant: TenantId,
+    pub version: i64,
+    pub kind: ControlKind,
+    pub id: String,
+    pub deleted: bool,
+}
+
+/// When a device was known: registered by one control version, removed by a later one.
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    since: i64,
+    until: Option<i64>,
+}
+
+#[derive(Default)]
+struct Tenant {
+    entry: Option<Arc<TenantEntry>>,
+    /// The highest control version read.
+    version: i64,
+    devices: HashMap<Box<str>, Known>,
+    destinations: BTreeMap<DestinationId, Arc<DestinationEntry>>,
+}
+
+/// Shared by the tasks of a process; filled by [`crate::follow`] alone.
+pub struct Directory {
+    tenants: RwLock<HashMap<TenantId, Tenant>>,
+    changes: broadcast::Sender<DirectoryChange>,
+    /// Counts applied changes, for [`Directory::wait_for`].
+    applied: watch::Sender<u64>,
+    caught_up: watch::Sender<bool>,
+}
+
+impl Default for Directory {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Directory {
+    pub fn new() -> Self {
+        Directory {
+            tenants: RwLock::new(HashMap::new()),
+            changes: broadcast::channel(4096).0,
+            applied: watch::channel(0).0,
+            caught_up: watch::channel(false).0,
+        }
+    }
+
+    /// The tenant, if its creation has been read.
+    pub fn tenant(&self, tenant: TenantId) -> Option<Arc<TenantEntry>> {
+        self.read(|tenants| tenants.get(&tenant)?.entry.clone())
+    }
+
+    /// All tenants that have been read.
+    pub fn tenants(&self) -> Vec<Arc<TenantEntry>> {
+        self.read(|tenants| tenants.values().filter_map(|t| t.entry.clone()).collect())
+    }
+
+    /// The highest control version of the tenant that has been read.
+    pub fn version(&self, tenant: TenantId) -> i64 {
+        self.read(|tenants| tenants.get(&tenant).map_or(0, |t| t.version))
+    }
+
+    /// Whether the device was registered as of a control version (at or below
+    /// [`Directory::version`]).
+    pub fn device_known(&self, tenant: TenantId, device: &str, version: i64) -> bool {
+        self.read(|tenants| {
+            tenants
+                .get(&tenant)
+                .and_then(|t| t.devices.get(device))
+                .is_some_and(|k| k.since <= version && k.until.is_none_or(|until| version < until))
+        })
+    }
+
+    pub fn destinations(&self) -> Vec<Arc<DestinationEntry>> {
+        self.read(|tenants| tenants.values().flat_map(|t| t.destinations.values().cloned()).collect())
+    }
+
+    pub fn destination(&self, tenant: TenantId, id: DestinationId) -> Option<Arc<DestinationEntry>> {
+        self.read(|tenants| tenants.get(&tenant)?.destinations.get(&id).cloned())
+    }
+
+    /// Changes from now on. A receiver that lags must look at everything anew.
+    pub fn changes(&self) -> broadcast::Receiver<DirectoryChange> {
+        self.changes.subscribe()
+    }
+
+    /// Resolves once the control version has been read. An accepted event may have been
+    /// authenticated against news that is still on its way.
+    pub async fn wait_for(&self, tenant: TenantId, version: i64) {
+        let mut applied = self.applied.subscribe();
+        while self.version(tenant) < version {
+            if applied.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Resolves once everything that was in the topic at start has been read.
+    pub async fn caught_up(&self) {
+        let mut caught_up = self.caught_up.subscribe();
+        // The sender lives as long as `self`.
+        let _ = caught_up.wait_for(|done| *done).await;
+    }
+
+    pub fn is_caught_up(&self) -> bool {
+        *self.caught_up.borrow()
+    }
+
+    pub(crate) fn set_caught_up(&self) {
+        self.caught_up.send_replace(true);
+    }
+
+    /// Applies a change that was read. Changes of a tenant come in the order of their versions;
+    /// one that comes again changes nothing.
+    pub fn apply(&self, event: &TenantEvent) -> Result<(), String> {
+        let tenant: TenantId = event.tenant_id.parse().map_err(|e| format!("tenant_id: {e}"))?;
+        let body = |what: &str, e: serde_json::Error| format!("{what} {} of {tenant}: {e}", event.id);
+        {
+            let mut tenants = self.tenants.write().unwrap_or_else(PoisonError::into_inner);
+            let t = tenants.entry(tenant).or_default();
+            match event.kind {
+                ControlKind::Tenant if event.deleted => t.entry = None,
+                ControlKind::Tenant => {
+                    let parsed: TenantBody =
+                        serde_json::from_str(&event.body).map_err(|e| body("tenant", e))?;
+                    t.entry = Some(Arc::new(TenantEntry { id: tenant, body: parsed, deleted: false }));
+                }
+                ControlKind::Device => {
+                    let known = t.devices.get(event.id.as_str()).copied();
+                    let known = if event.deleted {
+                        let since = known.map_or(event.version, |k| k.since);
+                        Known { since, until: Some(event.version) }
+                    } else {
+                        let parsed: DeviceBody =
+                            serde_json::from_str(&event.body).map_err(|e| body("device", e))?;
+                        Known { since: parsed.since, until: None }
+                    };
+                    t.devices.insert(event.id.as_str().into(), known);
+                }
+                ControlKind::Destination => {
+                    let id: DestinationId = event.id.parse().map_err(|e| format!("destination: {e}"))?;
+                    if event.deleted {
+                        t.destinations.remove(&id);
+                    } else {
+                        let parsed: DestinationBody =
+                            serde_json::from_str(&event.body).map_err(|e| body("destination", e))?;
+                        let entry = DestinationEntry { tenant, id, version: event.version, body: parsed };
+                        t.destinations.insert(id, Arc::new(entry));
+                    }
+                }
+                ControlKind::Credential | ControlKind::Key => {}
+            }
+            t.version = t.version.max(event.version);
+        }
+        self.applied.send_modify(|n| *n += 1);
+        // Nobody listening is fine.
+        let _ = self.changes.send(DirectoryChange {
+            tenant,
+            version: event.version,
+            kind: event.kind,
+            id: event.id.clone(),
+            deleted: event.deleted,
+        });
+        Ok(())
+    }
+
+    fn read<T>(&self, look: impl FnOnce(&HashMap<TenantId, Tenant>) -> T) -> T {
+        look(&self.tenants.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}

@@ -1,0 +1,192 @@
+//! Between Rust types and Avro in Confluent wire format: a zero byte, the schema's id (4 bytes,
+//! big-endian), the datum. Codecs are built once per schema id.
+
+use std::sync::{Arc, OnceLock};
+
+use apache_avro::Schema;
+use apache_avro::reader::datum::GenericDatumReader;
+use apache_avro::writer::datum::GenericDatumWriter;
+use arc_swap::ArcSwap;
+use foldhash::{HashMap, HashMapExt};
+use serde::Serialize;
+
+use crate::contract::{CONTRACTS, Contract};
+use crate::registry::{Registry, RegistryError, subject};
+
+/// No record is larger: bounds what a damaged length can make the decoder allocate.
+const MAX_ALLOCATION_BYTES: usize = 16 << 20;
+const HEADER: usize = 5;
+
+#[derive(Debug, thiserror::Error)]
+pub enum EncodeError {
+    #[error("{contract} has not been registered; writers register at start")]
+    NotRegistered { contract: &'static str },
+    #[error("a {contract} does not fit its schema: {reason}")]
+    Unfit { contract: &'static str, reason: String },
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum DecodeError {
+    #[error("not in Confluent wire format: {bytes} bytes, first {first:?}")]
+    Format { bytes: usize, first: Option<u8> },
+    /// [`Codecs::load`] the id, then decode again.
+    #[error("schema {0} has not been loaded")]
+    UnknownSchema(u32),
+    #[error("a {expected} was expected, but schema {id} is of a {found}")]
+    OtherRecord { expected: &'static str, found: String, id: u32 },
+    #[error("a {expected} written with schema {id} cannot be read: {reason}")]
+    Damaged { expected: &'static str, id: u32, reason: String },
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+}
+
+impl DecodeError {
+    /// Whether the record itself is at fault, rather than the way to its schema.
+    pub fn is_fault_of_record(&self) -> bool {
+        !matches!(
+            self,
+            DecodeError::UnknownSchema(_) | DecodeError::Registry(RegistryError::Unavailable { .. })
+        )
+    }
+}
+
+struct Writer {
+    header: [u8; HEADER],
+    datum: GenericDatumWriter<'static>,
+}
+
+struct Reader {
+    record: String,
+    datum: GenericDatumReader<'static>,
+}
+
+/// Encodes and decodes every contract. Shared by the tasks of a process.
+pub struct Codecs {
+    registry: Arc<dyn Registry>,
+    writers: Vec<OnceLock<Writer>>,
+    readers: ArcSwap<HashMap<u32, Arc<Reader>>>,
+}
+
+impl Codecs {
+    pub fn new(registry: Arc<dyn Registry>) -> Self {
+        apache_avro::util::max_allocation_bytes(MAX_ALLOCATION_BYTES);
+        Codecs {
+            registry,
+            writers: CONTRACTS.iter().map(|_| OnceLock::new()).collect(),
+            readers: ArcSwap::from_pointee(HashMap::new()),
+        }
+    }
+
+    /// Registers every contract under its subject. `topic_prefix` is put before topic names.
+    pub async fn register(&self, topic_prefix: &str) -> Result<(), RegistryError> {
+        for (slot, contract) in CONTRACTS.iter().enumerate() {
+            let subject = subject(&format!("{topic_prefix}{}", contract.topic), contract.name);
+            let id = self.registry.register(&subject, contract.schema).await?;
+            let schema = leak(&subject, contract.schema)?;
+            let datum = GenericDatumWriter::builder(schema)
+                .human_readable(false)
+                .build()
+                .map_err(|e| RegistryError::Invalid { subject: subject.clone(), reason: e.to_string() })?;
+            let mut header = [0; HEADER];
+            header[1..].copy_from_slice(&id.to_be_bytes());
+            // Set already where registering is repeated: the schema is a constant, so is its id.
+            let _ = self.writers[slot].set(Writer { header, datum });
+            self.insert_reader(id, schema, &subject)?;
+        }
+        Ok(())
+    }
+
+    /// Appends the record in wire format.
+    pub fn encode<T: Contract>(&self, value: &T, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        self.encode_as::<T, T>(value, out)
+    }
+
+    /// The same from a type that serialises alike, one that borrows for instance.
+    pub fn encode_as<T: Contract, V: Serialize>(&self, value: &V, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        let writer = self.writers[T::SLOT].get().ok_or(EncodeError::NotRegistered { contract: T::NAME })?;
+        let start = out.len();
+        out.extend_from_slice(&writer.header);
+        match writer.datum.write_ser(out, value) {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                out.truncate(start);
+                Err(EncodeError::Unfit { contract: T::NAME, reason: error.to_string() })
+            }
+        }
+    }
+
+    /// Decodes a record whose schema has been loaded.
+    pub fn decode<T: Contract>(&self, bytes: &[u8]) -> Result<T, DecodeError> {
+        let (id, mut datum) = split(bytes)?;
+        let readers = self.readers.load();
+        let reader = readers.get(&id).ok_or(DecodeError::UnknownSchema(id))?;
+        if reader.record != T::NAME {
+            return Err(DecodeError::OtherRecord { expected: T::NAME, found: reader.record.clone(), id });
+        }
+        let damaged = |reason: String| DecodeError::Damaged { expected: T::NAME, id, reason };
+        let value = reader.datum.read_deser(&mut datum).map_err(|e| damaged(e.to_string()))?;
+        if datum.is_empty() {
+            Ok(value)
+        } else {
+            Err(damaged(format!("{} bytes are left over", datum.len())))
+        }
+    }
+
+    /// Decodes a record, asking the registry for its schema where that is new.
+    pub async fn decode_loading<T: Contract>(&self, bytes: &[u8]) -> Result<T, DecodeError> {
+        match self.decode(bytes) {
+            Err(DecodeError::UnknownSchema(id)) => {
+                self.load(id).await?;
+                self.decode(bytes)
+            }
+            result => result,
+        }
+    }
+
+    /// Loads a schema that records were written with.
+    pub async fn load(&self, id: u32) -> Result<(), RegistryError> {
+        if self.readers.load().contains_key(&id) {
+            return Ok(());
+        }
+        let text = self.registry.schema(id).await?;
+        let subject = format!("schema {id}");
+        self.insert_reader(id, leak(&subject, &text)?, &subject)
+    }
+
+    /// Full name of the record that the bytes hold, where its schema has been loaded.
+    pub fn record_name(&self, bytes: &[u8]) -> Result<String, DecodeError> {
+        let (id, _) = split(bytes)?;
+        self.readers.load().get(&id).map(|r| r.record.clone()).ok_or(DecodeError::UnknownSchema(id))
+    }
+
+    fn insert_reader(&self, id: u32, schema: &'static Schema, subject: &str) -> Result<(), RegistryError> {
+        let invalid = |reason: String| RegistryError::Invalid { subject: subject.to_owned(), reason };
+        let datum = GenericDatumReader::builder(schema)
+            .human_readable(false)
+            .build()
+            .map_err(|e| invalid(e.to_string()))?;
+        let record = schema.name().ok_or_else(|| invalid("it is not a record".into()))?.to_string();
+        let reader = Arc::new(Reader { record, datum });
+        self.readers.rcu(|readers| {
+            let mut readers = HashMap::clone(readers);
+            readers.insert(id, Arc::clone(&reader));
+            readers
+        });
+        Ok(())
+    }
+}
+
+/// Codecs borrow their schema. It lives as long as the process: there are as many as versions
+/// of contracts.
+fn leak(subject: &str, text: &str) -> Result<&'static Schema, RegistryError> {
+    let schema = Schema::parse_str(text)
+        .map_err(|e| RegistryError::Invalid { subject: subject.to_owned(), reason: e.to_string() })?;
+    Ok(Box::leak(Box::new(schema)))
+}
+
+fn split(bytes: &[u8]) -> Result<(u32, &[u8]), DecodeError> {
+    match bytes {
+        [0, a, b, c, d, datum @ ..] => Ok((u32::from_be_bytes([*a, *b, *c, *d]), datum)),
+        _ => Err(DecodeError::Format { bytes: bytes.len(), first: bytes.first().copied() }),
+    }
+}

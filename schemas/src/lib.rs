@@ -1,0 +1,15 @@
+//! The contracts: Avro schemas under `avro/`, the same as Rust types, and codecs between
+//! them in Confluent wire format.
+
+mod codec;
+mod contract;
+mod contracts;
+mod registry;
+
+pub use codec::{Codecs, DecodeError, EncodeError};
+pub use contract::{CONTRACTS, Contract, ContractInfo, EventType};
+pub use contracts::*;
+pub use registry::{ConfluentRegistry, MemoryRegistry, Registry, RegistryError, check_backward, subject};
+
+/// Free attributes of a fix or a session.
+pub type Attributes = std::collections::BTreeMap<String, String>;
