@@ -312,15 +312,19 @@ pub struct SinkCursor {
     pub tenant_id: String,
     /// The destination.
     pub destination_id: String,
-    /// Generation of the placement that the offset counts in.
+    /// Generation of the placement that the offsets count in.
     pub generation: i32,
     /// The lane.
     pub lane: i32,
-    /// Everything below it is delivered or parked.
+    /// Everything below it is delivered, parked or not wanted, but for the open offsets.
     pub offset: i64,
-    /// Offsets above it that are delivered already.
+    /// Offsets below it that are still to be delivered, ascending.
     #[serde(default)]
-    pub delivered: Vec<i64>,
+    pub open: Vec<i64>,
+    /// It rode at the lane's head when this was written: everything below the group's committed
+    /// offset is done too, but for the open offsets.
+    #[serde(default)]
+    pub riding: bool,
     /// JSON of a dead letter: event id, reason, attempts. The record is then about that event alone.
     #[serde(default)]
     pub dead: Option<String>,
