@@ -1,0 +1,216 @@
+//! One connection: its stream, what it is doing, and when it has been doing nothing for too long.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::body::{Frame, SizeHint};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
+use tokio_rustls::server::TlsStream;
+
+use super::{Body, BodyError};
+
+/// Bytes of a connection.
+#[derive(Debug)]
+pub(super) enum Transport {
+    Tcp(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+    Unix(UnixStream),
+}
+
+/// Runs `$call` on whatever the transport is.
+macro_rules! on_transport {
+    ($transport:expr, $stream:ident => $call:expr) => {
+        match $transport {
+            Transport::Tcp($stream) => $call,
+            Transport::Tls($stream) => $call,
+            Transport::Unix($stream) => $call,
+        }
+    };
+}
+
+/// What a connection is at. Shared by its stream, its requests and its watch.
+#[derive(Debug)]
+pub(super) struct Activity(Mutex<State>);
+
+#[derive(Debug)]
+struct State {
+    /// Requests that have been read and not been answered yet.
+    in_flight: u32,
+    /// When the first byte of a request head came that is not complete yet.
+    head_since: Option<Instant>,
+    /// When the last answer was given.
+    idle_since: Instant,
+    /// Since when the other end takes nothing of what is written.
+    stuck_since: Option<Instant>,
+}
+
+/// Why a connection is closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TooLong {
+    Head,
+    Idle,
+    Stuck,
+}
+
+impl Activity {
+    pub(super) fn new() -> Arc<Self> {
+        Arc::new(Activity(Mutex::new(State {
+            in_flight: 0,
+            head_since: None,
+            idle_since: Instant::now(),
+            stuck_since: None,
+        })))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A request is being answered until what this returns is dropped.
+    pub(super) fn request(self: &Arc<Self>) -> InFlight {
+        let mut state = self.lock();
+        state.in_flight += 1;
+        state.head_since = None;
+        InFlight(self.clone())
+    }
+
+    fn read_something(&self) {
+        let mut state = self.lock();
+        if state.in_flight == 0 && state.head_since.is_none() {
+            state.head_since = Some(Instant::now());
+        }
+    }
+
+    fn wrote(&self, result: &Poll<io::Result<usize>>) {
+        let mut state = self.lock();
+        match result {
+            Poll::Pending => {
+                state.stuck_since.get_or_insert_with(Instant::now);
+            }
+            Poll::Ready(_) => state.stuck_since = None,
+        }
+    }
+
+    /// Whether the connection has to be closed as of now.
+    pub(super) fn too_long(&self, head: Duration, idle: Duration) -> Option<TooLong> {
+        let state = self.lock();
+        let now = Instant::now();
+        let past = |since: Instant, bound| now.duration_since(since) >= bound;
+        if state.stuck_since.is_some_and(|since| past(since, idle)) {
+            Some(TooLong::Stuck)
+        } else if state.in_flight > 0 {
+            None
+        } else if state.head_since.is_some_and(|since| past(since, head)) {
+            Some(TooLong::Head)
+        } else if state.head_since.is_none() && past(state.idle_since, idle) {
+            Some(TooLong::Idle)
+        } else {
+            None
+        }
+    }
+}
+
+pub(super) struct InFlight(Arc<Activity>);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        state.in_flight -= 1;
+        state.head_since = None;
+        state.idle_since = Instant::now();
+    }
+}
+
+/// A response's body: its request is in flight until all of it is handed over.
+pub(super) struct Answering {
+    body: Body,
+    _in_flight: InFlight,
+}
+
+impl Answering {
+    pub(super) fn new(body: Body, in_flight: InFlight) -> Self {
+        Answering { body, _in_flight: in_flight }
+    }
+}
+
+impl hyper::body::Body for Answering {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// A connection's stream. It holds the connection's place among those allowed, also once the
+/// stream has been upgraded to something else than HTTP.
+pub(super) struct Stream {
+    transport: Transport,
+    activity: Arc<Activity>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Stream {
+    pub(super) fn new(transport: Transport, activity: Arc<Activity>, place: OwnedSemaphorePermit) -> Self {
+        Stream { transport, activity, _place: place }
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        ready!(on_transport!(&mut self.transport, s => Pin::new(s).poll_read(cx, buf)))?;
+        if buf.filled().len() > before {
+            self.activity.read_something();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let result = on_transport!(&mut self.transport, s => Pin::new(s).poll_write(cx, buf));
+        self.activity.wrote(&result);
+        result
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let result = on_transport!(&mut self.transport, s => Pin::new(s).poll_write_vectored(cx, bufs));
+        self.activity.wrote(&result);
+        result
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        on_transport!(&self.transport, s => s.is_write_vectored())
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        on_transport!(&mut self.transport, s => Pin::new(s).poll_flush(cx))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        on_transport!(&mut self.transport, s => Pin::new(s).poll_shutdown(cx))
+    }
+}

@@ -1,0 +1,308 @@
+//! Listeners: an accept loop of our own, so that every timeout and bound is set.
+
+use std::convert::Infallible;
+use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use http::Request;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use rustls::ServerConfig;
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_rustls::TlsAcceptor;
+
+use super::connection::{Activity, Answering, Stream, TooLong, Transport};
+use super::forwarded::{Cidr, client_address};
+use super::tls::{Certificate, TlsConfig};
+use super::{Peer, Service};
+use crate::Lifecycle;
+
+/// A request head, and what hyper holds of a body at a time.
+const MAX_BUFFER: usize = 64 * 1024;
+/// Connections that wait in the kernel to be accepted.
+const BACKLOG: u32 = 4096;
+/// After this much silence the kernel asks whether the other end is still there.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
+const KEEPALIVE_EVERY: Duration = Duration::from_secs(15);
+/// Before accepting again, when there are no file descriptors left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+#[derive(Debug, Clone)]
+pub struct ListenConfig {
+    pub address: SocketAddr,
+    pub tls: Option<TlsConfig>,
+    /// Whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<Cidr>,
+    /// From the first byte of a request head to its end (up to twice that before it is noticed),
+    /// and for a TLS handshake.
+    pub header_timeout: Duration,
+    /// Between requests, and for one that reads nothing of its response.
+    pub idle_timeout: Duration,
+    /// More wait in the kernel until one ends.
+    pub max_connections: usize,
+}
+
+impl ListenConfig {
+    /// Plain HTTP at `address` with the usual bounds.
+    pub fn plain(address: SocketAddr) -> Self {
+        ListenConfig {
+            address,
+            tls: None,
+            trusted_proxies: Vec::new(),
+            header_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(75),
+            max_connections: 65_536,
+        }
+    }
+}
+
+/// A bound listener that does not answer yet.
+pub struct Server {
+    listener: Listener,
+    bounds: Arc<Bounds>,
+    places: Arc<Semaphore>,
+    certificate: Option<Arc<Certificate>>,
+    tls: Option<Arc<ServerConfig>>,
+}
+
+enum Listener {
+    Tcp(TcpListener),
+    Unix(UnixListener, PathBuf),
+}
+
+struct Bounds {
+    trusted_proxies: Vec<Cidr>,
+    header_timeout: Duration,
+    idle_timeout: Duration,
+}
+
+impl Server {
+    /// Binds at once, so that a taken port or a broken certificate is an error at start.
+    pub fn bind(config: ListenConfig) -> anyhow::Result<Server> {
+        let listener = listen(config.address)
+            .with_context(|| format!("listening on {}: choose another address, or stop what uses it", config.address))?;
+        let certificate = config.tls.map(Certificate::open).transpose()?;
+        let tls = certificate.as_ref().map(Certificate::server_config).transpose()?;
+        Ok(Server {
+            listener: Listener::Tcp(listener),
+            bounds: Arc::new(Bounds {
+                trusted_proxies: config.trusted_proxies,
+                header_timeout: config.header_timeout,
+                idle_timeout: config.idle_timeout,
+            }),
+            places: Arc::new(Semaphore::new(config.max_connections.clamp(1, Semaphore::MAX_PERMITS))),
+            certificate,
+            tls,
+        })
+    }
+
+    /// The operator's local socket: whoever may open the file is the operator. A socket that a
+    /// killed process left behind is replaced, one that answers is an error.
+    pub fn bind_unix(path: &Path) -> anyhow::Result<Server> {
+        let listener =
+            listen_unix(path).with_context(|| format!("listening on the local socket {}", path.display()))?;
+        let plain = ListenConfig::plain(SocketAddr::from(([0, 0, 0, 0], 0)));
+        Ok(Server {
+            listener: Listener::Unix(listener, path.to_owned()),
+            bounds: Arc::new(Bounds {
+                trusted_proxies: Vec::new(),
+                header_timeout: plain.header_timeout,
+                idle_timeout: plain.idle_timeout,
+            }),
+            places: Arc::new(Semaphore::new(64)),
+            certificate: None,
+            tls: None,
+        })
+    }
+
+    /// Where it listens, with the port that the system chose for port 0.
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        match &self.listener {
+            Listener::Tcp(listener) => listener.local_addr().ok(),
+            Listener::Unix(..) => None,
+        }
+    }
+
+    /// Answers from now on until the drain: then responses in flight are finished, and the
+    /// connections closed. Returns at once; the lifecycle waits for the rest. Upgraded
+    /// connections belong to the service.
+    pub fn serve(self, service: Arc<dyn Service>, lifecycle: &Lifecycle) {
+        if let Some(certificate) = self.certificate.clone() {
+            lifecycle.spawn("tls certificate", certificate.follow(lifecycle.clone()));
+        }
+        lifecycle.spawn("http listener", self.accept(service, lifecycle.clone()));
+    }
+
+    async fn accept(self, service: Arc<dyn Service>, lifecycle: Lifecycle) -> anyhow::Result<()> {
+        let draining = lifecycle.draining();
+        tokio::pin!(draining);
+        loop {
+            let accepted = async {
+                let place = self.places.clone().acquire_owned().await?;
+                Ok::<_, anyhow::Error>((self.listener.accept().await, place))
+            };
+            let (accepted, place) = tokio::select! {
+                () = &mut draining => break,
+                accepted = accepted => accepted?,
+            };
+            match accepted {
+                Ok((socket, address)) => {
+                    let connection = Connection {
+                        service: service.clone(),
+                        bounds: self.bounds.clone(),
+                        tls: self.tls.clone(),
+                        address,
+                    };
+                    lifecycle.spawn_detached(connection.run(socket, place, lifecycle.clone()));
+                }
+                // The other end went away between connecting and being accepted.
+                Err(error) if error.kind() == std::io::ErrorKind::ConnectionAborted => {}
+                Err(error) => {
+                    tracing::warn!(%error, "accepting a connection failed; raise the limit of open files if there are too many");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+        if let Listener::Unix(_, path) = &self.listener {
+            // What is left of it is replaced at the next start.
+            let _ = std::fs::remove_file(path);
+        }
+        Ok(())
+    }
+}
+
+enum Socket {
+    Tcp(TcpStream),
+    Unix(tokio::net::UnixStream),
+}
+
+impl Listener {
+    /// The address is `None` for the local socket.
+    async fn accept(&self) -> std::io::Result<(Socket, Option<IpAddr>)> {
+        match self {
+            Listener::Tcp(listener) => {
+                let (stream, address) = listener.accept().await?;
+                stream.set_nodelay(true)?;
+                Ok((Socket::Tcp(stream), Some(address.ip())))
+            }
+            Listener::Unix(listener, _) => Ok((Socket::Unix(listener.accept().await?.0), None)),
+        }
+    }
+}
+
+fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    // Accepted sockets inherit these: a peer that is gone is noticed, also by a websocket.
+    socket.set_keepalive(true)?;
+    rustix::net::sockopt::set_tcp_keepidle(&socket, KEEPALIVE_IDLE)?;
+    rustix::net::sockopt::set_tcp_keepintvl(&socket, KEEPALIVE_EVERY)?;
+    socket.bind(address)?;
+    Ok(socket.listen(BACKLOG)?)
+}
+
+fn listen_unix(path: &Path) -> anyhow::Result<UnixListener> {
+    if path.exists() {
+        anyhow::ensure!(
+            std::os::unix::net::UnixStream::connect(path).is_err(),
+            "another process answers there: stop it, or give this one another data folder"
+        );
+        std::fs::remove_file(path)?;
+    }
+    // Bound under another name first: nobody can connect before the mode is set.
+    let unready = path.with_extension("binding");
+    let _ = std::fs::remove_file(&unready);
+    let listener = UnixListener::bind(&unready)?;
+    std::fs::set_permissions(&unready, std::fs::Permissions::from_mode(0o600))?;
+    std::fs::rename(&unready, path)?;
+    Ok(listener)
+}
+
+struct Connection {
+    service: Arc<dyn Service>,
+    bounds: Arc<Bounds>,
+    tls: Option<Arc<ServerConfig>>,
+    address: Option<IpAddr>,
+}
+
+impl Connection {
+    async fn run(self, socket: Socket, place: OwnedSemaphorePermit, lifecycle: Lifecycle) {
+        let Some(transport) = self.handshake(socket).await else { return };
+        let Connection { service, bounds, address, .. } = self;
+        let activity = Activity::new();
+        let stream = TokioIo::new(Stream::new(transport, activity.clone(), place));
+        let (header_timeout, idle_timeout) = (bounds.header_timeout, bounds.idle_timeout);
+        let requests = activity.clone();
+        let answer = service_fn(move |request: Request<Incoming>| {
+            let in_flight = requests.request();
+            let peer = Peer {
+                address: address.map(|a| client_address(a, request.headers(), &bounds.trusted_proxies)),
+                local_operator: address.is_none(),
+            };
+            let response = service.clone().call(request, peer);
+            async move {
+                Ok::<_, Infallible>(response.await.map(|body| Answering::new(body, in_flight)))
+            }
+        });
+        let serving = hyper::server::conn::http1::Builder::new()
+            .timer(hyper_util::rt::TokioTimer::new())
+            // Ours below tells a slow head from an idle connection.
+            .header_read_timeout(None)
+            .max_buf_size(MAX_BUFFER)
+            .half_close(false)
+            .serve_connection(stream, answer)
+            .with_upgrades();
+        let draining = lifecycle.draining();
+        tokio::pin!(serving, draining);
+        let every = header_timeout.min(idle_timeout).max(Duration::from_millis(10));
+        let mut look = tokio::time::interval_at(tokio::time::Instant::now() + every, every);
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut drained = false;
+        loop {
+            tokio::select! {
+                ended = serving.as_mut() => {
+                    if let Err(error) = ended {
+                        tracing::debug!(%error, "a connection ended with an error");
+                    }
+                    return;
+                }
+                () = &mut draining, if !drained => {
+                    drained = true;
+                    serving.as_mut().graceful_shutdown();
+                }
+                _ = look.tick() => match activity.too_long(header_timeout, idle_timeout) {
+                    None => {}
+                    Some(TooLong::Idle) => serving.as_mut().graceful_shutdown(),
+                    Some(why) => {
+                        tracing::debug!(?why, "closing a connection that takes too long");
+                        return;
+                    }
+                },
+            }
+        }
+    }
+
+    async fn handshake(&self, socket: Socket) -> Option<Transport> {
+        match (socket, &self.tls) {
+            (Socket::Unix(stream), _) => Some(Transport::Unix(stream)),
+            (Socket::Tcp(stream), None) => Some(Transport::Tcp(stream)),
+            (Socket::Tcp(stream), Some(config)) => {
+                let handshake = TlsAcceptor::from(config.clone()).accept(stream);
+                match tokio::time::timeout(self.bounds.header_timeout, handshake).await {
+                    Ok(Ok(stream)) => Some(Transport::Tls(Box::new(stream))),
+                    Ok(Err(error)) => {
+                        tracing::debug!(%error, "a TLS handshake failed");
+                        None
+                    }
+                    Err(_) => None,
+                }
+            }
+        }
+    }
+}

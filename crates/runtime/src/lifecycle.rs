@@ -1,0 +1,119 @@
+//! One lifecycle for the process: running, draining (the first signal), stopped (the second
+//! signal, or the drain's bound). Every task is tracked; one that fails takes the process down.
+
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// Cheap to clone.
+#[derive(Clone)]
+pub struct Lifecycle(Arc<Inner>);
+
+struct Inner {
+    drain: CancellationToken,
+    hard: CancellationToken,
+    tasks: TaskTracker,
+    failure: Mutex<Option<anyhow::Error>>,
+}
+
+impl Default for Lifecycle {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Lifecycle {
+    pub fn new() -> Self {
+        Lifecycle(Arc::new(Inner {
+            drain: CancellationToken::new(),
+            hard: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            failure: Mutex::new(None),
+        }))
+    }
+
+    /// Runs a task of the process. It should end by itself once [`Lifecycle::draining`]
+    /// resolves; an error or a panic drains the process, which then exits with failure.
+    pub fn spawn<F>(&self, name: &'static str, task: F)
+    where
+        F: Future<Output = anyhow::Result<()>> + Send + 'static,
+    {
+        let this = self.clone();
+        self.0.tasks.spawn(async move {
+            let hard = this.0.hard.clone();
+            let inner = tokio::spawn(async move {
+                tokio::select! {
+                    result = task => result,
+                    () = hard.cancelled() => Ok(()),
+                }
+            });
+            match inner.await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => this.fail(error.context(format!("the task '{name}' failed"))),
+                Err(panic) => this.fail(anyhow::anyhow!("the task '{name}' panicked: {panic}")),
+            }
+        });
+    }
+
+    /// Runs a short task that is waited for when draining, but whose failure is its own.
+    pub fn spawn_detached<F>(&self, task: F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let hard = self.0.hard.clone();
+        self.0.tasks.spawn(async move {
+            tokio::select! {
+                () = task => {}
+                () = hard.cancelled() => {}
+            }
+        });
+    }
+
+    /// Begins the drain because of an error; the first one is what the process exits with.
+    pub fn fail(&self, error: anyhow::Error) {
+        tracing::error!(error = format!("{error:#}"), "stopping because of a failure");
+        let mut failure = self.0.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        failure.get_or_insert(error);
+        drop(failure);
+        self.drain();
+    }
+
+    /// Begins the drain.
+    pub fn drain(&self) {
+        self.0.drain.cancel();
+    }
+
+    pub fn is_draining(&self) -> bool {
+        self.0.drain.is_cancelled()
+    }
+
+    /// Resolves when the drain begins.
+    pub fn draining(&self) -> impl Future<Output = ()> + Send + 'static {
+        self.0.drain.clone().cancelled_owned()
+    }
+
+    /// Waits for a signal or a failure, drains for at most `bound`, then ends what is left.
+    pub async fn run(&self, bound: Duration) -> anyhow::Result<()> {
+        let mut interrupt = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())?;
+        let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+        tokio::select! {
+            _ = interrupt.recv() => tracing::info!("interrupted: draining"),
+            _ = terminate.recv() => tracing::info!("asked to stop: draining"),
+            () = self.draining() => {}
+        }
+        self.drain();
+        self.0.tasks.close();
+        tokio::select! {
+            () = self.0.tasks.wait() => {}
+            _ = interrupt.recv() => tracing::warn!("interrupted again: stopping at once"),
+            _ = terminate.recv() => tracing::warn!("asked again to stop: stopping at once"),
+            () = tokio::time::sleep(bound) => tracing::warn!(?bound, "the drain took too long: stopping at once"),
+        }
+        self.0.hard.cancel();
+        let failure = self.0.failure.lock().unwrap_or_else(PoisonError::into_inner).take();
+        failure.map_or(Ok(()), Err)
+    }
+}
