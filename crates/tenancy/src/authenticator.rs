@@ -1,0 +1,260 @@
+//! Turns an `Authorization` header into a [`TenantScope`].
+//!
+//! What has been verified is cached under a keyed hash of the whole header, so that neither
+//! tokens nor passwords are kept. A cached entry is taken as it is for `refresh_seconds`, then
+//! verified anew. While the store is away, an entry is accepted until it is `offline_seconds`
+//! old; a credential that is not cached is then neither accepted nor refused.
+
+mod cache;
+mod verify;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use crate::control::TenantState;
+use crate::failures::{FailureKey, FailureLimiter};
+use crate::source::{CredentialSource, SourceError, TenantInfo};
+use crate::token::TokenHasher;
+use crate::{Clock, PasswordError, Passwords, TenantId, TenantScope, basic};
+
+use cache::{Cached, Entry};
+use verify::Found;
+
+/// Who was authenticated. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Authenticated {
+    pub scope: TenantScope,
+    pub tenant: Arc<TenantInfo>,
+    /// The tenant's control version that the credential was read at.
+    pub control_version: i64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum AuthError {
+    #[error("no credentials were sent; send a bearer token, or HTTP basic credentials as device@tenant")]
+    Missing,
+    #[error("the credentials are not valid")]
+    Invalid,
+    #[error("the tenant is not active; ask the operator")]
+    Suspended,
+    #[error("authentication failed too often; try again in {retry_after_s} s")]
+    TooManyFailures { retry_after_s: u32 },
+    #[error("credentials cannot be verified at the moment; try again later")]
+    Unavailable,
+}
+
+/// What a control change is about, as far as authentication cares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChangeKind {
+    Tenant,
+    Device,
+    Credential,
+    Key,
+}
+
+#[derive(Clone)]
+pub struct AuthSettings {
+    /// The deployment's secret under which tokens are hashed. The same on all nodes, for ever.
+    pub hash_key: [u8; 32],
+    /// Credentials that are kept verified.
+    pub cache_entries: usize,
+    /// A cached credential is verified anew after this long.
+    pub refresh_seconds: u32,
+    /// A cached credential is accepted for this long while the store is away.
+    pub offline_seconds: u32,
+    /// A refused credential is refused for this long without asking again.
+    pub negative_seconds: u32,
+    /// Failures a minute from one address before it has to wait.
+    pub failures_per_address: u32,
+    /// Failures a minute of one device's password before it has to wait.
+    pub failures_per_device: u32,
+    /// Passwords hashed at a time.
+    pub password_threads: usize,
+}
+
+impl AuthSettings {
+    pub fn new(hash_key: [u8; 32]) -> Self {
+        AuthSettings {
+            hash_key,
+            cache_entries: 200_000,
+            refresh_seconds: 30,
+            offline_seconds: 900,
+            negative_seconds: 5,
+            failures_per_address: 60,
+            failures_per_device: 20,
+            password_threads: 2,
+        }
+    }
+}
+
+/// Shared by all listeners of a process.
+pub struct Authenticator {
+    source: Arc<dyn CredentialSource>,
+    settings: AuthSettings,
+    clock: Arc<dyn Clock>,
+    hasher: TokenHasher,
+    passwords: Passwords,
+    cached: Cached,
+    failures: FailureLimiter,
+    /// Since when the store is away; 0 while it is there.
+    away_since: AtomicI64,
+}
+
+impl Authenticator {
+    pub fn new(source: Arc<dyn CredentialSource>, settings: AuthSettings, clock: Arc<dyn Clock>) -> Self {
+        Authenticator {
+            source,
+            hasher: TokenHasher::new(&settings.hash_key),
+            passwords: Passwords::new(settings.password_threads),
+            cached: Cached::new(settings.cache_entries),
+            failures: FailureLimiter::new(
+                65_536,
+                settings.failures_per_address,
+                settings.failures_per_device,
+            ),
+            away_since: AtomicI64::new(0),
+            settings,
+            clock,
+        }
+    }
+
+    /// Makes the hashes under which new tokens are stored.
+    pub fn hasher(&self) -> &TokenHasher {
+        &self.hasher
+    }
+
+    /// The pool that hashes passwords.
+    pub fn passwords(&self) -> &Passwords {
+        &self.passwords
+    }
+
+    /// The caller, where it was verified lately; else [`Authenticator::authenticate`] has to be
+    /// asked. Does not wait.
+    pub fn cached(&self, authorization: &[u8]) -> Option<Authenticated> {
+        if authorization.len() > basic::MAX_HEADER {
+            return None;
+        }
+        let entry = self.cached.get(self.cache_key(authorization))?;
+        entry.holds(self.clock.now_us(), &self.settings).then(|| entry.authenticated.clone())
+    }
+
+    /// The caller. `peer` is whose failures are counted; `None` for a local socket.
+    pub async fn authenticate(
+        &self,
+        authorization: Option<&[u8]>,
+        peer: Option<IpAddr>,
+    ) -> Result<Authenticated, AuthError> {
+        let header = authorization.ok_or(AuthError::Missing)?;
+        if header.len() > basic::MAX_HEADER {
+            return Err(AuthError::Invalid);
+        }
+        let key = self.cache_key(header);
+        let now = self.clock.now_us();
+        let known = self.cached.get(key);
+        if let Some(entry) = known.as_ref().filter(|e| e.holds_or_claim(now, &self.settings)) {
+            return Ok(entry.authenticated.clone());
+        }
+        let address = peer.map(FailureKey::address);
+        if known.is_none() {
+            self.refuse_after_failures(address.as_ref(), now)?;
+            if self.cached.was_refused(key, now) {
+                return Err(self.failed(address.as_ref(), None, now));
+            }
+        }
+        let presented = basic::parse(header);
+        let device = match &presented {
+            Some(basic::Presented::Login(login)) => Some(FailureKey::Device(
+                self.hasher.cache_key(&[login.tenant_slug.as_bytes(), b"/", login.device.as_bytes()]),
+            )),
+            _ => None,
+        };
+        if known.is_none() {
+            self.refuse_after_failures(device.as_ref(), now)?;
+        }
+        let mark = self.cached.mark();
+        match self.find(presented, known.as_deref()).await {
+            Ok(Found::Valid(authenticated, password_hash)) => {
+                self.away_since.store(0, Ordering::Relaxed);
+                let active = authenticated.tenant.body.state == TenantState::Active;
+                let tenant = authenticated.tenant.id;
+                let entry = Entry::new(authenticated.clone(), password_hash, self.clock.now_us());
+                if active {
+                    self.cached.insert(key, tenant, entry, mark);
+                    Ok(authenticated)
+                } else {
+                    self.cached.remove(key);
+                    Err(AuthError::Suspended)
+                }
+            }
+            Ok(Found::Nothing) => {
+                self.away_since.store(0, Ordering::Relaxed);
+                self.cached.remove(key);
+                self.cached.refuse(key, now + i64::from(self.settings.negative_seconds) * 1_000_000);
+                Err(self.failed(address.as_ref(), device.as_ref(), now))
+            }
+            Err(Away::Source(error)) => {
+                self.note_away(&error, now);
+                let offline_us = i64::from(self.settings.offline_seconds) * 1_000_000;
+                // Looked up again: a change may have dropped it meanwhile.
+                match self.cached.get(key).filter(|e| now - e.verified_at() < offline_us) {
+                    Some(entry) => {
+                        entry.accept_unverified(now);
+                        Ok(entry.authenticated.clone())
+                    }
+                    None => Err(AuthError::Unavailable),
+                }
+            }
+            Err(Away::Password(_)) => Err(AuthError::Unavailable),
+        }
+    }
+
+    /// A control change arrived: what is cached of that tenant, device, credential or key is
+    /// dropped, and what is being looked up at this moment is not kept.
+    pub fn forget(&self, tenant: TenantId, kind: ChangeKind, id: &str) {
+        self.cached.forget(tenant, kind, id);
+    }
+
+    /// Why known credentials are accepted without the store, if they are.
+    pub fn degraded(&self) -> Option<String> {
+        let since = self.away_since.load(Ordering::Relaxed);
+        (since > 0).then(|| {
+            format!(
+                "credentials cannot be looked up since {} s; known ones are accepted for {} s after they were last verified",
+                (self.clock.now_us() - since) / 1_000_000,
+                self.settings.offline_seconds
+            )
+        })
+    }
+
+    fn cache_key(&self, header: &[u8]) -> u128 {
+        self.hasher.cache_key(&[header])
+    }
+
+    fn refuse_after_failures(&self, key: Option<&FailureKey>, now: i64) -> Result<(), AuthError> {
+        let Some(key) = key else { return Ok(()) };
+        self.failures.check(key, now).map_err(|retry_after_s| AuthError::TooManyFailures { retry_after_s })
+    }
+
+    fn failed(&self, address: Option<&FailureKey>, device: Option<&FailureKey>, now: i64) -> AuthError {
+        for key in [address, device].into_iter().flatten() {
+            self.failures.failed(key, now);
+        }
+        AuthError::Invalid
+    }
+
+    fn note_away(&self, error: &SourceError, now: i64) {
+        if self.away_since.compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+            tracing::warn!(%error, "the store is away: known credentials are accepted without it");
+        }
+    }
+}
+
+/// Why nothing can be said about a credential.
+enum Away {
+    Source(SourceError),
+    Password(PasswordError),
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,213 @@
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
+
+use base64::Engine;
+use futures_util::future::BoxFuture;
+
+use super::*;
+use crate::control::{Limits, TenantBody};
+use crate::{
+    CredentialId, DeviceId, Grant, Grants, KeyId, Placement, Principal, StoredCredential, StoredLogin,
+    StoredPrincipal, SystemRandom, Token, TokenKind,
+};
+
+#[derive(Default)]
+struct Fake {
+    tokens: Mutex<HashMap<[u8; 32], StoredCredential>>,
+    logins: Mutex<HashMap<String, StoredLogin>>,
+    away: AtomicBool,
+    lookups: AtomicUsize,
+}
+
+impl Fake {
+    fn answer<T>(&self, found: Option<T>) -> Result<Option<T>, SourceError> {
+        self.lookups.fetch_add(1, Ordering::SeqCst);
+        if self.away.load(Ordering::SeqCst) { Err(SourceError::new("the test said so")) } else { Ok(found) }
+    }
+}
+
+impl CredentialSource for Fake {
+    fn by_token(&self, hash: [u8; 32]) -> BoxFuture<'_, Result<Option<StoredCredential>, SourceError>> {
+        Box::pin(async move { self.answer(self.tokens.lock().unwrap().get(&hash).cloned()) })
+    }
+
+    fn by_login<'a>(
+        &'a self,
+        slug: &'a str,
+        device: &'a str,
+    ) -> BoxFuture<'a, Result<Option<StoredLogin>, SourceError>> {
+        Box::pin(async move { self.answer(self.logins.lock().unwrap().get(&format!("{device}@{slug}")).cloned()) })
+    }
+}
+
+struct Rig {
+    fake: Arc<Fake>,
+    time: Arc<AtomicI64>,
+    authenticator: Authenticator,
+}
+
+fn tenant(slug: &str, state: TenantState) -> TenantInfo {
+    let id = TenantId::from_u128(slug.bytes().fold(0, |a, b| a * 131 + u128::from(b)));
+    let body = TenantBody {
+        slug: slug.into(),
+        parent: None,
+        state,
+        placement: Placement::first(id, 4, 24),
+        limits: Limits::default(),
+    };
+    TenantInfo { id, slug: slug.into(), body }
+}
+
+impl Rig {
+    fn new() -> Rig {
+        let fake = Arc::new(Fake::default());
+        let time = Arc::new(AtomicI64::new(1_700_000_000_000_000));
+        let clock = { let time = time.clone(); move || time.load(Ordering::SeqCst) };
+        let mut settings = AuthSettings::new([7; 32]);
+        settings.failures_per_address = 5;
+        settings.failures_per_device = 3;
+        let authenticator = Authenticator::new(fake.clone(), settings, Arc::new(clock));
+        Rig { fake, time, authenticator }
+    }
+
+    fn pass(&self, seconds: i64) {
+        self.time.fetch_add(seconds * 1_000_000, Ordering::SeqCst);
+    }
+
+    fn token(&self, slug: &str, state: TenantState, principal: StoredPrincipal) -> Vec<u8> {
+        let token = Token::generate(TokenKind::Device, &SystemRandom);
+        let stored = StoredCredential { tenant: tenant(slug, state), control_version: 3, principal };
+        let hash = self.authenticator.hasher().hash(token.reveal().as_bytes());
+        self.fake.tokens.lock().unwrap().insert(hash, stored);
+        format!("Bearer {}", token.reveal()).into_bytes()
+    }
+
+    async fn try_as(&self, header: &[u8]) -> Result<Authenticated, AuthError> {
+        self.authenticator.authenticate(Some(header), Some([192, 0, 2, 1].into())).await
+    }
+}
+
+fn device(name: &str) -> StoredPrincipal {
+    StoredPrincipal::Device { device: name.parse().unwrap(), credential: CredentialId::from_u128(9) }
+}
+
+#[tokio::test]
+async fn a_verified_token_is_cached_and_verified_anew_when_due() {
+    let rig = Rig::new();
+    let header = rig.token("acme", TenantState::Active, device("truck"));
+    assert!(rig.authenticator.cached(&header).is_none());
+    let caller = rig.try_as(&header).await.unwrap();
+    assert_eq!(caller.scope.principal(), &Principal::Device("truck".parse::<DeviceId>().unwrap()));
+    assert_eq!(caller.control_version, 3);
+    rig.pass(29);
+    assert!(rig.authenticator.cached(&header).is_some());
+    rig.pass(2);
+    assert!(rig.authenticator.cached(&header).is_none(), "it is due");
+    assert_eq!(rig.fake.lookups.load(Ordering::SeqCst), 1);
+    rig.try_as(&header).await.unwrap();
+    rig.try_as(&header).await.unwrap();
+    assert_eq!(rig.fake.lookups.load(Ordering::SeqCst), 2, "verified anew once");
+    assert!(rig.authenticator.cached(&header).is_some());
+}
+
+#[tokio::test]
+async fn a_revoked_credential_is_refused_as_soon_as_the_change_is_heard_of() {
+    let rig = Rig::new();
+    let header = rig.token("acme", TenantState::Active, device("truck"));
+    let id = rig.try_as(&header).await.unwrap().tenant.id;
+    rig.fake.tokens.lock().unwrap().clear();
+    rig.authenticator.forget(id, ChangeKind::Credential, &CredentialId::from_u128(8).to_string());
+    assert!(rig.authenticator.cached(&header).is_some(), "another credential's change");
+    rig.authenticator.forget(id, ChangeKind::Credential, &CredentialId::from_u128(9).to_string());
+    assert!(rig.authenticator.cached(&header).is_none());
+    assert_eq!(rig.try_as(&header).await.unwrap_err(), AuthError::Invalid);
+}
+
+#[tokio::test]
+async fn while_the_store_is_away_known_credentials_hold_and_unknown_ones_are_not_judged() {
+    let rig = Rig::new();
+    let known = rig.token("acme", TenantState::Active, device("truck"));
+    let unknown = rig.token("acme", TenantState::Active, device("van"));
+    rig.try_as(&known).await.unwrap();
+    rig.fake.away.store(true, Ordering::SeqCst);
+    rig.pass(60);
+    assert!(rig.try_as(&known).await.is_ok());
+    assert!(rig.authenticator.cached(&known).is_some(), "not every request waits for a store that is away");
+    assert_eq!(rig.try_as(&unknown).await.unwrap_err(), AuthError::Unavailable);
+    assert!(rig.authenticator.degraded().is_some());
+    rig.pass(900);
+    assert_eq!(rig.try_as(&known).await.unwrap_err(), AuthError::Unavailable);
+    rig.fake.away.store(false, Ordering::SeqCst);
+    assert!(rig.try_as(&known).await.is_ok());
+    assert_eq!(rig.authenticator.degraded(), None);
+}
+
+#[tokio::test]
+async fn a_revocation_heard_while_the_store_is_away_holds() {
+    let rig = Rig::new();
+    let known = rig.token("acme", TenantState::Active, device("truck"));
+    let id = rig.try_as(&known).await.unwrap().tenant.id;
+    rig.fake.away.store(true, Ordering::SeqCst);
+    rig.authenticator.forget(id, ChangeKind::Device, "truck");
+    assert_eq!(rig.try_as(&known).await.unwrap_err(), AuthError::Unavailable);
+}
+
+#[tokio::test]
+async fn a_suspended_tenant_is_told_so_and_only_with_valid_credentials() {
+    let rig = Rig::new();
+    let header = rig.token("acme", TenantState::Suspended, device("truck"));
+    assert_eq!(rig.try_as(&header).await.unwrap_err(), AuthError::Suspended);
+    assert_eq!(rig.authenticator.authenticate(None, None).await.unwrap_err(), AuthError::Missing);
+}
+
+#[tokio::test]
+async fn only_the_platforms_keys_can_be_an_operators() {
+    let rig = Rig::new();
+    let key = || StoredPrincipal::Key { id: KeyId::from_u128(1), grants: Grants::of([Grant::Operator]) };
+    let forged = rig.token("acme", TenantState::Active, key());
+    assert_eq!(rig.try_as(&forged).await.unwrap_err(), AuthError::Invalid);
+    let real = rig.token("platform", TenantState::Active, key());
+    assert!(crate::OperatorScope::of(&rig.try_as(&real).await.unwrap()).is_some());
+    let plain = rig.token("acme", TenantState::Active, device("truck"));
+    assert!(crate::OperatorScope::of(&rig.try_as(&plain).await.unwrap()).is_none());
+}
+
+#[tokio::test]
+async fn an_address_that_fails_too_often_waits_and_others_do_not() {
+    let rig = Rig::new();
+    for _ in 0..5 {
+        let unknown = format!("Bearer {}", Token::generate(TokenKind::Device, &SystemRandom).reveal());
+        assert_eq!(rig.try_as(unknown.as_bytes()).await.unwrap_err(), AuthError::Invalid);
+    }
+    let good = rig.token("acme", TenantState::Active, device("truck"));
+    assert!(matches!(rig.try_as(&good).await, Err(AuthError::TooManyFailures { retry_after_s: 1.. })));
+    let other = rig.authenticator.authenticate(Some(&good), Some([192, 0, 2, 2].into())).await;
+    assert!(other.is_ok());
+    assert!(rig.try_as(&good).await.is_ok(), "what is verified already is not held up");
+}
+
+#[tokio::test]
+async fn passwords_work_are_not_hashed_again_when_due_and_a_changed_one_ends_the_old() {
+    let rig = Rig::new();
+    let login = |hash: String| StoredLogin {
+        tenant: tenant("acme", TenantState::Active),
+        control_version: 1,
+        device: "truck".parse().unwrap(),
+        credential: CredentialId::from_u128(4),
+        password_hash: hash,
+    };
+    let passwords = rig.authenticator.passwords();
+    let first = passwords.hash("the first password".into(), &SystemRandom).await.unwrap();
+    let second = passwords.hash("the second password".into(), &SystemRandom).await.unwrap();
+    rig.fake.logins.lock().unwrap().insert("truck@acme".into(), login(first));
+    let basic = |text: &str| format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(text)).into_bytes();
+    let header = basic("truck@acme:the first password");
+    rig.try_as(&header).await.unwrap();
+    assert_eq!(rig.try_as(&basic("truck@acme:wrong")).await.unwrap_err(), AuthError::Invalid);
+    assert_eq!(rig.try_as(&basic("nobody@acme:wrong")).await.unwrap_err(), AuthError::Invalid);
+    rig.fake.logins.lock().unwrap().insert("truck@acme".into(), login(second));
+    rig.pass(31);
+    assert_eq!(rig.try_as(&header).await.unwrap_err(), AuthError::Invalid);
+    assert!(rig.try_as(&basic("truck@acme:the second password")).await.is_ok());
+}

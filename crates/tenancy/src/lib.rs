@@ -1,0 +1,31 @@
+//! Who a request acts for. Identifiers, the [`TenantScope`] that only authentication makes,
+//! credentials, and placement: which lanes a tenant has and which of them a device uses.
+
+mod authenticator;
+mod basic;
+mod clock;
+pub mod control;
+mod failures;
+mod gcra;
+mod id;
+pub mod limits;
+mod operator;
+pub mod password;
+mod placement;
+mod random;
+mod scope;
+mod source;
+mod token;
+
+pub use authenticator::{AuthError, AuthSettings, Authenticated, Authenticator, ChangeKind};
+pub use clock::Clock;
+pub use gcra::{Gcra, Rate};
+pub use id::{CredentialId, DestinationId, DeviceId, IdError, KeyId, SessionId, TenantId};
+pub use limits::{Limited, TenantLimiter};
+pub use operator::{LocalSocket, OperatorScope};
+pub use password::{PasswordError, Passwords};
+pub use placement::{Placement, lanes_of};
+pub use random::{Random, SystemRandom, new_id};
+pub use scope::{Grant, Grants, Principal, TenantScope};
+pub use source::{CredentialSource, SourceError, StoredCredential, StoredLogin, StoredPrincipal, TenantInfo};
+pub use token::{Token, TokenHasher, TokenKind, token_kind};

@@ -1,0 +1,68 @@
+//! What authentication asks the store for.
+
+use std::fmt;
+
+use futures_util::future::BoxFuture;
+
+use crate::control::TenantBody;
+use crate::{CredentialId, DeviceId, Grants, KeyId, TenantId};
+
+/// A tenant as a request needs it: placement, limits, state.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TenantInfo {
+    pub id: TenantId,
+    pub slug: String,
+    pub body: TenantBody,
+}
+
+/// Whom a stored token belongs to.
+#[derive(Debug, Clone, PartialEq)]
+pub enum StoredPrincipal {
+    Device { device: DeviceId, credential: CredentialId },
+    Key { id: KeyId, grants: Grants },
+}
+
+/// A device token or an API key that is valid, with its tenant in whatever state that is.
+#[derive(Debug, Clone)]
+pub struct StoredCredential {
+    pub tenant: TenantInfo,
+    /// The tenant's control version that this was read at.
+    pub control_version: i64,
+    pub principal: StoredPrincipal,
+}
+
+/// The password of a device.
+#[derive(Debug, Clone)]
+pub struct StoredLogin {
+    pub tenant: TenantInfo,
+    /// The tenant's control version that this was read at.
+    pub control_version: i64,
+    pub device: DeviceId,
+    pub credential: CredentialId,
+    /// Argon2id, as a PHC string.
+    pub password_hash: String,
+}
+
+/// The source is away; nothing is known about the credential.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("credentials cannot be looked up: {0}")]
+pub struct SourceError(pub String);
+
+impl SourceError {
+    pub fn new(reason: impl fmt::Display) -> Self {
+        SourceError(reason.to_string())
+    }
+}
+
+/// Where credentials are kept: the store.
+pub trait CredentialSource: Send + Sync + 'static {
+    /// By the keyed hash of a device token or an API key.
+    fn by_token(&self, hash: [u8; 32]) -> BoxFuture<'_, Result<Option<StoredCredential>, SourceError>>;
+
+    /// By what a device logs in as.
+    fn by_login<'a>(
+        &'a self,
+        tenant_slug: &'a str,
+        device: &'a str,
+    ) -> BoxFuture<'a, Result<Option<StoredLogin>, SourceError>>;
+}
