@@ -1,0 +1,316 @@
+//! Apache Kafka in KRaft mode, each node broker and controller at once.
+
+mod settings;
+mod tls;
+mod wire;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use futures_util::future::try_join_all;
+use rustix::process::Signal;
+use tempfile::TempDir;
+use tokio::sync::OnceCell;
+
+use self::settings::{Ports, Security};
+use super::process::ProcessGroup;
+use super::{address, install};
+use crate::ports;
+
+const INSTALL: &str = "kafka-4.3.1";
+const START_BOUND: Duration = Duration::from_secs(90);
+
+/// What a test wants of its cluster. The default is one plain-text broker, from the environment
+/// where that has an address.
+#[derive(Debug, Clone)]
+pub struct KafkaOptions {
+    /// 1, or 3 with replication factor 3 and `min.insync.replicas` 2.
+    pub brokers: usize,
+    /// Clients come over TLS with SCRAM-SHA-512 and find plain text nowhere in the bootstrap list.
+    pub sasl_ssl: bool,
+    /// A private cluster even where the environment has an address: for tests that kill brokers.
+    pub own: bool,
+    /// Broker settings that replace or add to those of this crate. They imply `own`.
+    pub settings: Vec<(String, String)>,
+}
+
+impl Default for KafkaOptions {
+    fn default() -> Self {
+        Self {
+            brokers: 1,
+            sasl_ssl: false,
+            own: false,
+            settings: Vec::new(),
+        }
+    }
+}
+
+/// A cluster that ends when this is dropped, or one that the environment gave.
+#[derive(Debug)]
+pub struct KafkaCluster {
+    bootstrap: String,
+    security: Option<Security>,
+    // Before the folder, so that the nodes are gone when it is removed.
+    nodes: Vec<Node>,
+    _folder: Option<TempDir>,
+}
+
+#[derive(Debug)]
+struct Node {
+    id: usize,
+    ports: Ports,
+    folder: PathBuf,
+    libraries: PathBuf,
+    process: Mutex<Option<ProcessGroup>>,
+}
+
+impl KafkaCluster {
+    /// Starts the cluster and waits until each broker says that it sees all of them.
+    pub async fn start(options: KafkaOptions) -> Result<Self> {
+        ensure!(
+            matches!(options.brokers, 1 | 3),
+            "a test cluster has 1 or 3 brokers, not {}",
+            options.brokers
+        );
+        let particular =
+            options.own || options.sasl_ssl || options.brokers > 1 || !options.settings.is_empty();
+        if let Some(bootstrap) = address("LANEWAY_TEST_KAFKA").filter(|_| !particular) {
+            return Ok(Self {
+                bootstrap,
+                security: None,
+                nodes: Vec::new(),
+                _folder: None,
+            });
+        }
+        let libraries = install::installed(INSTALL)?.join("libs");
+        let folder = install::temporary_folder("kafka")?;
+        let security = options.sasl_ssl.then(Security::generate).transpose()?;
+        let nodes = (1..=options.brokers)
+            .map(|id| {
+                Ok(Node {
+                    id,
+                    ports: Ports {
+                        clients: ports::free()?,
+                        brokers: ports::free()?,
+                        controllers: ports::free()?,
+                    },
+                    folder: folder.path().join(format!("node-{id}")),
+                    libraries: libraries.clone(),
+                    process: Mutex::new(None),
+                })
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let all: Vec<Ports> = nodes.iter().map(|node| node.ports).collect();
+        let clients: Vec<String> = all
+            .iter()
+            .map(|ports| format!("127.0.0.1:{}", ports.clients))
+            .collect();
+        let cluster = settings::uuid(u64::from(std::process::id()));
+        try_join_all(nodes.iter().map(|node| async {
+            std::fs::create_dir(&node.folder)
+                .with_context(|| format!("creating the Kafka folder {}", node.folder.display()))?;
+            settings::write(
+                &node.folder,
+                node.id,
+                &all,
+                security.as_ref(),
+                &options.settings,
+            )?;
+            node.format(&cluster, &all, security.as_ref()).await
+        }))
+        .await?;
+        let started = Self {
+            bootstrap: clients.join(","),
+            security,
+            nodes,
+            _folder: Some(folder),
+        };
+        let processes = started
+            .nodes
+            .iter()
+            .map(Node::spawn)
+            .collect::<Result<Vec<_>>>()?;
+        let expected: Vec<usize> = started.nodes.iter().map(|node| node.id).collect();
+        try_join_all(
+            started
+                .nodes
+                .iter()
+                .zip(processes)
+                .map(|(node, process)| node.adopt(process, &expected)),
+        )
+        .await?;
+        Ok(started)
+    }
+
+    /// One plain-text broker for the whole test process. Tests in it use topics and groups of
+    /// their own names.
+    pub async fn shared() -> Result<&'static Self> {
+        static SHARED: OnceCell<KafkaCluster> = OnceCell::const_new();
+        SHARED
+            .get_or_try_init(|| Self::start(KafkaOptions::default()))
+            .await
+    }
+
+    /// `host:port` of every broker, separated by commas. With `sasl_ssl` clients need
+    /// [`ca_pem`](Self::ca_pem), [`username`](Self::username) and [`password`](Self::password).
+    pub fn bootstrap(&self) -> String {
+        self.bootstrap.clone()
+    }
+
+    /// The certificate that signed the brokers', if they speak TLS.
+    pub fn ca_pem(&self) -> Option<&str> {
+        self.security
+            .as_ref()
+            .map(|security| security.ca_pem.as_str())
+    }
+
+    /// The SCRAM-SHA-512 user, if there is one.
+    pub fn username(&self) -> Option<&str> {
+        self.security
+            .as_ref()
+            .map(|security| security.username.as_str())
+    }
+
+    /// That user's password.
+    pub fn password(&self) -> Option<&str> {
+        self.security
+            .as_ref()
+            .map(|security| security.password.as_str())
+    }
+
+    /// The process of the broker `index` (from 0), to measure it.
+    pub fn pid(&self, index: usize) -> Result<u32> {
+        self.with_process(index, |process| Ok(process.pid()))
+    }
+
+    /// Kill -9 of the broker `index` (from 0).
+    pub fn kill(&self, index: usize) -> Result<()> {
+        self.with_process(index, |process| process.kill().map(drop))
+    }
+
+    /// SIGSTOP: the broker keeps its connections and answers nothing, until [`cont`](Self::cont).
+    pub fn stop_signal(&self, index: usize) -> Result<()> {
+        self.with_process(index, |process| process.signal(Signal::STOP))
+    }
+
+    /// SIGCONT after [`stop_signal`](Self::stop_signal).
+    pub fn cont(&self, index: usize) -> Result<()> {
+        self.with_process(index, |process| process.signal(Signal::CONT))
+    }
+
+    /// Starts a killed broker again on its ports and data, and waits until it is in the cluster
+    /// again. After kill -9 that takes at least the broker session's 3 s.
+    pub async fn restart(&self, index: usize) -> Result<()> {
+        let node = self.node(index)?;
+        if let Some(process) = node.process()?.as_mut() {
+            ensure!(
+                process.ended()?.is_some(),
+                "Kafka broker {index} is still running: kill it before restarting it"
+            );
+        }
+        let process = node.spawn()?;
+        node.adopt(process, &[node.id]).await
+    }
+
+    fn node(&self, index: usize) -> Result<&Node> {
+        self.nodes.get(index).with_context(|| {
+            format!(
+                "there is no Kafka broker {index} of ours among {}: start the cluster with `own: true`",
+                self.nodes.len()
+            )
+        })
+    }
+
+    fn with_process<T>(
+        &self,
+        index: usize,
+        act: impl FnOnce(&mut ProcessGroup) -> Result<T>,
+    ) -> Result<T> {
+        let mut process = self.node(index)?.process()?;
+        act(process
+            .as_mut()
+            .with_context(|| format!("Kafka broker {index} has not been started"))?)
+    }
+}
+
+impl Node {
+    fn process(&self) -> Result<MutexGuard<'_, Option<ProcessGroup>>> {
+        match self.process.lock() {
+            Ok(process) => Ok(process),
+            Err(_) => bail!(
+                "the lock of Kafka node {} is poisoned by an earlier panic",
+                self.id
+            ),
+        }
+    }
+
+    fn java(&self, class: &str) -> Command {
+        let mut command = Command::new(install::java());
+        command
+            .args([
+                "-Xmx512m",
+                "-XX:+UseSerialGC",
+                "-XX:TieredStopAtLevel=1",
+                "-Djava.awt.headless=true",
+                "-cp",
+            ])
+            .arg(self.libraries.join("*"))
+            .arg(class)
+            .current_dir(&self.folder);
+        command
+    }
+
+    async fn format(
+        &self,
+        cluster: &str,
+        all: &[Ports],
+        security: Option<&Security>,
+    ) -> Result<()> {
+        let mut command = self.java("kafka.tools.StorageTool");
+        command
+            .args(["format", "-t", cluster, "-c"])
+            .arg(settings::file(&self.folder));
+        command.args(["--initial-controllers", &settings::initial_controllers(all)]);
+        if let Some(security) = security {
+            command.args(["--add-scram", &security.scram()]);
+        }
+        let name = format!("the formatting of Kafka node {}", self.id);
+        let mut formatting = ProcessGroup::spawn(&name, &mut command, &self.log())?;
+        let status = formatting.wait(START_BOUND).await?;
+        if !status.success() {
+            return Err(formatting.with_log(anyhow::anyhow!("{name} failed with {status}")));
+        }
+        Ok(())
+    }
+
+    fn spawn(&self) -> Result<ProcessGroup> {
+        let mut command = self.java("kafka.Kafka");
+        command.arg(settings::file(&self.folder));
+        ProcessGroup::spawn(
+            &format!("Kafka node {}", self.id),
+            &mut command,
+            &self.log(),
+        )
+    }
+
+    /// Waits until this node's broker sees the brokers `expected`, and keeps the process.
+    async fn adopt(&self, mut process: ProcessGroup, expected: &[usize]) -> Result<()> {
+        let at = SocketAddr::from((Ipv4Addr::LOCALHOST, self.ports.brokers));
+        let what = format!("Kafka node {} to see the brokers {expected:?}", self.id);
+        let ready = process.ready(&what, START_BOUND, || async move {
+            let seen = wire::brokers_seen_by(at).await;
+            seen.is_ok_and(|seen| expected.iter().all(|id| seen.contains(id)))
+        });
+        ready.await?;
+        *self.process()? = Some(process);
+        Ok(())
+    }
+
+    fn log(&self) -> PathBuf {
+        Path::new(&self.folder).join("kafka.log")
+    }
+}
