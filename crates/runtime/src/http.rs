@@ -3,8 +3,11 @@
 //! Roles implement [`Service`] over hyper; the binary composes them by path on one address
 //! (`laneway all`) or serves each on its own.
 
+pub mod body;
 mod connection;
 mod forwarded;
+mod ops;
+mod route;
 mod server;
 mod tls;
 
@@ -18,6 +21,8 @@ use http_body_util::combinators::BoxBody;
 use hyper::body::Incoming;
 
 pub use forwarded::{Cidr, CidrError};
+pub use ops::{HealthService, OpsService};
+pub use route::Routes;
 pub use server::{ListenConfig, Server};
 pub use tls::TlsConfig;
 

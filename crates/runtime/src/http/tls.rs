@@ -68,21 +68,25 @@ impl Certificate {
                 () = &mut draining => return Ok(()),
                 () = tokio::time::sleep(LOOK_EVERY) => {}
             }
-            let stamp = self.stamp();
-            if stamp == seen {
-                continue;
+            self.look(&mut seen);
+        }
+    }
+
+    fn look(&self, seen: &mut Stamp) {
+        let stamp = self.stamp();
+        if stamp == *seen {
+            return;
+        }
+        *seen = stamp;
+        match load(&self.files, &self.provider) {
+            Ok(certificate) => {
+                self.current.store(Arc::new(certificate));
+                tracing::info!(file = %self.files.cert_file.display(), "using the new TLS certificate");
             }
-            seen = stamp;
-            match load(&self.files, &self.provider) {
-                Ok(certificate) => {
-                    self.current.store(Arc::new(certificate));
-                    tracing::info!(file = %self.files.cert_file.display(), "using the new TLS certificate");
-                }
-                Err(error) => tracing::error!(
-                    error = format!("{error:#}"),
-                    "the changed TLS certificate is not usable; the old one stays in use"
-                ),
-            }
+            Err(error) => tracing::error!(
+                error = format!("{error:#}"),
+                "the changed TLS certificate is not usable; the old one stays in use"
+            ),
         }
     }
 
@@ -119,4 +123,35 @@ fn load(files: &TlsConfig, provider: &CryptoProvider) -> anyhow::Result<Certifie
             files.cert_file.display()
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(files: &TlsConfig) {
+        let issued = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+        std::fs::write(&files.key_file, issued.signing_key.serialize_pem()).unwrap();
+        std::fs::write(&files.cert_file, issued.cert.pem()).unwrap();
+    }
+
+    #[test]
+    fn a_broken_certificate_leaves_the_old_one_in_use() {
+        let folder = tempfile::tempdir().unwrap();
+        let files =
+            TlsConfig { cert_file: folder.path().join("cert.pem"), key_file: folder.path().join("key.pem") };
+        assert!(Certificate::open(files.clone()).is_err(), "there are no files yet");
+        write(&files);
+        let certificate = Certificate::open(files.clone()).unwrap();
+        let first = certificate.current.load_full().cert.clone();
+        let mut seen = certificate.stamp();
+
+        std::fs::write(&files.cert_file, "broken").unwrap();
+        certificate.look(&mut seen);
+        assert_eq!(certificate.current.load().cert, first);
+
+        write(&files);
+        certificate.look(&mut seen);
+        assert_ne!(certificate.current.load().cert, first);
+    }
 }
