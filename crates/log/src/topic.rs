@@ -1,0 +1,62 @@
+//! Logical topics. Physical names are `LogConfig::topic_prefix` + [`Topic::name`].
+
+/// Every topic there is. The discriminant is stored by the embedded log: never reuse one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Topic {
+    /// Fixes, as accepted by ingest.
+    LocationUpdates = 0,
+    /// Session starts and stops, as accepted by ingest.
+    SessionEvents = 1,
+    /// Control changes: tenants, devices, credentials, destinations. Compacted, one partition.
+    TenantEvents = 2,
+    /// Everything derived, all event types of a device in one order.
+    TenantStreams = 3,
+    /// What isolation or decoding refused, with why and whence.
+    Quarantine = 4,
+    /// The processor's state per device. Compacted.
+    ProcessorState = 5,
+    /// Cursors and attempts of the sink's destinations. Compacted.
+    SinkCursors = 6,
+}
+
+impl Topic {
+    pub const ALL: [Topic; 7] = [
+        Topic::LocationUpdates,
+        Topic::SessionEvents,
+        Topic::TenantEvents,
+        Topic::TenantStreams,
+        Topic::Quarantine,
+        Topic::ProcessorState,
+        Topic::SinkCursors,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Topic::LocationUpdates => "location-updates",
+            Topic::SessionEvents => "session-events",
+            Topic::TenantEvents => "tenant-events",
+            Topic::TenantStreams => "tenant-streams",
+            Topic::Quarantine => "quarantine",
+            Topic::ProcessorState => "processor-state",
+            Topic::SinkCursors => "sink-cursors",
+        }
+    }
+
+    /// Keeps the last record of each key instead of the last days of records.
+    pub fn compacted(self) -> bool {
+        matches!(self, Topic::TenantEvents | Topic::ProcessorState | Topic::SinkCursors)
+    }
+
+    /// Shares the partition count and the partitioner with all other tenant-keyed topics.
+    /// Only [`Topic::TenantEvents`] does not: it has one partition.
+    pub fn co_partitioned(self) -> bool {
+        self != Topic::TenantEvents
+    }
+}
+
+impl std::fmt::Display for Topic {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
