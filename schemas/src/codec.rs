@@ -101,7 +101,8 @@ impl Codecs {
         self.encode_as::<T, T>(value, out)
     }
 
-    /// The same from a type that serialises alike, one that borrows for instance.
+    /// The same from a type that serialises alike, one that borrows for instance. Its serde name
+    /// must be the record's (`#[serde(rename = "LocationUpdate")]`).
     pub fn encode_as<T: Contract, V: Serialize>(&self, value: &V, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         let writer = self.writers[T::SLOT].get().ok_or(EncodeError::NotRegistered { contract: T::NAME })?;
         let start = out.len();

@@ -149,6 +149,7 @@ async fn an_incompatible_writer_is_refused_with_the_subject_named() {
 }
 
 #[derive(Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(rename = "LocationUpdate")]
 struct OldFix {
     tenant_id: String,
     device_id: String,
