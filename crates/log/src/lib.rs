@@ -36,7 +36,7 @@ pub async fn open(config: &LogConfig) -> Result<std::sync::Arc<dyn Log>> {
             let log = opened.map_err(|e| LogError::Fatal(format!("opening the embedded log died: {e}")))??;
             Ok(std::sync::Arc::new(log))
         }
-        Backend::Kafka => Err(LogError::Config("the Kafka backend is not built in".into())),
+        Backend::Kafka => Ok(std::sync::Arc::new(kafka::KafkaLog::open(config).await?)),
     }
 }
 

@@ -1,0 +1,292 @@
+//! Questions about topics and offsets, asked on blocking threads through cached clients.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use rdkafka::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::{Offset, TopicPartitionList};
+
+use super::errors;
+use super::health::{Health, log_line};
+use super::settings::{Isolation, Settings};
+use super::topics::Names;
+use crate::{Bounds, LogError, Result, Topic};
+
+const TIMEOUT: Duration = Duration::from_secs(10);
+const METADATA_TIMEOUT: Duration = Duration::from_secs(5);
+const WATCH_EVERY: Duration = Duration::from_millis(500);
+/// Groups whose committed offsets are asked for: the roles' own, and a console's.
+const CACHED_GROUPS: usize = 16;
+
+pub(super) struct Observer {
+    health: Arc<Health>,
+}
+
+impl ClientContext for Observer {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        log_line("query", level, facility, line);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.health.client_error("query", &error, reason);
+    }
+}
+
+impl ConsumerContext for Observer {}
+
+type Client = BaseConsumer<Observer>;
+
+/// A topic as the cluster has it.
+pub(super) struct TopicShape {
+    pub(super) name: String,
+    pub(super) partitions: u32,
+    /// Every partition has a leader.
+    pub(super) led: bool,
+}
+
+#[derive(Clone)]
+pub(super) struct Query(Arc<Clients>);
+
+struct Clients {
+    settings: Settings,
+    names: Names,
+    health: Arc<Health>,
+    /// Its list-offsets requests end at the last stable offset.
+    stable: Client,
+    /// Its list-offsets requests end at the high watermark.
+    all: Client,
+    groups: Mutex<HashMap<String, Arc<Client>>>,
+}
+
+impl Query {
+    pub(super) fn open(settings: &Settings, names: &Names, health: &Arc<Health>) -> Result<Self> {
+        let clients = Arc::new(Clients {
+            settings: settings.clone(),
+            names: names.clone(),
+            health: health.clone(),
+            stable: client(settings, Isolation::Committed, None, health)?,
+            all: client(settings, Isolation::Uncommitted, None, health)?,
+            groups: Mutex::default(),
+        });
+        let weak = Arc::downgrade(&clients);
+        std::thread::Builder::new()
+            .name("log-watch".to_owned())
+            .spawn(move || watch(&weak))
+            .map_err(|error| LogError::Fatal(format!("no thread could be started to watch the brokers: {error}")))?;
+        Ok(Query(clients))
+    }
+
+    /// All topics of the cluster.
+    pub(super) async fn topics(&self) -> Result<Vec<TopicShape>> {
+        self.ask("asking for the topics", |clients| {
+            let metadata = clients.all.fetch_metadata(None, METADATA_TIMEOUT)?;
+            let shape = |topic: &rdkafka::metadata::MetadataTopic| TopicShape {
+                name: topic.name().to_owned(),
+                partitions: u32::try_from(topic.partitions().len()).unwrap_or(u32::MAX),
+                led: topic.partitions().iter().all(|p| p.leader() >= 0),
+            };
+            Ok(metadata.topics().iter().map(shape).collect())
+        })
+        .await
+    }
+
+    pub(super) async fn bounds(&self, topic: Topic, partition: u32) -> Result<Bounds> {
+        self.ask("asking for a partition's bounds", move |clients| clients.bounds(topic, partition)).await
+    }
+
+    /// For threads of their own.
+    pub(super) fn bounds_blocking(&self, topic: Topic, partition: u32) -> Result<Bounds> {
+        self.0
+            .bounds(topic, partition)
+            .map_err(|error| errors::unavailable("asking for a partition's bounds", &error))
+    }
+
+    pub(super) async fn offset_at(&self, topic: Topic, partition: u32, timestamp_ms: i64) -> Result<u64> {
+        self.ask("looking up an offset by time", move |clients| {
+            let mut list = TopicPartitionList::with_capacity(1);
+            let at = Offset::Offset(timestamp_ms.max(0));
+            list.add_partition_offset(clients.names.physical(topic), partition.cast_signed(), at)?;
+            let found = retrying(|deadline| clients.stable.offsets_for_times(list.clone(), left(deadline)))?;
+            let element = found.elements().into_iter().next().ok_or(KafkaError::NoMessageReceived)?;
+            element.error()?;
+            match element.offset() {
+                Offset::Offset(offset) => Ok(offset.unsigned_abs()),
+                _ => Ok(clients.bounds(topic, partition)?.last_stable),
+            }
+        })
+        .await
+    }
+
+    pub(super) async fn committed(&self, group: &str, topic: Topic, partitions: u32) -> Result<Vec<Option<u64>>> {
+        let group = group.to_owned();
+        self.ask("asking for committed offsets", move |clients| clients.committed(&group, topic, partitions)).await
+    }
+
+    /// Committed offsets, once no open transaction could still move them. For threads of their
+    /// own.
+    pub(super) fn settled_offsets(&self, group: &str, topic: Topic, partitions: u32) -> Result<Vec<Option<u64>>> {
+        let clients = &self.0;
+        let client = client(&clients.settings, Isolation::Committed, Some(group), &clients.health)?;
+        committed(&client, clients.names.physical(topic), partitions)
+            .map_err(|error| errors::unavailable("asking for committed offsets", &error))
+    }
+
+    async fn ask<T: Send + 'static>(
+        &self,
+        doing: &'static str,
+        question: impl FnOnce(&Clients) -> Result<T, KafkaError> + Send + 'static,
+    ) -> Result<T> {
+        let clients = self.0.clone();
+        let answer = tokio::task::spawn_blocking(move || {
+            let answer = question(&clients);
+            if answer.is_ok() {
+                clients.health.brokers_answered();
+            }
+            answer.map_err(|error| {
+                let reason = clients.health.unreachable().unwrap_or_else(|| errors::reason(&error));
+                LogError::Unavailable { doing, reason }
+            })
+        });
+        answer.await.unwrap_or_else(|error| Err(LogError::Unavailable { doing, reason: error.to_string() }))
+    }
+}
+
+impl Clients {
+    fn bounds(&self, topic: Topic, partition: u32) -> Result<Bounds, KafkaError> {
+        let (name, partition) = (self.names.physical(topic), partition.cast_signed());
+        let (earliest, last_stable) =
+            retrying(|deadline| self.stable.fetch_watermarks(name, partition, left(deadline)))?;
+        // Asked second, so that it is never below the last stable offset.
+        let (_, end) = retrying(|deadline| self.all.fetch_watermarks(name, partition, left(deadline)))?;
+        Ok(Bounds {
+            earliest: earliest.unsigned_abs(),
+            last_stable: last_stable.unsigned_abs(),
+            end: end.unsigned_abs(),
+        })
+    }
+
+    fn committed(&self, group: &str, topic: Topic, partitions: u32) -> Result<Vec<Option<u64>>, KafkaError> {
+        let client = self.group(group)?;
+        let answer = committed(&client, self.names.physical(topic), partitions);
+        drain(&client);
+        answer
+    }
+
+    fn group(&self, group: &str) -> Result<Arc<Client>, KafkaError> {
+        let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = groups.get(group) {
+            return Ok(client.clone());
+        }
+        if groups.len() >= CACHED_GROUPS {
+            discard(groups.drain().map(|(_, client)| client).collect());
+        }
+        // Offsets of open transactions are not committed yet; at read_committed the broker
+        // would have us wait for them instead of saying so.
+        let config = self.settings.query(Isolation::Uncommitted, Some(group));
+        let client: Client = config.create_with_context(Observer { health: self.health.clone() })?;
+        let client = Arc::new(client);
+        groups.insert(group.to_owned(), client.clone());
+        Ok(client)
+    }
+}
+
+impl Drop for Clients {
+    fn drop(&mut self) {
+        let groups = std::mem::take(self.groups.get_mut().unwrap_or_else(PoisonError::into_inner));
+        discard(groups.into_values().collect());
+    }
+}
+
+fn committed(client: &Client, topic: &str, partitions: u32) -> Result<Vec<Option<u64>>, KafkaError> {
+    let mut list = TopicPartitionList::with_capacity(partitions as usize);
+    for partition in 0..partitions {
+        list.add_partition(topic, partition.cast_signed());
+    }
+    let answer = retrying(|deadline| client.committed_offsets(list.clone(), left(deadline)))?;
+    let mut offsets = vec![None; partitions as usize];
+    for element in answer.elements() {
+        element.error()?;
+        if let Offset::Offset(offset) = element.offset()
+            && let Some(slot) = usize::try_from(element.partition()).ok().and_then(|p| offsets.get_mut(p))
+        {
+            *slot = Some(offset.unsigned_abs());
+        }
+    }
+    Ok(offsets)
+}
+
+/// Closing a consumer can take long: it never happens on a caller's thread.
+fn discard(clients: Vec<Arc<Client>>) {
+    if !clients.is_empty() {
+        let spawned = std::thread::Builder::new().name("log-close".to_owned()).spawn(move || drop(clients));
+        if let Err(error) = spawned {
+            tracing::warn!(%error, "no thread could be started to close query clients");
+        }
+    }
+}
+
+fn client(settings: &Settings, isolation: Isolation, group: Option<&str>, health: &Arc<Health>) -> Result<Client> {
+    settings
+        .query(isolation, group)
+        .create_with_context(Observer { health: health.clone() })
+        .map_err(|error| LogError::Config(format!("the Kafka client refused its settings: {error}")))
+}
+
+/// Serves the query clients' events, and while the brokers are out of reach asks for them, so
+/// that health recovers without any traffic.
+fn watch(clients: &Weak<Clients>) {
+    while let Some(clients) = clients.upgrade() {
+        let _ = clients.all.poll(WATCH_EVERY);
+        drain(&clients.stable);
+        if clients.health.unreachable().is_some()
+            && clients.all.fetch_metadata(Some(clients.names.physical(Topic::TenantEvents)), METADATA_TIMEOUT).is_ok()
+        {
+            clients.health.brokers_answered();
+        }
+    }
+}
+
+fn drain(client: &Client) {
+    while client.poll(Duration::ZERO).is_some() {}
+}
+
+fn left(deadline: Instant) -> Duration {
+    deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1))
+}
+
+/// Repeats what fails while leaders move or coordinators load.
+fn retrying<T>(mut ask: impl FnMut(Instant) -> Result<T, KafkaError>) -> Result<T, KafkaError> {
+    let deadline = Instant::now() + TIMEOUT;
+    loop {
+        match ask(deadline) {
+            Err(error) if passing(&error) && Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            answer => return answer,
+        }
+    }
+}
+
+fn passing(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            Code::NotLeaderForPartition
+                | Code::LeaderNotAvailable
+                | Code::UnknownTopicOrPartition
+                | Code::UnknownPartition
+                | Code::BrokerTransportFailure
+                | Code::CoordinatorLoadInProgress
+                | Code::CoordinatorNotAvailable
+                | Code::NotCoordinator
+                | Code::WaitingForCoordinator
+                | Code::OffsetNotAvailable
+                | Code::FencedLeaderEpoch
+                | Code::UnknownLeaderEpoch
+        )
+    )
+}

@@ -1,0 +1,217 @@
+//! Physical topics: their names, their creation and the check of their shape.
+
+use std::time::{Duration, Instant};
+
+use rdkafka::admin::{AdminClient, AdminOptions, ConfigResource, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::error::RDKafkaErrorCode as Code;
+
+use super::errors;
+use super::query::{Query, TopicShape};
+use super::settings::{Settings, max_batch_bytes};
+use crate::{LogConfig, LogError, Result, Topic, TopicSetup};
+
+/// A broker that is starting, or electing leaders for topics that were just created.
+const PATIENCE: Duration = Duration::from_secs(30);
+const RETRY_EVERY: Duration = Duration::from_millis(100);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Only closed segments are compacted, so state topics close them early: what a restore has to
+/// read stays near the number of live keys.
+const COMPACTED: [(&str, &str); 4] = [
+    ("segment.bytes", "33554432"),
+    ("segment.ms", "3600000"),
+    ("min.cleanable.dirty.ratio", "0.2"),
+    ("delete.retention.ms", "86400000"),
+];
+
+/// Physical names by logical topic, and back.
+#[derive(Clone)]
+pub(super) struct Names(Vec<(Topic, String)>);
+
+impl Names {
+    pub(super) fn new(prefix: &str) -> Self {
+        Names(Topic::ALL.iter().map(|topic| (*topic, format!("{prefix}{}", topic.name()))).collect())
+    }
+
+    pub(super) fn physical(&self, topic: Topic) -> &str {
+        // The list is in the order of `Topic::ALL`, which is that of the discriminants.
+        &self.0[topic as usize].1
+    }
+
+    pub(super) fn logical(&self, physical: &str) -> Option<Topic> {
+        self.0.iter().find(|(_, name)| name == physical).map(|(topic, _)| *topic)
+    }
+}
+
+pub(super) fn partitions(config: &LogConfig, topic: Topic) -> u32 {
+    if topic.co_partitioned() { config.partitions } else { 1 }
+}
+
+/// Creates what is missing where the configuration says so, and verifies every topic.
+pub(super) async fn prepare(config: &LogConfig, settings: &Settings, names: &Names, query: &Query) -> Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    let shapes = reach(query, deadline).await?;
+    let missing: Vec<Topic> =
+        Topic::ALL.into_iter().filter(|t| !shapes.iter().any(|s| s.name == names.physical(*t))).collect();
+    if !missing.is_empty() && config.topics == TopicSetup::Verify {
+        let all: Vec<&str> = missing.iter().map(|t| names.physical(*t)).collect();
+        return Err(LogError::Topic {
+            topic: all.join(", "),
+            reason: "is missing; create it, or set log.topics to \"create\"".to_owned(),
+        });
+    }
+    let admin: AdminClient<DefaultClientContext> = settings
+        .admin()
+        .create()
+        .map_err(|error| LogError::Config(format!("the Kafka admin client refused its settings: {error}")))?;
+    if !missing.is_empty() {
+        create(config, names, &admin, &missing).await?;
+    }
+    let shapes = settled(query, names, deadline).await?;
+    for topic in Topic::ALL {
+        let name = names.physical(topic);
+        let found = shapes.iter().find(|s| s.name == name).map_or(0, |s| s.partitions);
+        let wanted = partitions(config, topic);
+        if found != wanted {
+            return Err(LogError::Topic {
+                topic: name.to_owned(),
+                reason: format!(
+                    "has {found} partitions where the configuration says {wanted}; set log.partitions to \
+                     what the topics have, or use another log.topic_prefix"
+                ),
+            });
+        }
+    }
+    verify_configs(config, names, &admin).await
+}
+
+/// The topics of the cluster, waiting for one that is starting.
+async fn reach(query: &Query, deadline: Instant) -> Result<Vec<TopicShape>> {
+    loop {
+        match query.topics().await {
+            Ok(shapes) => return Ok(shapes),
+            Err(error) if Instant::now() > deadline => return Err(error),
+            Err(error) => tracing::debug!(%error, "waiting for the Kafka brokers"),
+        }
+        tokio::time::sleep(RETRY_EVERY).await;
+    }
+}
+
+/// The topics once each has a leader for every partition.
+async fn settled(query: &Query, names: &Names, deadline: Instant) -> Result<Vec<TopicShape>> {
+    loop {
+        let shapes = reach(query, deadline).await?;
+        let waiting = Topic::ALL
+            .into_iter()
+            .find(|t| !shapes.iter().any(|s| s.name == names.physical(*t) && s.led));
+        let Some(topic) = waiting else { return Ok(shapes) };
+        if Instant::now() > deadline {
+            return Err(LogError::Topic {
+                topic: names.physical(topic).to_owned(),
+                reason: "has partitions without a leader; see to the brokers that hold them".to_owned(),
+            });
+        }
+        tokio::time::sleep(RETRY_EVERY).await;
+    }
+}
+
+async fn create(
+    config: &LogConfig,
+    names: &Names,
+    admin: &AdminClient<DefaultClientContext>,
+    missing: &[Topic],
+) -> Result<()> {
+    let min_insync = config.kafka.min_insync_replicas.to_string();
+    let max_message = max_batch_bytes(config.max_record_bytes).to_string();
+    let retention_ms = config.retention_seconds.saturating_mul(1000).min(i64::MAX as u64).to_string();
+    let retention_bytes = match config.retention_bytes {
+        0 => "-1".to_owned(),
+        bytes => bytes.to_string(),
+    };
+    let wanted: Vec<NewTopic<'_>> = missing
+        .iter()
+        .map(|&topic| {
+            let count = i32::try_from(partitions(config, topic)).unwrap_or(i32::MAX);
+            let new = NewTopic::new(
+                names.physical(topic),
+                count,
+                TopicReplication::Fixed(config.kafka.replication_factor),
+            )
+            .set("min.insync.replicas", &min_insync)
+            .set("max.message.bytes", &max_message);
+            if topic.compacted() {
+                COMPACTED.iter().fold(new.set("cleanup.policy", "compact"), |new, (key, value)| new.set(key, value))
+            } else {
+                new.set("cleanup.policy", "delete")
+                    .set("retention.ms", &retention_ms)
+                    .set("retention.bytes", &retention_bytes)
+            }
+        })
+        .collect();
+    let options = AdminOptions::new().request_timeout(Some(REQUEST_TIMEOUT)).operation_timeout(Some(REQUEST_TIMEOUT));
+    let results = admin
+        .create_topics(&wanted, &options)
+        .await
+        .map_err(|error| errors::unavailable("creating topics", &error))?;
+    for result in results {
+        match result {
+            Ok(name) => tracing::info!(topic = name, "created"),
+            // Another process was faster; its shape is verified like any other.
+            Err((_, Code::TopicAlreadyExists)) => {}
+            Err((topic, code)) => {
+                return Err(LogError::Topic {
+                    topic,
+                    reason: format!(
+                        "cannot be created ({code}); check log.kafka.replication_factor against the number \
+                         of brokers and the user's permissions, or create it by hand"
+                    ),
+                });
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn verify_configs(config: &LogConfig, names: &Names, admin: &AdminClient<DefaultClientContext>) -> Result<()> {
+    let resources: Vec<ResourceSpecifier<'_>> =
+        Topic::ALL.iter().map(|t| ResourceSpecifier::Topic(names.physical(*t))).collect();
+    let options = AdminOptions::new().request_timeout(Some(REQUEST_TIMEOUT));
+    let described = admin
+        .describe_configs(&resources, &options)
+        .await
+        .map_err(|error| errors::unavailable("reading the topics' configuration", &error))?;
+    for (topic, described) in Topic::ALL.into_iter().zip(described) {
+        let name = names.physical(topic);
+        match described {
+            Ok(resource) => verify_config(config, topic, name, &resource)?,
+            Err(code) => {
+                return Err(LogError::Topic {
+                    topic: name.to_owned(),
+                    reason: format!("its configuration cannot be read ({code}); let the user describe it"),
+                });
+            }
+        }
+    }
+    Ok(())
+}
+
+fn verify_config(config: &LogConfig, topic: Topic, name: &str, found: &ConfigResource) -> Result<()> {
+    let value = |key: &str| found.get(key).and_then(|entry| entry.value.as_deref());
+    let wrong = |reason: String| Err(LogError::Topic { topic: name.to_owned(), reason });
+    let wanted = if topic.compacted() { "compact" } else { "delete" };
+    if let Some(policy) = value("cleanup.policy")
+        && policy != wanted
+    {
+        return wrong(format!("has cleanup.policy={policy}; set it to {wanted}"));
+    }
+    if let Some(limit) = value("max.message.bytes").and_then(|v| v.parse::<usize>().ok())
+        && limit < max_batch_bytes(config.max_record_bytes)
+    {
+        return wrong(format!(
+            "has max.message.bytes={limit}; raise it to {}, or lower log.max_record_bytes",
+            max_batch_bytes(config.max_record_bytes)
+        ));
+    }
+    Ok(())
+}
