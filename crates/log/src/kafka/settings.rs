@@ -169,6 +169,9 @@ impl Settings {
             .set("isolation.level", Isolation::Committed.name())
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false")
+            // A partition that is assigned, and the news that an end is reached, wait this long for
+            // the fetch that is under way. Records end the wait at once.
+            .set("fetch.wait.max.ms", "100")
             .set("queued.max.messages.kbytes", FETCH_AHEAD_KBYTES.to_string())
             .set("fetch.queue.backoff.ms", "10")
             .set("fetch.error.backoff.ms", "100");

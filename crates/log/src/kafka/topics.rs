@@ -14,6 +14,8 @@ use crate::{LogConfig, LogError, Result, Topic, TopicSetup};
 /// A broker that is starting, or electing leaders for topics that were just created.
 const PATIENCE: Duration = Duration::from_secs(30);
 const RETRY_EVERY: Duration = Duration::from_millis(100);
+/// Kafka's own default.
+const MOST_SEGMENT_BYTES: u64 = 1 << 30;
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Only closed segments are compacted, so state topics close them early: what a restore has to
@@ -129,6 +131,8 @@ async fn create(
         0 => "-1".to_owned(),
         bytes => bytes.to_string(),
     };
+    let segment_bytes = segment_bytes(config).to_string();
+    let segment_ms = segment_ms(config).to_string();
     let wanted: Vec<NewTopic<'_>> = missing
         .iter()
         .map(|&topic| {
@@ -146,6 +150,8 @@ async fn create(
                 new.set("cleanup.policy", "delete")
                     .set("retention.ms", &retention_ms)
                     .set("retention.bytes", &retention_bytes)
+                    .set("segment.bytes", &segment_bytes)
+                    .set("segment.ms", &segment_ms)
             }
         })
         .collect();
@@ -171,6 +177,20 @@ async fn create(
         }
     }
     Ok(())
+}
+
+/// Retention removes whole closed segments: an eighth of what is kept is kept too long at most.
+/// A segment has to hold the largest batch.
+fn segment_bytes(config: &LogConfig) -> u64 {
+    let least = 2 * max_batch_bytes(config.max_record_bytes) as u64;
+    match config.retention_bytes {
+        0 => MOST_SEGMENT_BYTES,
+        kept => (kept / 8).clamp(least, MOST_SEGMENT_BYTES.max(least)),
+    }
+}
+
+fn segment_ms(config: &LogConfig) -> u64 {
+    (config.retention_seconds.saturating_mul(1000) / 8).clamp(60_000, 7 * 24 * 3_600_000)
 }
 
 async fn verify_configs(config: &LogConfig, names: &Names, admin: &AdminClient<DefaultClientContext>) -> Result<()> {
