@@ -1,0 +1,89 @@
+//! From (who, batch) to records and outcomes: limit → validate → place → encode → append.
+//!
+//! Knows nothing of any transport. Preparing is synchronous, so that a request that is
+//! authenticated from the cache waits for nothing but the log.
+
+mod check;
+mod device;
+mod metrics;
+mod outcome;
+mod record;
+mod refused;
+mod sessions;
+mod start_stop;
+mod updates;
+
+use std::sync::Arc;
+
+use laneway_directory::Directory;
+use laneway_log::{Log, Records};
+use laneway_runtime::{Clock, TenantMetrics};
+use laneway_schemas::Codecs;
+use laneway_tenancy::{Authenticated, Random, TenantLimiter};
+
+pub use outcome::{Note, Outcome, Prepared};
+pub use refused::Refused;
+pub use start_stop::{SessionAnswer, SessionMoment};
+
+use crate::settings::IngestSettings;
+use metrics::Metrics;
+use sessions::Sessions;
+
+/// Turns what clients sent into records, and waits until they are durable.
+pub struct Accept {
+    pub(crate) log: Arc<dyn Log>,
+    pub(crate) codecs: Arc<Codecs>,
+    pub(crate) directory: Arc<Directory>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) random: Arc<dyn Random>,
+    pub(crate) limiter: TenantLimiter,
+    sessions: Sessions,
+    metrics: Metrics,
+}
+
+impl Accept {
+    pub(crate) fn new(
+        log: Arc<dyn Log>,
+        codecs: Arc<Codecs>,
+        directory: Arc<Directory>,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+        tenant_metrics: Arc<TenantMetrics>,
+        settings: &IngestSettings,
+    ) -> Self {
+        Accept {
+            log,
+            codecs,
+            directory,
+            clock,
+            random,
+            limiter: TenantLimiter::new(settings.limited_tenants, settings.limited_devices),
+            sessions: Sessions::new(settings.remembered_sessions),
+            metrics: Metrics::new(tenant_metrics),
+        }
+    }
+
+    /// Resolves once every record is durable: only then may anything be confirmed.
+    pub async fn append(&self, records: Records) -> Result<(), Refused> {
+        if records.is_empty() {
+            return Ok(());
+        }
+        self.log.append(records).await.map_err(Refused::Log)
+    }
+
+    /// Refuses a tenant that the credential does not belong to, whether or not there is one.
+    fn same_tenant(&self, who: &Authenticated, named: Option<&str>) -> Result<(), Refused> {
+        let Some(named) = named else { return Ok(()) };
+        if named == who.tenant.slug || named.parse() == Ok(who.tenant.id) {
+            return Ok(());
+        }
+        self.metrics.tenant_mismatch.increment(1);
+        tracing::warn!(
+            target: "audit",
+            tenant = %who.tenant.id,
+            principal = ?who.scope.principal(),
+            "a request names a tenant that its credentials do not belong to"
+        );
+        Err(Refused::TenantMismatch)
+    }
+}

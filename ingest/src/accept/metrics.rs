@@ -1,0 +1,48 @@
+//! Counters of what is accepted and refused. Handles are kept: looking one up costs more than
+//! counting.
+
+use std::sync::Arc;
+
+use laneway_runtime::TenantMetrics;
+use laneway_runtime::tenants::{TenantCounter, TenantHandle};
+use laneway_tenancy::TenantInfo;
+use metrics::{Counter, counter};
+
+use crate::refusal::Kind;
+
+pub struct Metrics {
+    pub tenant_mismatch: Counter,
+    pub rate_limited: Counter,
+    refused: [Counter; Kind::ALL.len()],
+    tenants: Arc<TenantMetrics>,
+    accepted_of_tenant: TenantCounter,
+    refused_of_tenant: TenantCounter,
+}
+
+impl Metrics {
+    pub fn new(tenants: Arc<TenantMetrics>) -> Self {
+        let of_tenant = |help, labels| tenants.counter("laneway_ingest_fixes_total", help, labels);
+        Metrics {
+            tenant_mismatch: counter!("laneway_ingest_tenant_mismatches_total"),
+            rate_limited: counter!("laneway_ingest_requests_rate_limited_total"),
+            refused: Kind::ALL
+                .map(|kind| counter!("laneway_ingest_fixes_refused_total", "kind" => kind.name())),
+            accepted_of_tenant: of_tenant("Fixes confirmed or refused", &[("outcome", "accepted")]),
+            refused_of_tenant: of_tenant("Fixes confirmed or refused", &[("outcome", "refused")]),
+            tenants,
+        }
+    }
+
+    pub fn refused(&self, kind: Kind) {
+        self.refused[kind as usize].increment(1);
+    }
+
+    /// Of a batch that is durable.
+    pub fn confirmed(&self, tenant: &TenantInfo, accepted: usize, refused: usize) {
+        let handle: TenantHandle = self.tenants.tenant(tenant.id.as_u128(), &tenant.slug);
+        handle.add(self.accepted_of_tenant, accepted as u64);
+        if refused > 0 {
+            handle.add(self.refused_of_tenant, refused as u64);
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! Why a request is refused whole.
+
+use laneway_log::LogError;
+use laneway_tenancy::Limited;
+
+use crate::refusal::Refusal;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    /// The credential may not send locations.
+    #[error("the credential has no grant `location:write`")]
+    MayNotWrite,
+    /// A tenant is named that is not the credential's.
+    #[error("the request names a tenant that its credentials do not belong to")]
+    TenantMismatch,
+    #[error("too many events")]
+    RateLimited(Limited),
+    /// The one thing that the request is about is wrong.
+    #[error("{}", .0.detail)]
+    Invalid(Refusal),
+    #[error(transparent)]
+    Log(LogError),
+    /// Nothing that the client did.
+    #[error("a record could not be encoded: {0}")]
+    Encoding(String),
+}

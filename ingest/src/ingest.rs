@@ -1,0 +1,110 @@
+//! The role: composition, and what it does in the background.
+
+use std::sync::Arc;
+
+use laneway_directory::{Directory, DirectoryChange};
+use laneway_log::Log;
+use laneway_runtime::{Clock, Lifecycle, TenantMetrics};
+use laneway_schemas::{Codecs, ControlKind};
+use laneway_tenancy::{Authenticator, ChangeKind, Random};
+use tokio::sync::broadcast::error::RecvError;
+
+use crate::accept::Accept;
+use crate::settings::IngestSettings;
+
+/// What the role is made of.
+pub struct IngestDeps {
+    pub log: Arc<dyn Log>,
+    /// Registered: ingest writes `LocationUpdate` and `SessionEvent`.
+    pub codecs: Arc<Codecs>,
+    pub authenticator: Arc<Authenticator>,
+    /// Followed by someone else.
+    pub directory: Arc<Directory>,
+    pub clock: Arc<dyn Clock>,
+    /// For the ids of sessions that come without one.
+    pub random: Arc<dyn Random>,
+    pub tenant_metrics: Arc<TenantMetrics>,
+    pub settings: IngestSettings,
+}
+
+/// The role, shared by its listeners.
+pub struct Ingest {
+    pub(crate) accept: Accept,
+    pub(crate) authenticator: Arc<Authenticator>,
+    pub(crate) settings: IngestSettings,
+    directory: Arc<Directory>,
+}
+
+impl Ingest {
+    pub fn build(deps: IngestDeps) -> Arc<Self> {
+        let IngestDeps {
+            log,
+            codecs,
+            authenticator,
+            directory,
+            clock,
+            random,
+            tenant_metrics,
+            settings,
+        } = deps;
+        Arc::new(Ingest {
+            accept: Accept::new(
+                log,
+                codecs,
+                directory.clone(),
+                clock,
+                random,
+                tenant_metrics,
+                &settings,
+            ),
+            authenticator,
+            settings,
+            directory,
+        })
+    }
+
+    /// Work in the background, until the drain: news of revocations reach the cache of
+    /// credentials as soon as the directory has them.
+    pub async fn run(self: Arc<Self>, lifecycle: Lifecycle) -> anyhow::Result<()> {
+        let mut changes = self.directory.changes();
+        let draining = lifecycle.draining();
+        tokio::pin!(draining);
+        loop {
+            let change = tokio::select! {
+                () = &mut draining => return Ok(()),
+                change = changes.recv() => change,
+            };
+            match change {
+                Ok(change) => self.forget(&change),
+                Err(RecvError::Lagged(missed)) => self.forget_all(missed),
+                Err(RecvError::Closed) => {
+                    draining.await;
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    fn forget(&self, change: &DirectoryChange) {
+        let kind = match change.kind {
+            ControlKind::Tenant => ChangeKind::Tenant,
+            ControlKind::Device => ChangeKind::Device,
+            ControlKind::Credential => ChangeKind::Credential,
+            ControlKind::Key => ChangeKind::Key,
+            ControlKind::Destination => return,
+        };
+        self.authenticator.forget(change.tenant, kind, &change.id);
+    }
+
+    /// Which changes were missed is not known: every tenant's credentials are read anew.
+    fn forget_all(&self, missed: u64) {
+        tracing::warn!(
+            missed,
+            "control changes came faster than they were taken up; all credentials are verified anew"
+        );
+        for tenant in self.directory.tenants() {
+            self.authenticator
+                .forget(tenant.id, ChangeKind::Tenant, &tenant.id.to_string());
+        }
+    }
+}

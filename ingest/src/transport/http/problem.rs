@@ -1,0 +1,116 @@
+//! Refusals as problem details.
+
+use http::StatusCode;
+use laneway_log::LogError;
+use laneway_runtime::Problem;
+use laneway_tenancy::AuthError;
+
+use crate::accept::Refused;
+use crate::refusal::Refusal;
+use crate::wire::BatchError;
+
+/// Seconds until a full disk may have been looked after.
+const FULL_RETRY: u32 = 30;
+
+pub fn of_authentication(error: AuthError) -> Problem {
+    match error {
+        AuthError::Missing | AuthError::Invalid => Problem::unauthorized(),
+        AuthError::Suspended => Problem::new(
+            StatusCode::FORBIDDEN,
+            "tenant-inactive",
+            "The tenant is not active",
+            "Ask the operator of the platform.",
+        ),
+        AuthError::TooManyFailures { retry_after_s } => Problem::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "too-many-failures",
+            "Authentication failed too often",
+            error.to_string(),
+        )
+        .retry_after(retry_after_s),
+        AuthError::Unavailable => Problem::unavailable(error.to_string()),
+    }
+}
+
+pub fn of_refused(refused: Refused) -> Problem {
+    match refused {
+        Refused::MayNotWrite => Problem::forbidden("Sending locations takes a device's credentials, or a key with the grant `location:write`."),
+        Refused::TenantMismatch => Problem::new(
+            StatusCode::FORBIDDEN,
+            "tenant-mismatch",
+            "The request names another tenant",
+            "The tenant follows from the credentials; leave `tenant` out, or send that of the credentials.",
+        ),
+        Refused::RateLimited(limited) => Problem::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "rate-limited",
+            "Too many events",
+            match limited {
+                laneway_tenancy::Limited::Tenant { .. } => "The tenant's rate is used up; nothing of the request was taken. Send it again later.",
+                laneway_tenancy::Limited::Device { .. } => "The device's rate is used up; nothing of the request was taken. Send it again later.",
+            },
+        )
+        .retry_after(limited.retry_after_s()),
+        Refused::Invalid(Refusal { kind, detail }) => {
+            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, kind.name(), kind.title(), detail)
+        }
+        Refused::Log(error) => of_log(&error),
+        Refused::Encoding(_) => Problem::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal",
+            "The server failed",
+            "Nothing of the request was taken. It is logged; tell the operator of the platform.",
+        ),
+    }
+}
+
+fn of_log(error: &LogError) -> Problem {
+    let (kind, title, seconds) = match error {
+        LogError::Busy { .. } => ("log-busy", "The log has too much waiting", 1),
+        LogError::Full { .. } => ("log-full", "The log has no space left", FULL_RETRY),
+        LogError::TooLarge { .. } => {
+            return Problem::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "record-too-large",
+                "A record is larger than the log takes",
+                "Send fewer attributes.",
+            );
+        }
+        _ => ("log-unavailable", "The log is out of reach", 1),
+    };
+    tracing::warn!(%error, kind, "an append failed; the client is told to try again");
+    let detail = "The request is not confirmed; sending it again is safe.";
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, kind, title, detail).retry_after(seconds)
+}
+
+pub fn of_batch(error: &BatchError) -> Problem {
+    let detail = sentence(&error.to_string());
+    match error {
+        BatchError::TooMany { .. } => Problem::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "batch-too-large",
+            "There are too many fixes in one request",
+            detail,
+        ),
+        BatchError::Malformed(_) | BatchError::Empty | BatchError::Mixed => {
+            Problem::bad_request(detail)
+        }
+    }
+}
+
+pub fn method_not_allowed(allow: &str) -> Problem {
+    Problem::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "method-not-allowed",
+        "The method is not allowed here",
+        format!("Use {allow}."),
+    )
+}
+
+fn sentence(text: &str) -> String {
+    let mut chars = text.chars();
+    chars
+        .next()
+        .map(|first| first.to_uppercase().chain(chars).chain(['.']).collect())
+        .unwrap_or_default()
+}
