@@ -205,7 +205,10 @@ impl Authenticator {
                     None => Err(AuthError::Unavailable),
                 }
             }
-            Err(Away::Password(_)) => Err(AuthError::Unavailable),
+            Err(Away::Password(error)) => {
+                tracing::warn!(%error, "a password could not be checked");
+                Err(AuthError::Unavailable)
+            }
         }
     }
 

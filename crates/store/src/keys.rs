@@ -1,0 +1,113 @@
+//! API keys, as hashes.
+
+use laneway_schemas::ControlKind;
+use laneway_tenancy::control::KeyBody;
+use laneway_tenancy::{Grant, Grants, KeyId, TenantScope};
+use sqlx::Row;
+use sqlx::any::AnyRow;
+
+use crate::Store;
+use crate::access::Access;
+use crate::codec::{Named, hex, to_json};
+use crate::error::{Doing, Result, StoreError};
+use crate::outbox::{Change, emit, next_version};
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct ApiKey {
+    pub id: KeyId,
+    pub name: String,
+    pub grants: Grants,
+    pub created_at: i64,
+}
+
+/// The API keys of one tenant.
+pub struct ApiKeys<'a> {
+    pub(crate) store: &'a Store,
+    pub(crate) scope: &'a TenantScope,
+}
+
+impl ApiKeys<'_> {
+    /// `token_hash` is the keyed hash of the key's token.
+    pub async fn create(&self, id: KeyId, name: &str, grants: Grants, token_hash: [u8; 32], at: i64) -> Result<ApiKey> {
+        let tenant = self.scope.tenant();
+        let mut tx = self.store.write(Access::Tenant(tenant)).await?;
+        let version = next_version(&mut tx, tenant).await?;
+        let names = grant_names(grants);
+        let id_text = id.to_string();
+        sqlx::query(
+            "INSERT INTO api_keys (tenant_id, key_id, name, grants, token_hash, created_at)
+             VALUES ($1, $2, $3, $4, $5, $6)",
+        )
+        .bind(tenant.to_string())
+        .bind(id_text.as_str())
+        .bind(name)
+        .bind(to_json(&names)?)
+        .bind(hex(&token_hash))
+        .bind(at)
+        .execute(&mut *tx.inner)
+        .await
+        .doing("creating an API key")?;
+        let body = Some(to_json(&KeyBody { grants: names })?);
+        emit(&mut tx, Change { tenant, version, kind: ControlKind::Key, id: &id_text, body, at }).await?;
+        self.store.commit_change(tx).await?;
+        Ok(ApiKey { id, name: name.to_owned(), grants, created_at: at })
+    }
+
+    /// Keys by id, after `after`.
+    pub async fn list(&self, after: Option<KeyId>, limit: u32) -> Result<Vec<ApiKey>> {
+        let mut tx = self.store.read(Access::Tenant(self.scope.tenant())).await?;
+        let rows = sqlx::query(
+            "SELECT key_id, name, grants, created_at FROM api_keys
+             WHERE tenant_id = $1 AND key_id > $2 ORDER BY key_id LIMIT $3",
+        )
+        .bind(self.scope.tenant().to_string())
+        .bind(after.map_or_else(String::new, |id| id.to_string()))
+        .bind(i64::from(limit))
+        .fetch_all(&mut *tx.inner)
+        .await
+        .doing("listing API keys")?;
+        tx.commit().await?;
+        rows.iter().map(key).collect()
+    }
+
+    /// Revokes one.
+    pub async fn delete(&self, id: KeyId, at: i64) -> Result<()> {
+        let tenant = self.scope.tenant();
+        let mut tx = self.store.write(Access::Tenant(tenant)).await?;
+        let version = next_version(&mut tx, tenant).await?;
+        let id_text = id.to_string();
+        let deleted = sqlx::query("DELETE FROM api_keys WHERE tenant_id = $1 AND key_id = $2")
+            .bind(tenant.to_string())
+            .bind(id_text.as_str())
+            .execute(&mut *tx.inner)
+            .await
+            .doing("revoking an API key")?;
+        if deleted.rows_affected() == 0 {
+            return Err(StoreError::Missing { what: format!("API key {id}") });
+        }
+        emit(&mut tx, Change { tenant, version, kind: ControlKind::Key, id: &id_text, body: None, at }).await?;
+        self.store.commit_change(tx).await
+    }
+}
+
+fn grant_names(grants: Grants) -> Vec<String> {
+    grants.iter().map(|g| g.name().to_owned()).collect()
+}
+
+/// Grants from their stored names.
+pub(crate) fn grants(row: &Named<'_>) -> Result<Grants> {
+    let names: Vec<String> = row.json("grants")?;
+    // A grant that this version does not know gives nothing.
+    Ok(Grants::of(names.iter().filter_map(|name| Grant::parse(name))))
+}
+
+fn key(row: &AnyRow) -> Result<ApiKey> {
+    let id: String = row.try_get("key_id").doing("reading an API key")?;
+    let row = Named::new("api_keys", &id, row);
+    Ok(ApiKey {
+        id: row.parse("key_id")?,
+        name: row.get("name")?,
+        grants: grants(&row)?,
+        created_at: row.get("created_at")?,
+    })
+}

@@ -1,0 +1,45 @@
+//! The store: tenants, devices, credentials, destinations, the outbox of control changes, what
+//! the projection wrote, and the schema registry. PostgreSQL in production, SQLite embedded; the
+//! same queries on both.
+//!
+//! Invariant: every query on a tenant's rows begins at a scope and names the tenant. On
+//! PostgreSQL row-level security holds the same line once more: each transaction takes a role
+//! that owns nothing, and says for whom it acts in a setting that ends with it.
+
+mod access;
+mod codec;
+mod credentials;
+mod destinations;
+mod devices;
+mod error;
+mod keys;
+mod leases;
+mod migrate;
+mod open;
+mod outbox;
+mod positions;
+mod projection;
+mod rates;
+mod schemas;
+mod secrets;
+mod sessions;
+mod settings;
+mod source;
+mod tenants;
+
+pub use credentials::{Credential, CredentialKind, Credentials, NewSecret};
+pub use destinations::{Destination, Destinations, NewDestination};
+pub use devices::{Device, Devices};
+pub use error::{Result, StoreError};
+pub use keys::{ApiKey, ApiKeys};
+pub use leases::Leases;
+pub use open::{Store, StoreConfig};
+pub use outbox::{Outbox, OutboxRow};
+pub use positions::{LatestPosition, Positions};
+pub use projection::{PositionRow, ProjectionBatch, SessionRow};
+pub use rates::{RateShares, Share};
+pub use schemas::{RegisteredSchema, SchemaStore};
+pub use sessions::{Session, SessionState, Sessions};
+pub use settings::Settings;
+pub use source::StoreCredentials;
+pub use tenants::{NewTenant, Tenant, Tenants};

@@ -1,0 +1,164 @@
+//! Opening the store.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use laneway_tenancy::{OperatorScope, TenantScope};
+use laneway_tenancy::control::RoleAuthority;
+use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
+use sqlx::{AnyPool, ConnectOptions, Executor};
+use tokio::sync::{Mutex, watch};
+
+use crate::error::{Doing, Result, StoreError};
+use crate::secrets::Secrets;
+use crate::{
+    ApiKeys, Credentials, Destinations, Devices, Leases, Outbox, Positions, RateShares, SchemaStore, Sessions,
+    Settings, Tenants, migrate,
+};
+
+#[derive(Clone)]
+pub struct StoreConfig {
+    /// `sqlite:/path/of/a/file` or `postgres://user:password@host/database`. On PostgreSQL the
+    /// user owns the tables and is a member of `laneway_app` and `laneway_projector`.
+    pub url: String,
+    pub max_connections: u32,
+    /// How long a call waits for a connection, in milliseconds.
+    pub acquire_timeout_ms: u64,
+    /// Encrypts the secrets of destinations (AES-256-GCM). The same on all nodes, for ever.
+    pub secret_key: [u8; 32],
+}
+
+impl std::fmt::Debug for StoreConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StoreConfig").field("max_connections", &self.max_connections).finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Sqlite,
+    Postgres,
+}
+
+/// Cheap to clone.
+#[derive(Clone)]
+pub struct Store(pub(crate) Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub(crate) kind: Kind,
+    pub(crate) pool: AnyPool,
+    pub(crate) secrets: Secrets,
+    /// SQLite has one writer: those of this process take turns here instead of polling.
+    pub(crate) writer: Arc<Mutex<()>>,
+    /// Counts committed control changes of this process.
+    pub(crate) changed: watch::Sender<u64>,
+}
+
+impl Store {
+    /// Connects, and brings the tables up to date. Several processes may do so at once.
+    pub async fn open(config: &StoreConfig) -> Result<Store> {
+        sqlx::any::install_default_drivers();
+        let (kind, url) = target(&config.url)?;
+        let options: AnyConnectOptions =
+            url.parse().map_err(|e| StoreError::Config(format!("store.url cannot be read: {e}")))?;
+        let pool = AnyPoolOptions::new()
+            .max_connections(config.max_connections.max(1))
+            .acquire_timeout(Duration::from_millis(config.acquire_timeout_ms.max(1)))
+            .after_connect(move |connection, _| {
+                Box::pin(async move {
+                    if kind == Kind::Sqlite {
+                        connection.execute("PRAGMA busy_timeout = 10000").await?;
+                        connection.execute("PRAGMA journal_mode = WAL").await?;
+                        connection.execute("PRAGMA synchronous = FULL").await?;
+                        connection.execute("PRAGMA foreign_keys = ON").await?;
+                    }
+                    Ok(())
+                })
+            })
+            .connect_lazy_with(options.disable_statement_logging());
+        migrate::run(kind, &pool).await?;
+        let secrets = Secrets::new(&config.secret_key)?;
+        let writer = Arc::new(Mutex::new(()));
+        Ok(Store(Arc::new(Inner { kind, pool, secrets, writer, changed: watch::channel(0).0 })))
+    }
+
+    /// Whether the database answers, within two seconds.
+    pub async fn health(&self) -> Result<()> {
+        let asked = sqlx::query("SELECT 1").execute(&self.0.pool);
+        match tokio::time::timeout(Duration::from_secs(2), asked).await {
+            Ok(answered) => answered.map(drop).doing("asking for its health"),
+            Err(_) => Err(StoreError::Unavailable {
+                doing: "asking for its health",
+                reason: "no answer within 2 s".to_owned(),
+            }),
+        }
+    }
+
+    pub async fn close(&self) {
+        self.0.pool.close().await;
+    }
+
+    pub fn tenants<'a>(&'a self, operator: &'a OperatorScope) -> Tenants<'a> {
+        Tenants::new(self, operator)
+    }
+
+    pub fn devices<'a>(&'a self, scope: &'a TenantScope) -> Devices<'a> {
+        Devices { store: self, scope }
+    }
+
+    pub fn credentials<'a>(&'a self, scope: &'a TenantScope) -> Credentials<'a> {
+        Credentials { store: self, scope }
+    }
+
+    pub fn keys<'a>(&'a self, scope: &'a TenantScope) -> ApiKeys<'a> {
+        ApiKeys { store: self, scope }
+    }
+
+    pub fn destinations<'a>(&'a self, scope: &'a TenantScope) -> Destinations<'a> {
+        Destinations { store: self, scope }
+    }
+
+    pub fn positions<'a>(&'a self, scope: &'a TenantScope) -> Positions<'a> {
+        Positions { store: self, scope }
+    }
+
+    pub fn sessions<'a>(&'a self, scope: &'a TenantScope) -> Sessions<'a> {
+        Sessions { store: self, scope }
+    }
+
+    /// The shared contracts and the tenants' own schemas; not a tenant's data.
+    pub fn schemas(&self) -> SchemaStore {
+        SchemaStore::new(self.clone())
+    }
+
+    pub fn outbox(&self, _authority: &RoleAuthority) -> Outbox<'_> {
+        Outbox { store: self }
+    }
+
+    pub fn leases(&self, _authority: &RoleAuthority) -> Leases<'_> {
+        Leases { store: self }
+    }
+
+    pub fn rate_shares(&self, _authority: &RoleAuthority) -> RateShares<'_> {
+        RateShares { store: self }
+    }
+
+    pub fn settings(&self, _authority: &RoleAuthority) -> Settings<'_> {
+        Settings { store: self }
+    }
+}
+
+
+fn target(url: &str) -> Result<(Kind, String)> {
+    if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+        return Ok((Kind::Postgres, url.to_owned()));
+    }
+    if let Some(path) = url.strip_prefix("sqlite:") {
+        if path.contains(":memory:") || path.contains("mode=memory") {
+            return Err(StoreError::Config("store.url names a database in memory; name a file".to_owned()));
+        }
+        let mode = if path.contains("mode=") { "" } else if path.contains('?') { "&mode=rwc" } else { "?mode=rwc" };
+        return Ok((Kind::Sqlite, format!("sqlite:{path}{mode}")));
+    }
+    Err(StoreError::Config("store.url must begin with sqlite: or postgres://".to_owned()))
+}

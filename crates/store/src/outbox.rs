@@ -1,0 +1,134 @@
+//! Control changes on their way to the log: written in the transaction of the change itself,
+//! numbered per tenant.
+
+use laneway_schemas::ControlKind;
+use laneway_tenancy::TenantId;
+use sqlx::Row;
+use tokio::sync::watch;
+
+use crate::access::{Access, Tx};
+use crate::codec::{Named, variant_name};
+use crate::error::{Doing, Result, StoreError};
+use crate::Store;
+
+/// A change that is committed, but not known to be in the log.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OutboxRow {
+    pub seq: i64,
+    pub tenant: TenantId,
+    pub version: i64,
+    pub kind: ControlKind,
+    pub id: String,
+    pub deleted: bool,
+    /// Event time from which the change holds.
+    pub effective_from: i64,
+    /// JSON, never a secret.
+    pub body: String,
+}
+
+/// Reads and empties the outbox, for the relay.
+pub struct Outbox<'a> {
+    pub(crate) store: &'a Store,
+}
+
+impl Outbox<'_> {
+    /// The oldest changes. Those of one tenant come in the order of their versions, without a gap.
+    pub async fn oldest(&self, limit: u32) -> Result<Vec<OutboxRow>> {
+        let mut tx = self.store.read(Access::Platform).await?;
+        let rows = sqlx::query(
+            "SELECT seq, tenant_id, version, kind, id, deleted, effective_from, body
+             FROM outbox ORDER BY seq LIMIT $1",
+        )
+        .bind(i64::from(limit))
+        .fetch_all(&mut *tx.inner)
+        .await
+        .doing("reading the outbox")?;
+        tx.commit().await?;
+        rows.iter()
+            .map(|row| {
+                let seq: i64 = row.try_get("seq").doing("reading the outbox")?;
+                let name = seq.to_string();
+                let row = Named::new("outbox", &name, row);
+                Ok(OutboxRow {
+                    seq,
+                    tenant: row.parse("tenant_id")?,
+                    version: row.get("version")?,
+                    kind: row.variant("kind")?,
+                    id: row.get("id")?,
+                    deleted: row.get::<i64>("deleted")? != 0,
+                    effective_from: row.get("effective_from")?,
+                    body: row.get("body")?,
+                })
+            })
+            .collect()
+    }
+
+    /// Removes changes that are durable in the log.
+    pub async fn relayed(&self, rows: &[OutboxRow]) -> Result<()> {
+        let mut tx = self.store.write(Access::Platform).await?;
+        for row in rows {
+            sqlx::query("DELETE FROM outbox WHERE seq = $1")
+                .bind(row.seq)
+                .execute(&mut *tx.inner)
+                .await
+                .doing("removing a relayed change from the outbox")?;
+        }
+        tx.commit().await
+    }
+
+    /// Changes whenever this process has committed a control change.
+    pub fn changed(&self) -> watch::Receiver<u64> {
+        self.store.0.changed.subscribe()
+    }
+}
+
+impl Store {
+    /// Commits a transaction that has written to the outbox, and wakes the relay.
+    pub(crate) async fn commit_change(&self, tx: Tx) -> Result<()> {
+        tx.commit().await?;
+        self.0.changed.send_modify(|n| *n += 1);
+        Ok(())
+    }
+}
+
+/// Takes the tenant's next control version. Its row stays locked until the transaction ends, so
+/// that versions become visible in their order.
+pub(crate) async fn next_version(tx: &mut Tx, tenant: TenantId) -> Result<i64> {
+    let row = sqlx::query(
+        "UPDATE tenants SET control_version = control_version + 1 WHERE tenant_id = $1 RETURNING control_version",
+    )
+    .bind(tenant.to_string())
+    .fetch_optional(&mut *tx.inner)
+    .await
+    .doing("numbering a control change")?
+    .ok_or_else(|| StoreError::Missing { what: format!("tenant {tenant}") })?;
+    row.try_get(0).doing("numbering a control change")
+}
+
+pub(crate) struct Change<'a> {
+    pub(crate) tenant: TenantId,
+    pub(crate) version: i64,
+    pub(crate) kind: ControlKind,
+    pub(crate) id: &'a str,
+    /// JSON of what it is now; `None` where it is gone.
+    pub(crate) body: Option<String>,
+    pub(crate) at: i64,
+}
+
+pub(crate) async fn emit(tx: &mut Tx, change: Change<'_>) -> Result<()> {
+    sqlx::query(
+        "INSERT INTO outbox (tenant_id, version, kind, id, deleted, effective_from, body)
+         VALUES ($1, $2, $3, $4, $5, $6, $7)",
+    )
+    .bind(change.tenant.to_string())
+    .bind(change.version)
+    .bind(variant_name(&change.kind)?)
+    .bind(change.id)
+    .bind(i64::from(change.body.is_none()))
+    .bind(change.at)
+    .bind(change.body.unwrap_or_else(|| "{}".to_owned()))
+    .execute(&mut *tx.inner)
+    .await
+    .doing("writing a control change to the outbox")?;
+    Ok(())
+}

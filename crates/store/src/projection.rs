@@ -1,0 +1,274 @@
+//! What the projection writes: latest positions and sessions, in one transaction with how far
+//! it has come, so that neither a crash nor a second member makes it lose or go back.
+
+use std::collections::HashMap;
+
+use laneway_tenancy::control::RoleAuthority;
+use laneway_tenancy::{DeviceId, SessionId, TenantId};
+use sqlx::{Any, QueryBuilder, Row};
+
+use crate::access::{Access, Tx};
+use crate::error::{Doing, Result, StoreError};
+use crate::{SessionState, Store};
+
+/// Rows written by one statement: full chunks, so that few statements are prepared.
+const CHUNKS: [usize; 3] = [256, 32, 1];
+
+/// A position. The latest of a device by (`recorded_at`, `fix_id`, `revision`) stays.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PositionRow {
+    pub tenant: TenantId,
+    pub device: DeviceId,
+    pub recorded_at: i64,
+    pub fix_id: String,
+    pub revision: i64,
+    /// JSON, as the API answers it.
+    pub body: String,
+}
+
+/// A session as of one event about it. The newest by (`state`, `revision`) stays; what a newer
+/// one does not say is kept from the older.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SessionRow {
+    pub tenant: TenantId,
+    pub device: DeviceId,
+    pub session: SessionId,
+    pub state: SessionState,
+    pub revision: i64,
+    pub started_at: Option<i64>,
+    pub stopped_at: Option<i64>,
+    pub last_fix_at: Option<i64>,
+    pub fixes: i64,
+    pub distance_m: f64,
+    pub duration_s: f64,
+    /// A JSON object.
+    pub attributes: Option<String>,
+}
+
+/// What came from `from_offset..to_offset` of a partition of the tenants' streams.
+#[derive(Debug, Clone, Default)]
+pub struct ProjectionBatch {
+    pub generation: u32,
+    pub partition: u32,
+    pub from_offset: u64,
+    pub to_offset: u64,
+    pub positions: Vec<PositionRow>,
+    pub sessions: Vec<SessionRow>,
+}
+
+impl Store {
+    /// The next offset that the projection has to read of a partition.
+    pub async fn projected(&self, _authority: &RoleAuthority, generation: u32, partition: u32) -> Result<Option<u64>> {
+        let mut tx = self.read(Access::Projection(String::new())).await?;
+        let at = position(&mut tx, generation, partition).await?;
+        tx.commit().await?;
+        Ok(at)
+    }
+
+    /// Writes a batch, all or nothing. [`StoreError::Moved`] where the partition is not at
+    /// `from_offset`; a partition that is nowhere yet may begin anywhere.
+    pub async fn project(&self, _authority: &RoleAuthority, batch: ProjectionBatch) -> Result<()> {
+        let positions = newest_positions(batch.positions);
+        let sessions = newest_sessions(batch.sessions);
+        let tenants = tenant_list(&positions, &sessions);
+        let mut tx = self.write(Access::Projection(tenants)).await?;
+        advance(&mut tx, batch.generation, batch.partition, batch.from_offset, batch.to_offset).await?;
+        for chunk in chunks(&positions) {
+            upsert_positions(&mut tx, chunk).await?;
+        }
+        for chunk in chunks(&sessions) {
+            upsert_sessions(&mut tx, chunk).await?;
+        }
+        tx.commit().await
+    }
+}
+
+fn tenant_list(positions: &[PositionRow], sessions: &[SessionRow]) -> String {
+    let mut tenants: Vec<TenantId> =
+        positions.iter().map(|p| p.tenant).chain(sessions.iter().map(|s| s.tenant)).collect();
+    tenants.sort_unstable();
+    tenants.dedup();
+    tenants.iter().map(TenantId::to_string).collect::<Vec<_>>().join(",")
+}
+
+async fn position(tx: &mut Tx, generation: u32, partition: u32) -> Result<Option<u64>> {
+    let doing = "reading how far the projection has come";
+    let row = sqlx::query("SELECT next_offset FROM projection_positions WHERE generation = $1 AND partition = $2")
+        .bind(i64::from(generation))
+        .bind(i64::from(partition))
+        .fetch_optional(&mut *tx.inner)
+        .await
+        .doing(doing)?;
+    let at: Option<i64> = row.map(|row| row.try_get(0).doing(doing)).transpose()?;
+    Ok(at.map(|at| u64::try_from(at).unwrap_or(0)))
+}
+
+/// Compare and set. Locks the partition's row until the transaction ends.
+async fn advance(tx: &mut Tx, generation: u32, partition: u32, from: u64, to: u64) -> Result<()> {
+    let stored = |offset: u64| i64::try_from(offset).unwrap_or(i64::MAX);
+    let moved = sqlx::query(
+        "UPDATE projection_positions SET next_offset = $4
+         WHERE generation = $1 AND partition = $2 AND next_offset = $3",
+    )
+    .bind(i64::from(generation))
+    .bind(i64::from(partition))
+    .bind(stored(from))
+    .bind(stored(to))
+    .execute(&mut *tx.inner)
+    .await
+    .doing("advancing the projection")?;
+    if moved.rows_affected() == 1 {
+        return Ok(());
+    }
+    let begun = sqlx::query(
+        "INSERT INTO projection_positions (generation, partition, next_offset) VALUES ($1, $2, $3)
+         ON CONFLICT (generation, partition) DO NOTHING",
+    )
+    .bind(i64::from(generation))
+    .bind(i64::from(partition))
+    .bind(stored(to))
+    .execute(&mut *tx.inner)
+    .await
+    .doing("beginning the projection of a partition")?;
+    if begun.rows_affected() == 1 {
+        return Ok(());
+    }
+    let actual = position(tx, generation, partition).await?;
+    Err(StoreError::Moved { generation, partition, expected: from, actual })
+}
+
+/// One row a device: a statement may touch each row once.
+fn newest_positions(rows: Vec<PositionRow>) -> Vec<PositionRow> {
+    fn order(row: &PositionRow) -> (i64, &str, i64) {
+        (row.recorded_at, row.fix_id.as_str(), row.revision)
+    }
+    let mut newest: HashMap<(TenantId, DeviceId), PositionRow> = HashMap::with_capacity(rows.len());
+    for row in rows {
+        match newest.entry((row.tenant, row.device.clone())) {
+            std::collections::hash_map::Entry::Vacant(slot) => {
+                slot.insert(row);
+            }
+            std::collections::hash_map::Entry::Occupied(mut slot) => {
+                if order(&row) > order(slot.get()) {
+                    slot.insert(row);
+                }
+            }
+        }
+    }
+    in_key_order(newest)
+}
+
+fn newest_sessions(rows: Vec<SessionRow>) -> Vec<SessionRow> {
+    let mut newest: HashMap<(TenantId, DeviceId, SessionId), SessionRow> = HashMap::new();
+    for row in rows {
+        match newest.entry((row.tenant, row.device.clone(), row.session.clone())) {
+            std::collections::hash_map::Entry::Vacant(slot) => {
+                slot.insert(row);
+            }
+            std::collections::hash_map::Entry::Occupied(mut slot) => {
+                let merged = merge(slot.get(), &row);
+                slot.insert(merged);
+            }
+        }
+    }
+    in_key_order(newest)
+}
+
+/// The same as the database's own merge below.
+fn merge(a: &SessionRow, b: &SessionRow) -> SessionRow {
+    let newer = |row: &SessionRow| (row.state.stage(), row.revision);
+    let (old, new) = if newer(b) > newer(a) { (a, b) } else { (b, a) };
+    SessionRow {
+        started_at: new.started_at.or(old.started_at),
+        stopped_at: new.stopped_at.or(old.stopped_at),
+        last_fix_at: new.last_fix_at.or(old.last_fix_at),
+        attributes: new.attributes.clone().or_else(|| old.attributes.clone()),
+        ..new.clone()
+    }
+}
+
+/// Rows in the order of their keys, so that two batches lock them in the same order.
+fn in_key_order<K: Ord, V>(rows: HashMap<K, V>) -> Vec<V> {
+    let mut rows: Vec<(K, V)> = rows.into_iter().collect();
+    rows.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+    rows.into_iter().map(|(_, row)| row).collect()
+}
+
+fn chunks<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
+    std::iter::from_fn(move || {
+        let size = CHUNKS.into_iter().find(|size| *size <= rows.len())?;
+        let (chunk, rest) = rows.split_at(size);
+        rows = rest;
+        Some(chunk)
+    })
+}
+
+async fn upsert_positions(tx: &mut Tx, rows: &[PositionRow]) -> Result<()> {
+    let mut query: QueryBuilder<Any> =
+        QueryBuilder::new("INSERT INTO latest_positions (tenant_id, device_id, recorded_at, fix_id, revision, body) ");
+    query.push_values(rows, |mut values, row| {
+        values
+            .push_bind(row.tenant.to_string())
+            .push_bind(row.device.as_str().to_owned())
+            .push_bind(row.recorded_at)
+            .push_bind(row.fix_id.clone())
+            .push_bind(row.revision)
+            .push_bind(row.body.clone());
+    });
+    query.push(
+        " ON CONFLICT (tenant_id, device_id) DO UPDATE SET
+            recorded_at = excluded.recorded_at, fix_id = excluded.fix_id,
+            revision = excluded.revision, body = excluded.body
+          WHERE (excluded.recorded_at, excluded.fix_id, excluded.revision)
+              > (latest_positions.recorded_at, latest_positions.fix_id, latest_positions.revision)",
+    );
+    query.build().execute(&mut *tx.inner).await.doing("writing latest positions")?;
+    Ok(())
+}
+
+async fn upsert_sessions(tx: &mut Tx, rows: &[SessionRow]) -> Result<()> {
+    let mut query: QueryBuilder<Any> = QueryBuilder::new(
+        "INSERT INTO sessions (tenant_id, device_id, session_id, stage, revision, started_at, stopped_at,
+            last_fix_at, fixes, distance_m, duration_s, attributes) ",
+    );
+    query.push_values(rows, |mut values, row| {
+        values
+            .push_bind(row.tenant.to_string())
+            .push_bind(row.device.as_str().to_owned())
+            .push_bind(row.session.as_str().to_owned())
+            .push_bind(row.state.stage())
+            .push_bind(row.revision)
+            .push_bind(row.started_at)
+            .push_bind(row.stopped_at)
+            .push_bind(row.last_fix_at)
+            .push_bind(row.fixes)
+            .push_bind(row.distance_m)
+            .push_bind(row.duration_s)
+            .push_bind(row.attributes.clone());
+    });
+    query.push(
+        " ON CONFLICT (tenant_id, device_id, session_id) DO UPDATE SET
+            stage = excluded.stage, revision = excluded.revision, fixes = excluded.fixes,
+            distance_m = excluded.distance_m, duration_s = excluded.duration_s,
+            started_at = COALESCE(excluded.started_at, sessions.started_at),
+            stopped_at = COALESCE(excluded.stopped_at, sessions.stopped_at),
+            last_fix_at = COALESCE(excluded.last_fix_at, sessions.last_fix_at),
+            attributes = COALESCE(excluded.attributes, sessions.attributes)
+          WHERE (excluded.stage, excluded.revision) > (sessions.stage, sessions.revision)",
+    );
+    query.build().execute(&mut *tx.inner).await.doing("writing sessions")?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunks_cover_all_rows_in_order() {
+        let rows: Vec<usize> = (0..600).collect();
+        let all: Vec<usize> = chunks(&rows).flatten().copied().collect();
+        assert_eq!(all, rows);
+        assert!(chunks(&rows).all(|c| CHUNKS.contains(&c.len())));
+    }
+}
