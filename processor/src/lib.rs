@@ -1,0 +1,2 @@
+//! The processor.
+pub mod derive;
