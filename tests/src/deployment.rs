@@ -1,0 +1,173 @@
+//! A deployment of whole processes: `laneway all` on the embedded default, or the four roles on
+//! Apache Kafka, PostgreSQL and a schema registry.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use laneway_testkit::process::Builder;
+use laneway_testkit::{LanewayProcess, ports};
+use serde_json::Value;
+
+use crate::client::Client;
+
+const START: Duration = Duration::from_secs(60);
+
+/// One process of the deployment.
+pub struct Node {
+    pub role: &'static str,
+    builder: Builder,
+    process: LanewayProcess,
+    health: String,
+}
+
+impl Node {
+    /// Starts it and waits until it says that it is ready.
+    async fn start(role: &'static str, builder: Builder, health: String) -> Result<Self> {
+        let process = builder.spawn()?;
+        let mut node = Node { role, builder, process, health };
+        node.ready().await?;
+        Ok(node)
+    }
+
+    pub async fn ready(&mut self) -> Result<()> {
+        self.process.wait_http(&self.health, 200, START).await
+    }
+
+    /// Kill -9.
+    pub fn kill(&mut self) -> Result<()> {
+        self.process.kill()
+    }
+
+    /// Starts it again, without waiting until it is ready.
+    pub fn restart(&mut self) -> Result<()> {
+        self.process = self.builder.spawn()?;
+        Ok(())
+    }
+
+    pub fn process(&mut self) -> &mut LanewayProcess {
+        &mut self.process
+    }
+}
+
+pub struct Deployment {
+    pub nodes: Vec<Node>,
+    /// Where devices send to.
+    pub ingest: Client,
+    /// Where the control API is.
+    pub control: Client,
+    /// Where `/stream` is.
+    pub stream: String,
+    binary: PathBuf,
+    folder: PathBuf,
+}
+
+/// Servers of a distributed deployment.
+pub struct Servers {
+    pub kafka: String,
+    pub postgres: String,
+    pub registry: String,
+    /// Keeps deployments on the same Kafka apart.
+    pub topic_prefix: String,
+}
+
+impl Deployment {
+    /// `laneway all`, everything in `folder`.
+    pub async fn embedded(binary: &Path, folder: &Path) -> Result<Self> {
+        let (port, ops) = (ports::free()?, ports::free()?);
+        let builder = base(binary, folder, "all")
+            .env("LANEWAY_HTTP_LISTEN", format!("127.0.0.1:{port}"))
+            .env("LANEWAY_OPS_LISTEN", format!("127.0.0.1:{ops}"));
+        let node = Node::start("all", builder, format!("http://127.0.0.1:{ops}/health/ready")).await?;
+        let client = Client::new(format!("http://127.0.0.1:{port}"));
+        Ok(Deployment {
+            nodes: vec![node],
+            ingest: client.clone(),
+            control: client,
+            stream: format!("ws://127.0.0.1:{port}/stream"),
+            binary: binary.to_owned(),
+            folder: folder.to_owned(),
+        })
+    }
+
+    /// One process of each role.
+    pub async fn distributed(binary: &Path, folder: &Path, servers: &Servers) -> Result<Self> {
+        let mut nodes = Vec::new();
+        let mut public = Vec::new();
+        for (role, key) in [
+            ("control", "LANEWAY_HTTP_CONTROL_LISTEN"),
+            ("ingest", "LANEWAY_HTTP_INGEST_LISTEN"),
+            ("processor", "LANEWAY_HTTP_PROCESSOR_LISTEN"),
+            ("sink", "LANEWAY_HTTP_SINK_LISTEN"),
+        ] {
+            let (port, ops) = (ports::free()?, ports::free()?);
+            let builder = base(binary, folder, role)
+                .env(key, format!("127.0.0.1:{port}"))
+                .env("LANEWAY_OPS_LISTEN", format!("127.0.0.1:{ops}"))
+                .env("LANEWAY_INSTANCE", format!("{role}-1"))
+                .env("LANEWAY_LOG_BACKEND", "kafka")
+                .env("LANEWAY_LOG_KAFKA_BOOTSTRAP", &servers.kafka)
+                .env("LANEWAY_LOG_KAFKA_REPLICATION_FACTOR", "1")
+                .env("LANEWAY_LOG_KAFKA_MIN_INSYNC_REPLICAS", "1")
+                .env("LANEWAY_LOG_TOPIC_PREFIX", &servers.topic_prefix)
+                .env("LANEWAY_LOG_PARTITIONS", "8")
+                .env("LANEWAY_LOG_SESSION_TIMEOUT_MS", "3000")
+                .env("LANEWAY_STORE_URL", &servers.postgres)
+                .env("LANEWAY_STORE_SECRET_KEY", "5e".repeat(32))
+                .env("LANEWAY_AUTH_HASH_KEY", "a7".repeat(32))
+                .env("LANEWAY_REGISTRY_URL", &servers.registry);
+            nodes.push(Node::start(role, builder, format!("http://127.0.0.1:{ops}/health/ready")).await?);
+            public.push(port);
+        }
+        let [control, ingest, _, sink] = public.as_slice() else { unreachable!("four roles were started") };
+        Ok(Deployment {
+            nodes,
+            ingest: Client::new(format!("http://127.0.0.1:{ingest}")),
+            control: Client::new(format!("http://127.0.0.1:{control}")),
+            stream: format!("ws://127.0.0.1:{sink}/stream"),
+            binary: binary.to_owned(),
+            folder: folder.to_owned(),
+        })
+    }
+
+    /// Runs `laneway admin …` over the local socket and reads its JSON.
+    pub async fn admin(&self, args: &[&str]) -> Result<Value> {
+        let output = tokio::process::Command::new(&self.binary)
+            .arg("admin")
+            .args(args)
+            .arg("--json")
+            .current_dir(&self.folder)
+            .env("LANEWAY_DATA_DIR", self.folder.join("data"))
+            .stdin(Stdio::null())
+            .output()
+            .await
+            .context("running laneway admin")?;
+        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        ensure!(output.status.success(), "laneway admin {}: {err}{out}", args.join(" "));
+        serde_json::from_str(&out).with_context(|| format!("laneway admin {} printed {out}", args.join(" ")))
+    }
+
+    /// SIGTERM for all, and waits for their drains.
+    pub async fn stop(mut self) -> Result<()> {
+        for node in self.nodes.iter_mut().rev() {
+            let status = node.process.stop().await?;
+            ensure!(status.success(), "{} ended with {status}", node.role);
+        }
+        Ok(())
+    }
+}
+
+fn base(binary: &Path, folder: &Path, role: &'static str) -> Builder {
+    LanewayProcess::builder(binary.to_owned())
+        .args([role])
+        .name(role)
+        .dir(folder)
+        .env("LANEWAY_DATA_DIR", folder.join("data"))
+        .env("LANEWAY_LOG_EMBEDDED_MIN_FREE_BYTES", "1048576")
+        // The last minute of a device that has fallen silent is closed soon.
+        .env("LANEWAY_PROCESSOR_IDLE_CLOSE_SECONDS", "3")
+        // The tests' receivers are on this machine.
+        .env("LANEWAY_SINK_ALLOW_HTTP", "true")
+        .env("LANEWAY_SINK_ALLOW_PRIVATE_NETWORKS", "127.0.0.0/8")
+}
