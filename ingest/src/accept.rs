@@ -5,7 +5,9 @@
 
 mod check;
 mod device;
+mod look_up;
 mod metrics;
+mod news;
 mod outcome;
 mod record;
 mod refused;
@@ -17,15 +19,16 @@ use std::sync::Arc;
 
 use laneway_directory::Directory;
 use laneway_log::{Log, Records};
-use laneway_runtime::{Clock, TenantMetrics};
+use laneway_runtime::Clock;
 use laneway_schemas::Codecs;
+use laneway_store::Store;
 use laneway_tenancy::{Authenticated, Random, TenantLimiter};
 
 pub use outcome::{Note, Outcome, Prepared};
 pub use refused::Refused;
 pub use start_stop::{SessionAnswer, SessionMoment};
 
-use crate::settings::IngestSettings;
+use crate::IngestDeps;
 use metrics::Metrics;
 use sessions::Sessions;
 
@@ -33,6 +36,7 @@ use sessions::Sessions;
 pub struct Accept {
     pub(crate) log: Arc<dyn Log>,
     pub(crate) codecs: Arc<Codecs>,
+    pub(crate) store: Store,
     pub(crate) directory: Arc<Directory>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Arc<dyn Random>,
@@ -42,18 +46,22 @@ pub struct Accept {
 }
 
 impl Accept {
-    pub(crate) fn new(
-        log: Arc<dyn Log>,
-        codecs: Arc<Codecs>,
-        directory: Arc<Directory>,
-        clock: Arc<dyn Clock>,
-        random: Arc<dyn Random>,
-        tenant_metrics: Arc<TenantMetrics>,
-        settings: &IngestSettings,
-    ) -> Self {
+    pub(crate) fn new(deps: IngestDeps) -> Self {
+        let IngestDeps {
+            log,
+            codecs,
+            store,
+            directory,
+            clock,
+            random,
+            tenant_metrics,
+            settings,
+            ..
+        } = deps;
         Accept {
             log,
             codecs,
+            store,
             directory,
             clock,
             random,

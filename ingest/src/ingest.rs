@@ -6,10 +6,12 @@ use laneway_directory::{Directory, DirectoryChange};
 use laneway_log::Log;
 use laneway_runtime::{Clock, Lifecycle, TenantMetrics};
 use laneway_schemas::{Codecs, ControlKind};
-use laneway_tenancy::{Authenticator, ChangeKind, Random};
+use laneway_store::Store;
+use laneway_tenancy::{Authenticator, ChangeKind, Random, new_id};
 use tokio::sync::broadcast::error::RecvError;
 
 use crate::accept::Accept;
+use crate::rates::Rates;
 use crate::settings::IngestSettings;
 
 /// What the role is made of.
@@ -18,10 +20,12 @@ pub struct IngestDeps {
     /// Registered: ingest writes `LocationUpdate` and `SessionEvent`.
     pub codecs: Arc<Codecs>,
     pub authenticator: Arc<Authenticator>,
+    /// For questions about sessions, new devices, and rates that hold over all nodes.
+    pub store: Store,
     /// Followed by someone else.
     pub directory: Arc<Directory>,
     pub clock: Arc<dyn Clock>,
-    /// For the ids of sessions that come without one.
+    /// For ids of sessions that come without one.
     pub random: Arc<dyn Random>,
     pub tenant_metrics: Arc<TenantMetrics>,
     pub settings: IngestSettings,
@@ -32,41 +36,39 @@ pub struct Ingest {
     pub(crate) accept: Accept,
     pub(crate) authenticator: Arc<Authenticator>,
     pub(crate) settings: IngestSettings,
-    directory: Arc<Directory>,
 }
 
 impl Ingest {
     pub fn build(deps: IngestDeps) -> Arc<Self> {
-        let IngestDeps {
-            log,
-            codecs,
-            authenticator,
-            directory,
-            clock,
-            random,
-            tenant_metrics,
-            settings,
-        } = deps;
+        let (authenticator, settings) = (deps.authenticator.clone(), deps.settings.clone());
         Arc::new(Ingest {
-            accept: Accept::new(
-                log,
-                codecs,
-                directory.clone(),
-                clock,
-                random,
-                tenant_metrics,
-                &settings,
-            ),
+            accept: Accept::new(deps),
             authenticator,
             settings,
-            directory,
         })
     }
 
     /// Work in the background, until the drain: news of revocations reach the cache of
-    /// credentials as soon as the directory has them.
+    /// credentials as soon as the directory has them, and rates are shared with other nodes.
     pub async fn run(self: Arc<Self>, lifecycle: Lifecycle) -> anyhow::Result<()> {
-        let mut changes = self.directory.changes();
+        let accept = &self.accept;
+        let node = format!("{:032x}", new_id(&*accept.random, accept.clock.now_us()));
+        let rates = Rates::new(
+            accept.store.clone(),
+            accept.directory.clone(),
+            accept.clock.clone(),
+            node,
+        );
+        tokio::try_join!(
+            rates.run(&accept.limiter, &lifecycle),
+            self.follow(&lifecycle)
+        )?;
+        Ok(())
+    }
+
+    async fn follow(&self, lifecycle: &Lifecycle) -> anyhow::Result<()> {
+        let mut changes = self.directory().changes();
+        // What changed before there was anyone to listen is not cached either: nothing is.
         let draining = lifecycle.draining();
         tokio::pin!(draining);
         loop {
@@ -83,6 +85,10 @@ impl Ingest {
                 }
             }
         }
+    }
+
+    fn directory(&self) -> &Directory {
+        &self.accept.directory
     }
 
     fn forget(&self, change: &DirectoryChange) {
@@ -102,7 +108,7 @@ impl Ingest {
             missed,
             "control changes came faster than they were taken up; all credentials are verified anew"
         );
-        for tenant in self.directory.tenants() {
+        for tenant in self.directory().tenants() {
             self.authenticator
                 .forget(tenant.id, ChangeKind::Tenant, &tenant.id.to_string());
         }

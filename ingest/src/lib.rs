@@ -5,6 +5,7 @@
 
 pub mod accept;
 mod ingest;
+mod rates;
 pub mod refusal;
 mod settings;
 pub mod transport;

@@ -45,6 +45,8 @@ impl Accept {
         who: &Authenticated,
         start: SessionStart<'_>,
     ) -> Result<SessionAnswer, Refused> {
+        self.catch_up(who, start.device.as_deref().into_iter())
+            .await?;
         let sender = Sender::of(who, &self.directory)?;
         self.same_tenant(who, start.tenant.as_deref())?;
         let device = sender
@@ -73,6 +75,8 @@ impl Accept {
         session: &str,
         stop: SessionStop<'_>,
     ) -> Result<SessionAnswer, Refused> {
+        self.catch_up(who, stop.device.as_deref().into_iter())
+            .await?;
         let sender = Sender::of(who, &self.directory)?;
         self.same_tenant(who, stop.tenant.as_deref())?;
         let device = sender

@@ -34,6 +34,7 @@ impl Service for Ingest {
             let answer = match route {
                 Route::Update => update::update(&self, request, &peer).await,
                 Route::Start => session::start(&self, request, &peer).await,
+                Route::Session(session) => session::find(&self, &session, &request, &peer).await,
                 Route::Stop(session) => session::stop(&self, &session, request, &peer).await,
             };
             answer.unwrap_or_else(Problem::into_response)

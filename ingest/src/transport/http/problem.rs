@@ -3,6 +3,7 @@
 use http::StatusCode;
 use laneway_log::LogError;
 use laneway_runtime::Problem;
+use laneway_store::StoreError;
 use laneway_tenancy::AuthError;
 
 use crate::accept::Refused;
@@ -35,6 +36,9 @@ pub fn of_authentication(error: AuthError) -> Problem {
 pub fn of_refused(refused: Refused) -> Problem {
     match refused {
         Refused::MayNotWrite => Problem::forbidden("Sending locations takes a device's credentials, or a key with the grant `location:write`."),
+        Refused::MayNotRead => Problem::forbidden(
+            "Reading sessions takes a device's credentials, or a key with the grant `positions:read` or `location:write`.",
+        ),
         Refused::TenantMismatch => Problem::new(
             StatusCode::FORBIDDEN,
             "tenant-mismatch",
@@ -55,13 +59,32 @@ pub fn of_refused(refused: Refused) -> Problem {
             Problem::new(StatusCode::UNPROCESSABLE_ENTITY, kind.name(), kind.title(), detail)
         }
         Refused::Log(error) => of_log(&error),
-        Refused::Encoding(_) => Problem::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "internal",
-            "The server failed",
-            "Nothing of the request was taken. It is logged; tell the operator of the platform.",
+        Refused::Store(error) => of_store(&error),
+        Refused::Behind => Problem::unavailable(
+            "This node has not read the tenant's latest changes yet; nothing of the request was taken.",
         ),
+        Refused::Encoding(_) => internal(),
     }
+}
+
+pub fn of_store(error: &StoreError) -> Problem {
+    if error.is_transient() {
+        tracing::warn!(%error, "the store did not answer; the client is told to try again");
+        return Problem::unavailable(
+            "The store is out of reach; nothing of the request was taken.",
+        );
+    }
+    tracing::error!(%error, "the store cannot answer a request");
+    internal()
+}
+
+fn internal() -> Problem {
+    Problem::new(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "internal",
+        "The server failed",
+        "Nothing of the request was taken. It is logged; tell the operator of the platform.",
+    )
 }
 
 fn of_log(error: &LogError) -> Problem {

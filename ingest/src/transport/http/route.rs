@@ -7,6 +7,7 @@ pub enum Route {
     Update,
     Start,
     Stop(String),
+    Session(String),
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -22,14 +23,18 @@ impl Route {
             "/location/session/start" => (Route::Start, Method::POST, "POST"),
             path => {
                 let rest = path.strip_prefix("/location/session/").ok_or(Miss::Path)?;
-                let session = rest
+                let (session, stop) = rest
                     .strip_suffix("/stop")
-                    .filter(|id| !id.is_empty() && !id.contains('/'));
-                (
-                    Route::Stop(decoded(session.ok_or(Miss::Path)?)),
-                    Method::POST,
-                    "POST",
-                )
+                    .map_or((rest, false), |id| (id, true));
+                if session.is_empty() || session.contains('/') {
+                    return Err(Miss::Path);
+                }
+                let session = decoded(session);
+                if stop {
+                    (Route::Stop(session), Method::POST, "POST")
+                } else {
+                    (Route::Session(session), Method::GET, "GET")
+                }
             }
         };
         if *method == wanted {
@@ -41,7 +46,7 @@ impl Route {
 }
 
 /// A path segment without its percent signs; an id that has others is not valid anyway.
-fn decoded(segment: &str) -> String {
+pub fn decoded(segment: &str) -> String {
     let mut parts = segment.split('%');
     let mut out = parts.next().unwrap_or_default().to_owned();
     for part in parts {
@@ -84,6 +89,14 @@ mod tests {
         assert_eq!(
             Route::of(&Method::POST, "/location/session/a%2/stop"),
             Ok(Route::Stop("a%2".into()))
+        );
+        assert_eq!(
+            Route::of(&Method::GET, "/location/session/a"),
+            Ok(Route::Session("a".into()))
+        );
+        assert_eq!(
+            Route::of(&Method::PUT, "/location/session/a"),
+            Err(Miss::Method { allow: "GET" })
         );
         for path in [
             "/",

@@ -24,13 +24,13 @@ pub async fn update(
     let (records, refused, status, answered) = {
         let repaired;
         let prepared = match Batch::parse(&bytes, ingest.settings.max_batch) {
-            Ok(batch) => prepare(ingest, &who, batch)?,
+            Ok(batch) => prepare(ingest, &who, batch).await?,
             Err(error @ BatchError::Malformed(_)) => match quote_non_finite(&bytes) {
                 Some(quoted) => {
                     repaired = quoted;
                     let batch = Batch::parse(&repaired, ingest.settings.max_batch)
                         .map_err(|e| problem::of_batch(&e))?;
-                    prepare(ingest, &who, batch)?
+                    prepare(ingest, &who, batch).await?
                 }
                 None => return Err(problem::of_batch(&error)),
             },
@@ -50,11 +50,20 @@ pub async fn update(
     Ok(answer::json(status, answered))
 }
 
-fn prepare<'a>(
+async fn prepare<'a>(
     ingest: &Ingest,
     who: &Authenticated,
     batch: Batch<'a>,
 ) -> Result<Prepared<'a>, Problem> {
+    let named = batch
+        .items
+        .iter()
+        .filter_map(|item| item.fix.device.as_deref());
+    ingest
+        .accept
+        .catch_up(who, named)
+        .await
+        .map_err(problem::of_refused)?;
     ingest
         .accept
         .updates(who, batch)
