@@ -168,6 +168,6 @@ fn base(binary: &Path, folder: &Path, role: &'static str) -> Builder {
         // The last minute of a device that has fallen silent is closed soon.
         .env("LANEWAY_PROCESSOR_IDLE_CLOSE_SECONDS", "3")
         // The tests' receivers are on this machine.
-        .env("LANEWAY_SINK_ALLOW_HTTP", "true")
-        .env("LANEWAY_SINK_ALLOW_PRIVATE_NETWORKS", "127.0.0.0/8")
+        .env("LANEWAY_SINK_WEBHOOK_ALLOW_HTTP", "true")
+        .env("LANEWAY_SINK_WEBHOOK_ALLOW_PRIVATE_NETWORKS", "127.0.0.0/8")
 }
