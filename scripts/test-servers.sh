@@ -18,6 +18,7 @@ registry_version=3.0.9
 dependency_plugin=org.apache.maven.plugins:maven-dependency-plugin:2.10
 
 cd "$(dirname "$0")/.."
+scripts/toolchain.sh
 cache=${LANEWAY_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/laneway}
 mkdir -p "$cache"
 addresses=$cache/test-servers.env
@@ -156,13 +157,13 @@ compose_service() {
 compose_kafka() {
     local at
     at=$(compose_service kafka 9092) || return 1
-    echo "LANEWAY_TEST_KAFKA=$at" >>"$addresses.new"
+    printf 'LANEWAY_TEST_KAFKA=%q\n' "$at" >>"$addresses.new"
 }
 
 compose_registry() {
     local at
     at=$(compose_service registry 8080) || return 1
-    echo "LANEWAY_TEST_REGISTRY=http://$at/apis/ccompat/v7" >>"$addresses.new"
+    printf 'LANEWAY_TEST_REGISTRY=%q\n' "http://$at/apis/ccompat/v7" >>"$addresses.new"
 }
 
 # Tests need a login that row-level security binds, so not the superuser that the image makes.
@@ -181,8 +182,8 @@ SELECT 'CREATE DATABASE laneway_test OWNER laneway_test'
     WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = 'laneway_test') \gexec
 SQL
     {
-        echo "LANEWAY_TEST_POSTGRES=postgres://laneway_test:laneway_test@$at/laneway_test"
-        echo "LANEWAY_TEST_POSTGRES_SUPERUSER=postgres://$superuser:$password@$at/laneway_test"
+        printf 'LANEWAY_TEST_POSTGRES=%q\n' "postgres://laneway_test:laneway_test@$at/laneway_test"
+        printf 'LANEWAY_TEST_POSTGRES_SUPERUSER=%q\n' "postgres://$superuser:$password@$at/laneway_test"
     } >>"$addresses.new"
 }
 
