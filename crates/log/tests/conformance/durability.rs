@@ -22,7 +22,7 @@ pub async fn closing_and_opening_again_loses_nothing<B: Backend>() {
     log.close().await;
 }
 
-/// Every confirmed number is there once; others at most... as often as they were written: once.
+/// Every confirmed number is there once, in order; the others, each written once, at most once.
 async fn check(log: &Arc<dyn Log>, confirmed: &[u64]) {
     let mut found: HashMap<u64, usize> = HashMap::new();
     for partition in 0..PARTITIONS {

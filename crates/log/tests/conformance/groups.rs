@@ -34,7 +34,8 @@ pub async fn a_group_goes_on_from_its_committed_offsets<B: Backend>() {
 }
 
 pub async fn a_group_may_start_at_the_end<B: Backend>() {
-    let log = B::fresh("latest").await.open().await;
+    let backend = B::fresh("latest").await;
+    let log = backend.open().await;
     append_numbers(&log, Topic::LocationUpdates, 0, 0..10).await;
     let mut member = join(&log, GroupSpec { start: GroupStart::Latest, ..spec("g", "a") }).await;
     assigned(&mut member).await;
@@ -45,7 +46,8 @@ pub async fn a_group_may_start_at_the_end<B: Backend>() {
 }
 
 pub async fn seeking_goes_on_reading_elsewhere<B: Backend>() {
-    let log = B::fresh("seek").await.open().await;
+    let backend = B::fresh("seek").await;
+    let log = backend.open().await;
     append_numbers(&log, Topic::LocationUpdates, 0, 0..40).await;
     let mut member = join(&log, spec("g", "a")).await;
     assigned(&mut member).await;
@@ -64,7 +66,8 @@ pub async fn seeking_goes_on_reading_elsewhere<B: Backend>() {
 
 pub async fn members_process_every_record_once_over_joins_and_leaves<B: Backend>() {
     const ROUNDS: u64 = 60;
-    let log = B::fresh("rebalance").await.open().await;
+    let backend = B::fresh("rebalance").await;
+    let log = backend.open().await;
     let stops = [Arc::new(Notify::new()), Arc::new(Notify::new()), Arc::new(Notify::new())];
     let worker = |index: usize| {
         let (log, stop) = (Arc::clone(&log), Arc::clone(&stops[index]));
@@ -100,7 +103,8 @@ pub async fn members_process_every_record_once_over_joins_and_leaves<B: Backend>
 }
 
 pub async fn an_epoch_ends_with_its_assignment<B: Backend>() {
-    let log = B::fresh("epoch").await.open().await;
+    let backend = B::fresh("epoch").await;
+    let log = backend.open().await;
     append_numbers(&log, Topic::LocationUpdates, 0, 0..10).await;
     append_numbers(&log, Topic::LocationUpdates, PARTITIONS - 1, 0..10).await;
     let mut first = join(&log, spec("g", "a")).await;
@@ -138,7 +142,8 @@ pub async fn an_epoch_ends_with_its_assignment<B: Backend>() {
 }
 
 pub async fn a_second_member_of_the_same_instance_fences_the_first<B: Backend>() {
-    let log = B::fresh("instance").await.open().await;
+    let backend = B::fresh("instance").await;
+    let log = backend.open().await;
     append_numbers(&log, Topic::LocationUpdates, 0, 0..10).await;
     let mut first = join(&log, spec("g", "same")).await;
     let (_, epoch) = assigned(&mut first).await;
@@ -153,7 +158,8 @@ pub async fn a_second_member_of_the_same_instance_fences_the_first<B: Backend>()
 }
 
 pub async fn lag_counts_what_is_not_committed<B: Backend>() {
-    let log = B::fresh("lag").await.open().await;
+    let backend = B::fresh("lag").await;
+    let log = backend.open().await;
     append_numbers(&log, Topic::LocationUpdates, 1, 0..30).await;
     let mut member = join(&log, spec("g", "a")).await;
     let (_, epoch) = assigned(&mut member).await;

@@ -6,7 +6,8 @@ use super::Backend;
 use super::support::{append, append_numbers, eventually, read_all, read_numbers, soon};
 
 pub async fn a_record_at_the_limit_passes_and_one_over_it_harms_nothing<B: Backend>() {
-    let log = B::fresh("size").await.open().await;
+    let backend = B::fresh("size").await;
+    let log = backend.open().await;
     let limit = log.max_record_bytes();
     let mut records = Records::new();
     let name: &[u8] = b"12345678";
@@ -33,7 +34,8 @@ pub async fn a_record_at_the_limit_passes_and_one_over_it_harms_nothing<B: Backe
 }
 
 pub async fn a_full_queue_is_busy_and_recovers<B: Backend>() {
-    let log = B::fresh("busy").await.open_with(|c| c.max_queued_bytes = 64 << 10).await.expect("opening");
+    let backend = B::fresh("busy").await;
+    let log = backend.open_with(|c| c.max_queued_bytes = 64 << 10).await.expect("opening");
     let value = vec![b'v'; 8 << 10];
     let one = || {
         let mut records = Records::new();
@@ -59,7 +61,8 @@ pub async fn a_full_queue_is_busy_and_recovers<B: Backend>() {
 }
 
 pub async fn an_unknown_partition_is_refused<B: Backend>() {
-    let log = B::fresh("partition").await.open().await;
+    let backend = B::fresh("partition").await;
+    let log = backend.open().await;
     let mut records = Records::new();
     records.push(Topic::LocationUpdates, 0, 1, b"k", [], b"1");
     records.push(Topic::LocationUpdates, 99, 1, b"k", [], b"2");
@@ -72,7 +75,8 @@ pub async fn an_unknown_partition_is_refused<B: Backend>() {
 }
 
 pub async fn a_closed_log_says_so<B: Backend>() {
-    let log = B::fresh("closed").await.open().await;
+    let backend = B::fresh("closed").await;
+    let log = backend.open().await;
     append_numbers(&log, Topic::LocationUpdates, 0, 0..1).await;
     assert!(log.health().is_ok());
     soon("closing", log.close()).await;

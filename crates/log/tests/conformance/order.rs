@@ -8,7 +8,8 @@ use super::Backend;
 use super::support::{append, numbered, read_all, read_numbers, soon};
 
 pub async fn a_partition_keeps_the_order_of_appends<B: Backend>() {
-    let log = B::fresh("order").await.open().await;
+    let backend = B::fresh("order").await;
+    let log = backend.open().await;
     // Called one after another without waiting: many are on their way at the same time.
     let mut waiting = Vec::new();
     for round in 0..40 {
@@ -35,7 +36,8 @@ pub async fn a_partition_keeps_the_order_of_appends<B: Backend>() {
 
 pub async fn writers_at_the_same_time_keep_their_own_order<B: Backend>() {
     const EACH: u64 = 200;
-    let log = B::fresh("writers").await.open().await;
+    let backend = B::fresh("writers").await;
+    let log = backend.open().await;
     let mut writers = tokio::task::JoinSet::new();
     for writer in 0..4 {
         let log = Arc::clone(&log);
@@ -57,7 +59,8 @@ pub async fn writers_at_the_same_time_keep_their_own_order<B: Backend>() {
 }
 
 pub async fn headers_tombstones_and_empty_values_survive<B: Backend>() {
-    let log = B::fresh("roundtrip").await.open().await;
+    let backend = B::fresh("roundtrip").await;
+    let log = backend.open().await;
     let mut records = Records::new();
     let binary: &[u8] = &[0, 255, 10, 13, 0];
     let none: &[u8] = b"";

@@ -9,7 +9,8 @@ use super::support::{append, append_numbers, next, numbers_of, read_from, reader
 
 pub async fn a_reader_passes_from_history_to_live<B: Backend>() {
     const ALL: u64 = 3_000;
-    let log = B::fresh("live").await.open().await;
+    let backend = B::fresh("live").await;
+    let log = backend.open().await;
     append_numbers(&log, Topic::TenantStreams, 0, 0..ALL / 2).await;
     let writer = {
         let log = Arc::clone(&log);
@@ -30,7 +31,8 @@ pub async fn a_reader_passes_from_history_to_live<B: Backend>() {
 }
 
 pub async fn a_reader_says_once_that_it_has_caught_up<B: Backend>() {
-    let log = B::fresh("caughtup").await.open().await;
+    let backend = B::fresh("caughtup").await;
+    let log = backend.open().await;
     append_numbers(&log, Topic::TenantStreams, 1, 0..5).await;
     let mut reader = reader(&log, Topic::TenantStreams, &[(0, 0), (1, 0)]).await;
     let (mut seen, mut empty) = (Vec::new(), Vec::new());
@@ -73,7 +75,8 @@ pub async fn a_reader_starts_in_the_middle<B: Backend>() {
 }
 
 pub async fn a_reader_moves_between_partitions<B: Backend>() {
-    let log = B::fresh("moves").await.open().await;
+    let backend = B::fresh("moves").await;
+    let log = backend.open().await;
     for partition in 0..3 {
         let start = u64::from(partition) * 100;
         append_numbers(&log, Topic::TenantStreams, partition, start..start + 10).await;
@@ -102,7 +105,8 @@ pub async fn a_reader_moves_between_partitions<B: Backend>() {
 }
 
 pub async fn an_offset_past_the_end_is_out_of_range<B: Backend>() {
-    let log = B::fresh("outofrange").await.open().await;
+    let backend = B::fresh("outofrange").await;
+    let log = backend.open().await;
     append_numbers(&log, Topic::TenantStreams, 0, 0..10).await;
     let mut reader = reader(&log, Topic::TenantStreams, &[(0, 1_000)]).await;
     match next(&mut reader).await {
@@ -116,7 +120,8 @@ pub async fn an_offset_past_the_end_is_out_of_range<B: Backend>() {
 }
 
 pub async fn the_offset_at_a_time_is_the_first_at_or_after_it<B: Backend>() {
-    let log = B::fresh("attime").await.open().await;
+    let backend = B::fresh("attime").await;
+    let log = backend.open().await;
     let base = super::support::now_ms() - 1_000_000;
     for round in 0..20 {
         let mut records = Records::new();

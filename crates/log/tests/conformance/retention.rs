@@ -9,7 +9,8 @@ use super::Backend;
 use super::support::{append, append_numbers, eventually, next, now_ms, number, read_all, read_numbers, reader};
 
 pub async fn old_records_go_and_the_earliest_offset_advances<B: Backend>() {
-    let log = B::fresh("age").await.open_with(|c| c.retention_seconds = 60).await.expect("opening");
+    let backend = B::fresh("age").await;
+    let log = backend.open_with(|c| c.retention_seconds = 60).await.expect("opening");
     let mut old = Records::new();
     for n in 0..10 {
         old.push(Topic::TenantStreams, 0, now_ms() - 600_000 + n, b"k", [], b"old");

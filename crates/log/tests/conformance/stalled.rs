@@ -38,7 +38,8 @@ async fn stopped_process<B: Backend>() {
 
 /// The holder is a handle that is not asked for its next event.
 async fn silent_handle<B: Backend>() {
-    let log = B::fresh("silent").await.open_with(|c| c.session_timeout_ms = 300).await.expect("opening");
+    let backend = B::fresh("silent").await;
+    let log = backend.open_with(|c| c.session_timeout_ms = 300).await.expect("opening");
     append_numbers(&log, Topic::LocationUpdates, 0, 0..10).await;
     let mut holder = join(&log, spec("held", "holder")).await;
     let (_, epoch) = assigned(&mut holder).await;

@@ -37,7 +37,8 @@ pub async fn missing_topics_are_refused_where_they_are_only_verified<B: Backend>
 }
 
 pub async fn a_group_needs_topics_of_equal_partition_counts<B: Backend>() {
-    let log = B::fresh("copartition").await.open().await;
+    let backend = B::fresh("copartition").await;
+    let log = backend.open().await;
     let topics = vec![Topic::LocationUpdates, Topic::TenantEvents];
     let joined = soon("joining", log.join(GroupSpec { topics, ..spec("g", "a") })).await;
     assert!(matches!(joined.map(|_| ()), Err(LogError::Config(_))));

@@ -10,7 +10,8 @@ use super::support::{
 use super::{Backend, PARTITIONS};
 
 pub async fn a_unit_is_readable_with_its_offsets<B: Backend>() {
-    let log = B::fresh("unit").await.open().await;
+    let backend = B::fresh("unit").await;
+    let log = backend.open().await;
     append_numbers(&log, Topic::LocationUpdates, 1, 0..10).await;
     let mut member = join(&log, spec("g", "a")).await;
     let (_, epoch) = assigned(&mut member).await;
@@ -37,7 +38,8 @@ pub async fn a_unit_is_readable_with_its_offsets<B: Backend>() {
 }
 
 pub async fn a_refused_unit_leaves_nothing_behind<B: Backend>() {
-    let log = B::fresh("refused").await.open().await;
+    let backend = B::fresh("refused").await;
+    let log = backend.open().await;
     append_numbers(&log, Topic::LocationUpdates, 1, 0..10).await;
     let mut member = join(&log, spec("g", "a")).await;
     let (_, epoch) = assigned(&mut member).await;
@@ -62,7 +64,8 @@ pub async fn a_refused_unit_leaves_nothing_behind<B: Backend>() {
 }
 
 pub async fn a_dropped_unit_future_harms_nothing<B: Backend>() {
-    let log = B::fresh("dropped").await.open().await;
+    let backend = B::fresh("dropped").await;
+    let log = backend.open().await;
     append_numbers(&log, Topic::LocationUpdates, 1, 0..10).await;
     let mut member = join(&log, spec("g", "a")).await;
     let (_, epoch) = assigned(&mut member).await;
