@@ -24,10 +24,6 @@ impl Devices {
         self.by_hash.len()
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.by_hash.is_empty()
-    }
-
     pub fn get(&self, place: u32) -> &Device {
         &self.chunks[place as usize / CHUNK][place as usize % CHUNK]
     }

@@ -1,0 +1,102 @@
+//! The contracts that this role writes, borrowing what they say: they serialise alike.
+
+use laneway_schemas::{Attributes, StateKind};
+use serde::{Serialize, Serializer};
+
+/// [`laneway_schemas::Position`]
+#[derive(Serialize)]
+pub struct PositionView<'a> {
+    pub entity_id: &'a str,
+    pub revision: i32,
+    pub tenant_id: &'a str,
+    pub device_id: &'a str,
+    pub fix_id: &'a str,
+    pub session_id: Option<&'a str>,
+    pub recorded_at: i64,
+    pub received_at: i64,
+    pub latitude: f64,
+    pub longitude: f64,
+    pub altitude_m: Option<f64>,
+    pub accuracy_m: Option<f64>,
+    pub speed_mps: Option<f64>,
+    pub heading_deg: Option<f64>,
+    pub battery: Option<f64>,
+    pub attributes: &'a Attributes,
+    pub latest: bool,
+    pub late: bool,
+    pub ahead: bool,
+}
+
+/// [`laneway_schemas::SessionStarted`]
+#[derive(Serialize)]
+pub struct StartedView<'a> {
+    pub entity_id: &'a str,
+    pub revision: i32,
+    pub tenant_id: &'a str,
+    pub device_id: &'a str,
+    pub session_id: &'a str,
+    pub started_at: i64,
+    pub received_at: i64,
+    pub attributes: &'a Attributes,
+}
+
+/// [`laneway_schemas::SessionUpdated`]
+#[derive(Serialize)]
+pub struct UpdatedView<'a> {
+    pub entity_id: &'a str,
+    pub revision: i32,
+    pub tenant_id: &'a str,
+    pub device_id: &'a str,
+    pub session_id: &'a str,
+    pub started_at: Option<i64>,
+    pub last_fix_at: i64,
+    pub fixes: i64,
+    pub distance_m: f64,
+    pub duration_s: f64,
+}
+
+/// [`laneway_schemas::SessionStopped`]
+#[derive(Serialize)]
+pub struct StoppedView<'a> {
+    pub entity_id: &'a str,
+    pub revision: i32,
+    pub tenant_id: &'a str,
+    pub device_id: &'a str,
+    pub session_id: &'a str,
+    pub started_at: Option<i64>,
+    pub stopped_at: i64,
+    pub attributes: &'a Attributes,
+    pub fixes: i64,
+    pub distance_m: f64,
+    pub duration_s: f64,
+}
+
+/// [`laneway_schemas::Window`]
+#[derive(Serialize)]
+pub struct WindowView<'a> {
+    pub entity_id: &'a str,
+    pub revision: i32,
+    pub tenant_id: &'a str,
+    pub device_id: &'a str,
+    pub window_start: i64,
+    pub window_end: i64,
+    pub fixes: i64,
+    pub distance_m: f64,
+    pub max_speed_mps: Option<f64>,
+}
+
+/// [`laneway_schemas::ProcessorState`]
+#[derive(Serialize)]
+pub struct StateView<'a> {
+    pub tenant_id: &'a str,
+    pub device_id: &'a str,
+    pub kind: StateKind,
+    pub clock: i64,
+    #[serde(serialize_with = "as_bytes")]
+    pub body: &'a [u8],
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference to the field")]
+fn as_bytes<S: Serializer>(bytes: &&[u8], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_bytes(bytes)
+}
