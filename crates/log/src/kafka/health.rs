@@ -17,6 +17,9 @@ const FAILURE_COUNTS: Duration = Duration::from_secs(10);
 pub(super) struct Health {
     /// Spares the hot path the locks while all is well.
     troubled: AtomicBool,
+    /// A client lost its brokers; also an idle connection that the broker has closed says so.
+    /// Whether it means anything is for the next question to the brokers to tell.
+    suspected: Mutex<Option<String>>,
     unreachable: Mutex<Option<String>>,
     append_failed: Mutex<Option<(Instant, String)>>,
 }
@@ -41,8 +44,15 @@ impl Health {
         lock(&self.unreachable).clone()
     }
 
+    /// Whether somebody should ask the brokers something.
+    pub(super) fn doubtful(&self) -> bool {
+        self.troubled.load(Ordering::Relaxed)
+            && (lock(&self.suspected).is_some() || lock(&self.unreachable).is_some())
+    }
+
     pub(super) fn brokers_answered(&self) {
         if self.troubled.load(Ordering::Relaxed) {
+            *lock(&self.suspected) = None;
             if lock(&self.unreachable).take().is_some() {
                 tracing::info!("the Kafka brokers answer again");
             }
@@ -62,26 +72,40 @@ impl Health {
         self.troubled.store(true, Ordering::Relaxed);
     }
 
+    /// The brokers were asked, and did not answer.
+    pub(super) fn brokers_silent(&self, error: &KafkaError) {
+        let reason = lock(&self.suspected).take().unwrap_or_else(|| errors::reason(error));
+        self.set_unreachable(reason);
+    }
+
     /// An error that a client reports of itself, outside of any call.
     pub(super) fn client_error(&self, client: &str, error: &KafkaError, reason: &str) {
-        let code = error.rdkafka_error_code();
-        if !code.is_some_and(|code| code == Code::AllBrokersDown || errors::is_refusal(code)) {
+        match error.rdkafka_error_code() {
+            Some(code) if errors::is_refusal(code) => self.set_unreachable(reason.to_owned()),
+            Some(Code::AllBrokersDown) => {
+                lock(&self.suspected).get_or_insert_with(|| reason.to_owned());
+                self.troubled.store(true, Ordering::Relaxed);
+            }
             // Single brokers come and go, and librdkafka goes on by itself.
-            tracing::debug!(client, %error, reason, "Kafka client");
-            return;
-        }
-        let before = lock(&self.unreachable).replace(reason.to_owned());
-        self.troubled.store(true, Ordering::Relaxed);
-        if before.is_none() {
-            tracing::warn!(client, %error, reason, "the Kafka brokers are out of reach");
+            _ => tracing::debug!(client, %error, reason, "Kafka client"),
         }
     }
 
+    fn set_unreachable(&self, reason: String) {
+        let mut unreachable = lock(&self.unreachable);
+        if unreachable.is_none() {
+            tracing::warn!(reason, "the Kafka brokers are out of reach");
+        }
+        *unreachable = Some(reason);
+        self.troubled.store(true, Ordering::Relaxed);
+    }
+
+    /// Looks after it has cleared the flag, so that trouble in between is not forgotten.
     fn settle(&self) {
-        let unreachable = lock(&self.unreachable);
-        let failed = lock(&self.append_failed);
-        if unreachable.is_none() && failed.is_none() {
-            self.troubled.store(false, Ordering::Relaxed);
+        self.troubled.store(false, Ordering::SeqCst);
+        let well = [&self.suspected, &self.unreachable].iter().all(|reason| lock(reason).is_none());
+        if !well || lock(&self.append_failed).is_some() {
+            self.troubled.store(true, Ordering::SeqCst);
         }
     }
 }

@@ -217,6 +217,15 @@ impl Poller {
                     }),
                     0,
                 ),
+                Some(Code::InvalidSessionTimeout) => self.membership.stop(LogError::Config(format!(
+                    "the brokers refuse log.session_timeout_ms = {}; set it between their \
+                     group.min.session.timeout.ms and group.max.session.timeout.ms",
+                    self.membership.session_timeout.as_millis()
+                ))),
+                Some(Code::InconsistentGroupProtocol) => self.membership.stop(LogError::Fatal(format!(
+                    "group {} has members that use another assignor or protocol; stop them",
+                    self.membership.spec.group
+                ))),
                 Some(code) if errors::is_refusal(code) => {
                     queue.push(Err(errors::unavailable("consuming a group; check the user's permissions", other)), 0);
                 }

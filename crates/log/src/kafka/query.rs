@@ -18,6 +18,7 @@ use crate::{Bounds, LogError, Result, Topic};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 const METADATA_TIMEOUT: Duration = Duration::from_secs(5);
+const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 const WATCH_EVERY: Duration = Duration::from_millis(500);
 /// Groups whose committed offsets are asked for: the roles' own, and a console's.
 const CACHED_GROUPS: usize = 16;
@@ -242,10 +243,12 @@ fn watch(clients: &Weak<Clients>) {
     while let Some(clients) = clients.upgrade() {
         let _ = clients.all.poll(WATCH_EVERY);
         drain(&clients.stable);
-        if clients.health.unreachable().is_some()
-            && clients.all.fetch_metadata(Some(clients.names.physical(Topic::TenantEvents)), METADATA_TIMEOUT).is_ok()
-        {
-            clients.health.brokers_answered();
+        if clients.health.doubtful() {
+            let asked = Some(clients.names.physical(Topic::TenantEvents));
+            match clients.all.fetch_metadata(asked, PROBE_TIMEOUT) {
+                Ok(_) => clients.health.brokers_answered(),
+                Err(error) => clients.health.brokers_silent(&error),
+            }
         }
     }
 }

@@ -182,7 +182,12 @@ fn start_at_end(consumer: &BaseConsumer<MemberContext>, list: &mut TopicPartitio
     let committed = consumer.committed_offsets(list.clone(), OFFSETS_TIMEOUT).map_err(|e| failed(doing, &e))?;
     for element in committed.elements() {
         if element.offset() == Offset::Invalid {
-            list.set_partition_offset(element.topic(), element.partition(), Offset::End)
+            // The end as it is now, not as it will be when the fetching begins.
+            consumer
+                .fetch_watermarks(element.topic(), element.partition(), OFFSETS_TIMEOUT)
+                .and_then(|(_, end)| {
+                    list.set_partition_offset(element.topic(), element.partition(), Offset::Offset(end))
+                })
                 .map_err(|e| failed(doing, &e))?;
         }
     }

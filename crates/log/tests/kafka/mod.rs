@@ -61,6 +61,18 @@ impl<const BROKERS: usize, const TLS: bool> Place<BROKERS, TLS> {
         cluster
     }
 
+    pub fn kill_broker(&self) {
+        self.cluster().kill(0).expect("killing the broker");
+    }
+
+    pub async fn restart_broker(&self) {
+        self.cluster().restart(0).await.expect("starting the broker again");
+    }
+
+    fn cluster(&self) -> &KafkaCluster {
+        self.cluster.as_ref().expect("only the parent has the cluster")
+    }
+
     fn prefix(case: &str) -> String {
         static CASES: AtomicUsize = AtomicUsize::new(0);
         format!("{case}-{}-{}-", std::process::id(), CASES.fetch_add(1, Ordering::Relaxed))
@@ -132,9 +144,8 @@ impl<const BROKERS: usize, const TLS: bool> Backend for Place<BROKERS, TLS> {
 
     fn kill_server(&self) -> BoxFuture<'_, bool> {
         async {
-            let cluster = self.cluster.as_ref().expect("only the parent kills");
-            cluster.kill(0).expect("killing the broker");
-            cluster.restart(0).await.expect("starting the broker again");
+            self.kill_broker();
+            self.restart_broker().await;
             true
         }
         .boxed()
