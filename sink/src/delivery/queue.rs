@@ -1,0 +1,152 @@
+//! Events of one destination and lane that wait: in order within a device, one of a device in
+//! flight, the devices beside each other.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::sync::Arc;
+
+use foldhash::HashMap;
+use tokio::time::Instant;
+
+use super::destination::Event;
+
+#[derive(Default)]
+struct Device {
+    waiting: VecDeque<Arc<Event>>,
+    /// Attempts of the first event that failed.
+    attempts: u32,
+    refusals: u32,
+    /// Successes of the destination when the first event was first refused.
+    successes: u64,
+}
+
+#[derive(Default)]
+pub struct Queues {
+    devices: HashMap<Box<str>, Device>,
+    /// Devices whose first event may be sent.
+    ready: VecDeque<Box<str>>,
+    /// Devices that wait after a failure.
+    later: BinaryHeap<Reverse<(Instant, Box<str>)>>,
+    waiting: usize,
+    in_flight: usize,
+}
+
+impl Queues {
+    /// Events in memory, those in flight included.
+    pub fn len(&self) -> usize {
+        self.waiting
+    }
+
+    pub fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    pub fn push(&mut self, event: Arc<Event>) {
+        self.waiting += 1;
+        if let Some(device) = self.devices.get_mut(&event.device) {
+            device.waiting.push_back(event);
+            return;
+        }
+        let name = event.device.clone();
+        let device = Device { waiting: VecDeque::from([event]), ..Device::default() };
+        self.devices.insert(name.clone(), device);
+        self.ready.push_back(name);
+    }
+
+    /// Whether something can be sent now.
+    pub fn has_ready(&mut self, now: Instant) -> bool {
+        while self.later.peek().is_some_and(|Reverse((at, _))| *at <= now) {
+            if let Some(Reverse((_, device))) = self.later.pop() {
+                self.ready.push_back(device);
+            }
+        }
+        !self.ready.is_empty()
+    }
+
+    /// The first event of a device whose turn it is. It stays first until its outcome is known.
+    pub fn begin(&mut self) -> Option<Arc<Event>> {
+        let name = self.ready.pop_front()?;
+        let event = self.devices.get(&name)?.waiting.front().map(Arc::clone)?;
+        self.in_flight += 1;
+        Some(event)
+    }
+
+    /// When the next device's wait is over.
+    pub fn next_due(&self) -> Option<Instant> {
+        self.later.peek().map(|Reverse((at, _))| *at)
+    }
+
+    /// The first event of the device is done.
+    pub fn done(&mut self, name: &str) {
+        self.in_flight -= 1;
+        let Some(device) = self.devices.get_mut(name) else { return };
+        if device.waiting.pop_front().is_some() {
+            self.waiting -= 1;
+        }
+        device.attempts = 0;
+        device.refusals = 0;
+        if device.waiting.is_empty() {
+            self.devices.remove(name);
+        } else {
+            self.ready.push_back(name.into());
+        }
+    }
+
+    /// The first event of the device failed; how many times in a row it has now.
+    pub fn failed(&mut self, name: &str) -> u32 {
+        let Some(device) = self.devices.get_mut(name) else { return 1 };
+        device.attempts += 1;
+        device.attempts
+    }
+
+    /// The first event of the device was refused: how often now, and how many successes the
+    /// destination had when that began.
+    pub fn refused(&mut self, name: &str, successes: u64) -> (u32, u64) {
+        let Some(device) = self.devices.get_mut(name) else { return (1, successes) };
+        if device.refusals == 0 {
+            device.successes = successes;
+        }
+        device.refusals += 1;
+        (device.refusals, device.successes)
+    }
+
+    /// The first event of the device is tried again then.
+    pub fn wait(&mut self, name: &str, until: Instant) {
+        self.in_flight -= 1;
+        self.later.push(Reverse((until, name.into())));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn event(offset: u64, device: &str) -> Arc<Event> {
+        Arc::new(Event { offset, id: "id".into(), device: device.into(), body: Bytes::new() })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_device_has_one_in_flight_and_others_go_on_beside_it() {
+        let mut queues = Queues::default();
+        [(0, "a"), (1, "a"), (2, "b")].map(|(o, d)| queues.push(event(o, d)));
+        let now = Instant::now();
+        assert!(queues.has_ready(now));
+        assert_eq!(queues.begin().unwrap().offset, 0);
+        assert_eq!(queues.begin().unwrap().offset, 2);
+        assert!(queues.begin().is_none());
+        assert_eq!(queues.failed("a"), 1);
+        queues.wait("a", now + Duration::from_secs(1));
+        queues.done("b");
+        assert!(!queues.has_ready(now));
+        assert!(queues.has_ready(now + Duration::from_secs(1)));
+        assert_eq!(queues.begin().unwrap().offset, 0, "the failed one again, not the next");
+        queues.done("a");
+        assert_eq!(queues.begin().unwrap().offset, 1);
+        queues.done("a");
+        assert_eq!((queues.len(), queues.in_flight()), (0, 0));
+    }
+}

@@ -1,0 +1,156 @@
+//! Events of one tenant and lane, encoded together: what the live tail hands to every
+//! subscriber, and what a subscriber's own reading of the history gives.
+//!
+//! The bytes are websocket text frames one after the other (a server's frames are not masked,
+//! so they are the same for every subscriber): all of a chunk goes out in one write. The
+//! CloudEvent of an entry is a part of its frame, for the transports that frame it otherwise.
+
+use bytes::Bytes;
+use laneway_schemas::{Codecs, EventType};
+
+use super::{EncodeError, Facts, encode_event};
+
+/// A chunk is closed at this size, so that a queue's bound is kept to within one of them.
+pub const CHUNK_BYTES: usize = 64 * 1024;
+
+/// Final text frame, with a 16-bit length.
+const HEADER: [u8; 4] = [0x81, 126, 0, 0];
+
+#[derive(Clone, Copy, Debug)]
+pub struct Entry {
+    pub offset: u64,
+    pub event_type: EventType,
+    frame: (u32, u32),
+    event: (u32, u32),
+    device: (u32, u32),
+}
+
+#[derive(Clone, Debug)]
+pub struct Chunk {
+    pub lane: u32,
+    /// The chunk speaks for the offsets from here …
+    pub from: u64,
+    /// … to here, exclusive.
+    pub next: u64,
+    data: Bytes,
+    entries: Box<[Entry]>,
+}
+
+impl Chunk {
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// Bytes that it keeps in memory.
+    pub fn weight(&self) -> usize {
+        self.data.len() + self.entries.len() * size_of::<Entry>() + size_of::<Chunk>()
+    }
+
+    /// The frames of a run of entries.
+    pub fn frames(&self, entries: std::ops::Range<usize>) -> Bytes {
+        match self.entries.get(entries) {
+            Some([first, .., last]) => self.slice((first.frame.0, last.frame.1)),
+            Some([only]) => self.slice(only.frame),
+            _ => Bytes::new(),
+        }
+    }
+
+    /// The CloudEvent of an entry.
+    pub fn event(&self, entry: &Entry) -> Bytes {
+        self.slice(entry.event)
+    }
+
+    pub fn device(&self, entry: &Entry) -> &str {
+        let (start, end) = entry.device;
+        std::str::from_utf8(&self.data[start as usize..end as usize]).unwrap_or_default()
+    }
+
+    fn slice(&self, (start, end): (u32, u32)) -> Bytes {
+        self.data.slice(start as usize..end as usize)
+    }
+}
+
+pub struct ChunkBuilder {
+    generation: u32,
+    lane: u32,
+    from: u64,
+    data: Vec<u8>,
+    entries: Vec<Entry>,
+}
+
+impl ChunkBuilder {
+    pub fn new(generation: u32, lane: u32, from: u64) -> Self {
+        ChunkBuilder { generation, lane, from, data: Vec::new(), entries: Vec::new() }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.data.len()
+    }
+
+    /// Adds a record; leaves the chunk as it was where that fails.
+    pub fn push(
+        &mut self,
+        codecs: &Codecs,
+        facts: &Facts<'_>,
+        offset: u64,
+        value: Option<&[u8]>,
+    ) -> Result<(), EncodeError> {
+        use std::io::Write;
+        let start = self.data.len();
+        self.data.extend_from_slice(&HEADER);
+        // Writing to a Vec does not fail.
+        let _ = write!(
+            self.data,
+            r#"{{"type":"event","position":[{},{},{offset}],"event":"#,
+            self.generation, self.lane
+        );
+        let mut event_at = self.data.len();
+        let mut device = match encode_event(codecs, facts, value, &mut self.data) {
+            Ok(device) => device,
+            Err(error) => {
+                self.data.truncate(start);
+                return Err(error);
+            }
+        };
+        self.data.push(b'}');
+        let payload = self.data.len() - start - HEADER.len();
+        // An event is longer than the 125 bytes that a shorter header could tell.
+        match u16::try_from(payload) {
+            Ok(length) => self.data[start + 2..start + 4].copy_from_slice(&length.to_be_bytes()),
+            Err(_) => {
+                let length = (payload as u64).to_be_bytes();
+                self.data[start + 1] = 127;
+                self.data.splice(start + 2..start + 4, length);
+                event_at += 6;
+                device = (device.0 + 6, device.1 + 6);
+            }
+        }
+        let at = |n: usize| u32::try_from(n).expect("a chunk is far below 4 GiB");
+        let end = self.data.len();
+        self.entries.push(Entry {
+            offset,
+            event_type: facts.event_type,
+            frame: (at(start), at(end)),
+            event: (at(event_at), at(end - 1)),
+            device,
+        });
+        Ok(())
+    }
+
+    pub fn build(self, next: u64) -> Chunk {
+        let mut data = self.data;
+        // Chunks wait in queues that are bounded by what they hold, not by what they reserved.
+        data.shrink_to_fit();
+        Chunk {
+            lane: self.lane,
+            from: self.from,
+            next,
+            data: Bytes::from(data),
+            entries: self.entries.into_boxed_slice(),
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! One record to one CloudEvent (v1.0.2, JSON event format).
+
+use laneway_schemas::{
+    Codecs, Contract, DecodeError, EventType, Position, SessionStarted, SessionStopped, SessionUpdated, Window,
+};
+
+use super::Facts;
+use super::data::EventData;
+use super::time::Time;
+
+#[derive(Debug, thiserror::Error)]
+pub enum EncodeError {
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    #[error("an event cannot be written as JSON: {0}")]
+    Json(#[from] serde_json::Error),
+    #[error("the record of an event has no value")]
+    Tombstone,
+}
+
+impl EncodeError {
+    /// The schema to load before the record can be encoded.
+    pub fn missing_schema(&self) -> Option<u32> {
+        match self {
+            EncodeError::Decode(DecodeError::UnknownSchema(id)) => Some(*id),
+            _ => None,
+        }
+    }
+}
+
+/// Appends the event to `out`, and says where in it the device's name is. Leaves `out` as it
+/// was where it fails.
+pub fn encode_event(
+    codecs: &Codecs,
+    facts: &Facts<'_>,
+    value: Option<&[u8]>,
+    out: &mut Vec<u8>,
+) -> Result<(u32, u32), EncodeError> {
+    let value = value.ok_or(EncodeError::Tombstone)?;
+    let start = out.len();
+    let result = match facts.event_type {
+        EventType::Position => write::<Position>(codecs, facts, value, out),
+        EventType::SessionStarted => write::<SessionStarted>(codecs, facts, value, out),
+        EventType::SessionUpdated => write::<SessionUpdated>(codecs, facts, value, out),
+        EventType::SessionStopped => write::<SessionStopped>(codecs, facts, value, out),
+        EventType::Window => write::<Window>(codecs, facts, value, out),
+    };
+    if result.is_err() {
+        out.truncate(start);
+    }
+    result
+}
+
+fn write<T: Contract + EventData>(
+    codecs: &Codecs,
+    facts: &Facts<'_>,
+    value: &[u8],
+    out: &mut Vec<u8>,
+) -> Result<(u32, u32), EncodeError> {
+    let event: T = codecs.decode(value)?;
+    let tenant = facts.tenant.as_str().as_bytes();
+    out.extend_from_slice(br#"{"specversion":"1.0","id":"#);
+    serde_json::to_writer(&mut *out, facts.id)?;
+    out.extend_from_slice(br#","type":""#);
+    out.extend_from_slice(facts.event_type.name().as_bytes());
+    out.extend_from_slice(br#"","source":"#);
+    serde_json::to_writer(&mut *out, facts.source)?;
+    out.extend_from_slice(br#","time":"#);
+    match facts.time {
+        Some(time) => serde_json::to_writer(&mut *out, time)?,
+        None => serde_json::to_writer(&mut *out, &Time(event.time()))?,
+    }
+    out.extend_from_slice(br#","subject":"#);
+    let device_at = out.len() + 1;
+    serde_json::to_writer(&mut *out, facts.device)?;
+    let device = (position(device_at), position(out.len() - 1));
+    out.extend_from_slice(br#","datacontenttype":"application/json","tenantid":""#);
+    out.extend_from_slice(tenant);
+    out.extend_from_slice(br#"","data":"#);
+    serde_json::to_writer(&mut *out, &event.data())?;
+    out.push(b'}');
+    Ok(device)
+}
+
+fn position(at: usize) -> u32 {
+    u32::try_from(at).expect("a batch is far below 4 GiB")
+}

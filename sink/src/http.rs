@@ -1,0 +1,189 @@
+//! `GET /stream`: authenticates, and opens a websocket or a stream of server-sent events.
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use http::header::{ACCEPT, CONNECTION, HeaderMap, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY};
+use http::header::{SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
+use laneway_runtime::Problem;
+use laneway_runtime::http::body::empty;
+use laneway_runtime::http::{Body, Peer, Service};
+use laneway_tenancy::{AuthError, Authenticated, Grant};
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+use crate::Sink;
+use crate::stream::feed::Feed;
+use crate::stream::protocol::Subscribe;
+use crate::stream::request::{self, PROTOCOL};
+use crate::stream::socket::Socket;
+use crate::stream::sse::SseConnection;
+use crate::stream::start::{self, Start};
+use crate::stream::websocket::Connection;
+
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+impl Service for Sink {
+    fn call(self: Arc<Self>, request: Request<Incoming>, peer: Peer) -> BoxFuture<'static, Response<Body>> {
+        Box::pin(async move {
+            self.answer(request, peer).await.unwrap_or_else(Problem::into_response)
+        })
+    }
+}
+
+impl Sink {
+    async fn answer(&self, request: Request<Incoming>, peer: Peer) -> Result<Response<Body>, Problem> {
+        if request.uri().path() != "/stream" {
+            return Err(Problem::not_found());
+        }
+        if request.method() != Method::GET {
+            return Err(Problem::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method-not-allowed",
+                "Only GET is possible here",
+                "",
+            ));
+        }
+        let credentials = request::authorization(request.headers());
+        let authenticated = self
+            .deps
+            .authenticator
+            .authenticate(credentials.as_deref(), peer.address)
+            .await
+            .map_err(refused)?;
+        if !authenticated.scope.may(Grant::StreamRead) {
+            return Err(Problem::forbidden("The key needs the grant stream:read."));
+        }
+        let subscribe = request::query(request.uri().query())?;
+        if asks_for_websocket(request.headers()) {
+            self.websocket(request, authenticated, subscribe)
+        } else if accepts_events(request.headers()) {
+            self.events(request.headers(), authenticated, subscribe).await
+        } else {
+            Err(Problem::new(
+                StatusCode::UPGRADE_REQUIRED,
+                "upgrade-required",
+                "This is a stream",
+                "Open a websocket, or send Accept: text/event-stream.",
+            ))
+        }
+    }
+
+    fn websocket(
+        &self,
+        mut request: Request<Incoming>,
+        authenticated: Authenticated,
+        subscribe: Option<Subscribe>,
+    ) -> Result<Response<Body>, Problem> {
+        let headers = request.headers();
+        if headers.get(SEC_WEBSOCKET_VERSION).is_none_or(|v| v != "13") {
+            let mut response = Problem::new(
+                StatusCode::UPGRADE_REQUIRED,
+                "upgrade-required",
+                "The websocket version is not spoken here",
+                "Use version 13.",
+            )
+            .into_response();
+            response.headers_mut().insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+            return Ok(response);
+        }
+        let key = headers
+            .get(SEC_WEBSOCKET_KEY)
+            .ok_or_else(|| Problem::bad_request("The header Sec-WebSocket-Key is missing."))?;
+        let accept = HeaderValue::from_str(&derive_accept_key(key.as_bytes()))
+            .map_err(|_| Problem::bad_request("The header Sec-WebSocket-Key is not valid."))?;
+        let protocol = request::asks_for_protocol(headers);
+        let registered = self.register(&authenticated)?;
+        let context = Arc::clone(&self.stream);
+        let counts = self.counts(&authenticated);
+        let upgrade = hyper::upgrade::on(&mut request);
+        // Boxed once it is needed: what waits for the upgrade stays small.
+        context.tasks.clone().spawn(async move {
+            let io = match upgrade.await {
+                Ok(upgraded) => TokioIo::new(upgraded),
+                Err(error) => return tracing::debug!(%error, "a websocket was not opened"),
+            };
+            let socket = Socket::new(io, context.settings.max_message_bytes);
+            let placement = authenticated.tenant.body.placement.clone();
+            let scope = authenticated.scope;
+            Connection { context, scope, placement, registered, counts, socket }.run(subscribe).await;
+        });
+        let mut response = Response::new(empty());
+        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        let headers = response.headers_mut();
+        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+        headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
+        if protocol {
+            headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(PROTOCOL));
+        }
+        Ok(response)
+    }
+
+    async fn events(
+        &self,
+        headers: &HeaderMap,
+        authenticated: Authenticated,
+        subscribe: Option<Subscribe>,
+    ) -> Result<Response<Body>, Problem> {
+        let Subscribe { filter, mut start } =
+            subscribe.unwrap_or(Subscribe { filter: Default::default(), start: Start::Live });
+        if let Some(id) = headers.get(LAST_EVENT_ID).filter(|id| !id.is_empty()) {
+            let token = id.to_str().map_err(|_| Problem::bad_request("Last-Event-ID is not a token."))?;
+            start = Start::After { token: Some(token.to_owned()), last: Vec::new() };
+        }
+        let registered = self.register(&authenticated)?;
+        let (context, scope) = (Arc::clone(&self.stream), authenticated.scope.clone());
+        let placement = &authenticated.tenant.body.placement;
+        let from = start::resolve(start, &*context.log, &context.tokens, &scope, placement).await?;
+        let feed = Feed::start(Arc::clone(&context), &scope, placement, filter, from).await?;
+        let counts = self.counts(&authenticated);
+        Ok(SseConnection { context, scope, registered, counts, feed }.respond())
+    }
+
+    fn register(&self, authenticated: &Authenticated) -> Result<crate::stream::connections::Registered, Problem> {
+        if self.stream.stop.is_cancelled() {
+            return Err(Problem::unavailable("The sink is stopping."));
+        }
+        self.stream.connections.register(&authenticated.scope).ok_or_else(|| {
+            Problem::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                "too-many-connections",
+                "There are too many connections",
+                "The tenant has as many open streams as it may; close some first.",
+            )
+            .retry_after(5)
+        })
+    }
+
+    fn counts(&self, authenticated: &Authenticated) -> laneway_runtime::tenants::TenantHandle {
+        self.stream.metrics.tenant(authenticated.tenant.id.as_u128(), &authenticated.tenant.slug)
+    }
+}
+
+fn refused(error: AuthError) -> Problem {
+    match error {
+        AuthError::Missing | AuthError::Invalid => Problem::unauthorized(),
+        AuthError::Suspended => Problem::forbidden(error.to_string()),
+        AuthError::TooManyFailures { retry_after_s } => Problem::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "too-many-failures",
+            "Authentication failed too often",
+            error.to_string(),
+        )
+        .retry_after(retry_after_s),
+        AuthError::Unavailable => Problem::unavailable(error.to_string()),
+    }
+}
+
+fn asks_for_websocket(headers: &HeaderMap) -> bool {
+    let upgrade = headers.get(UPGRADE).and_then(|v| v.to_str().ok());
+    upgrade.is_some_and(|v| v.split(',').any(|p| p.trim().eq_ignore_ascii_case("websocket")))
+}
+
+fn accepts_events(headers: &HeaderMap) -> bool {
+    let accept = headers.get_all(ACCEPT).into_iter().filter_map(|v| v.to_str().ok());
+    accept.flat_map(|v| v.split(',')).any(|p| p.trim().starts_with("text/event-stream"))
+}

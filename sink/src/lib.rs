@@ -1,0 +1,90 @@
+//! The sink: derived events to their receivers. Websockets and server-sent events
+//! ([`stream`]), destinations of tenants ([`delivery`], [`webhook`]), and the projection into
+//! the store ([`projection`]).
+
+pub mod event;
+mod http;
+pub mod position;
+pub mod settings;
+pub mod stream;
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use laneway_directory::Directory;
+use laneway_log::Log;
+use laneway_runtime::tenants::TenantMetrics;
+use laneway_runtime::{Clock, Lifecycle};
+use laneway_schemas::Codecs;
+use laneway_tenancy::Authenticator;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use position::TokenKey;
+pub use settings::SinkSettings;
+use stream::StreamContext;
+use stream::connections::Connections;
+use stream::hub::{Hub, Tail};
+
+/// What the sink needs of the process.
+pub struct SinkDeps {
+    pub log: Arc<dyn Log>,
+    pub codecs: Arc<Codecs>,
+    pub directory: Arc<Directory>,
+    pub authenticator: Arc<Authenticator>,
+    pub clock: Arc<dyn Clock>,
+    pub metrics: Arc<TenantMetrics>,
+    pub settings: SinkSettings,
+    /// Names this process over its restarts; unique among live sinks.
+    pub instance: String,
+}
+
+pub struct Sink {
+    deps: SinkDeps,
+    stream: Arc<StreamContext>,
+    tail: std::sync::Mutex<Option<Tail>>,
+}
+
+impl Sink {
+    pub fn build(deps: SinkDeps) -> anyhow::Result<Arc<Self>> {
+        let settings = &deps.settings;
+        let tokens = TokenKey::new(&settings.token_key)?;
+        let (hub, tail) = Hub::new(&deps.log, Arc::clone(&deps.codecs));
+        let delivered = deps.metrics.counter(
+            "laneway_stream_events_total",
+            "Events sent to websockets and as server-sent events.",
+            &[],
+        );
+        let stream = Arc::new(StreamContext {
+            log: Arc::clone(&deps.log),
+            codecs: Arc::clone(&deps.codecs),
+            hub,
+            tokens,
+            settings: settings.stream.clone(),
+            connections: Connections::new(settings.stream.max_connections_per_tenant),
+            readers: Arc::new(Semaphore::new(settings.stream.history_readers.max(1))),
+            metrics: Arc::clone(&deps.metrics),
+            delivered,
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+        });
+        Ok(Arc::new(Sink { deps, stream, tail: std::sync::Mutex::new(Some(tail)) }))
+    }
+
+    /// Runs the live tail, the deliveries and the projection until the drain has ended.
+    pub async fn run(self: Arc<Self>, lifecycle: Lifecycle) -> anyhow::Result<()> {
+        let tail = self.tail.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        lifecycle.spawn("live tail", tail.context("the sink runs already")?.run(lifecycle.clone()));
+        let (stream, changes) = (Arc::clone(&self.stream), self.deps.directory.changes());
+        lifecycle.spawn("connections", async move {
+            stream.connections.follow(changes, stream.stop.clone()).await;
+            Ok(())
+        });
+        lifecycle.draining().await;
+        self.stream.stop.cancel();
+        self.stream.tasks.close();
+        self.stream.tasks.wait().await;
+        Ok(())
+    }
+}

@@ -1,0 +1,153 @@
+//! The `[sink]` section of the configuration.
+
+use serde::Deserialize;
+
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SinkSettings {
+    /// Authenticates position tokens: at least 32 characters, the same for every sink of a
+    /// deployment. Secret.
+    pub token_key: String,
+    #[serde(default)]
+    pub stream: StreamSettings,
+    #[serde(default)]
+    pub delivery: DeliverySettings,
+    #[serde(default)]
+    pub webhook: WebhookSettings,
+    #[serde(default)]
+    pub projection: ProjectionSettings,
+}
+
+impl SinkSettings {
+    /// The defaults, with this token key.
+    pub fn new(token_key: impl Into<String>) -> Self {
+        SinkSettings {
+            token_key: token_key.into(),
+            stream: StreamSettings::default(),
+            delivery: DeliverySettings::default(),
+            webhook: WebhookSettings::default(),
+            projection: ProjectionSettings::default(),
+        }
+    }
+}
+
+impl std::fmt::Debug for SinkSettings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SinkSettings")
+            .field("stream", &self.stream)
+            .field("delivery", &self.delivery)
+            .field("webhook", &self.webhook)
+            .field("projection", &self.projection)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Websockets and server-sent events.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StreamSettings {
+    /// Connections of one tenant to one sink.
+    pub max_connections_per_tenant: usize,
+    /// Bytes that may wait for one subscriber before it falls back to its own reading.
+    pub queue_bytes: usize,
+    /// Readers of history that are open at a time.
+    pub history_readers: usize,
+    /// Largest message of a client, in bytes.
+    pub max_message_bytes: usize,
+    /// How often a token is sent while anything moves, in seconds.
+    pub token_seconds: u64,
+    /// How often a websocket is pinged, in seconds.
+    pub ping_seconds: u64,
+}
+
+impl Default for StreamSettings {
+    fn default() -> Self {
+        StreamSettings {
+            max_connections_per_tenant: 10_000,
+            queue_bytes: 256 * 1024,
+            history_readers: 64,
+            max_message_bytes: 64 * 1024,
+            token_seconds: 5,
+            ping_seconds: 20,
+        }
+    }
+}
+
+/// The delivery engine, whatever the destination's kind.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DeliverySettings {
+    /// Attempts in flight to one destination, divided by its tenant's lanes.
+    pub concurrency: usize,
+    /// Events of one destination and lane that may wait in memory before it reads by itself.
+    pub pending_events: usize,
+    /// Readers of destinations that are behind, open at a time.
+    pub catch_up_readers: usize,
+    /// How often cursors are committed, in milliseconds.
+    pub commit_ms: u64,
+    /// First backoff after a failure, in milliseconds.
+    pub backoff_ms: u64,
+    /// Longest backoff, in milliseconds.
+    pub max_backoff_ms: u64,
+    /// Failures in a row, of several devices or of one, after which the destination as a whole
+    /// waits.
+    pub breaker_failures: u32,
+    /// Refusals of one event, while others succeed, after which it goes to the dead letters.
+    pub park_after: u32,
+}
+
+impl Default for DeliverySettings {
+    fn default() -> Self {
+        DeliverySettings {
+            concurrency: 64,
+            pending_events: 1000,
+            catch_up_readers: 32,
+            commit_ms: 1000,
+            backoff_ms: 500,
+            max_backoff_ms: 300_000,
+            breaker_failures: 10,
+            park_after: 8,
+        }
+    }
+}
+
+/// Webhooks.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct WebhookSettings {
+    /// Allows `http://` addresses: for tests and closed networks.
+    pub allow_http: bool,
+    /// Networks such as `10.1.0.0/16` that may be reached although they are not public.
+    pub allow_private_networks: Vec<String>,
+    /// Bound on one attempt, from resolving to the end of the answer, in milliseconds.
+    pub timeout_ms: u64,
+    /// Idle connections kept for one host.
+    pub idle_connections: usize,
+}
+
+impl Default for WebhookSettings {
+    fn default() -> Self {
+        WebhookSettings {
+            allow_http: false,
+            allow_private_networks: Vec::new(),
+            timeout_ms: 15_000,
+            idle_connections: 64,
+        }
+    }
+}
+
+/// The projection into the store.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ProjectionSettings {
+    /// Records written in one transaction.
+    pub batch_records: usize,
+    /// Longest wait for a batch to fill, in milliseconds.
+    pub linger_ms: u64,
+}
+
+impl Default for ProjectionSettings {
+    fn default() -> Self {
+        ProjectionSettings { batch_records: 2000, linger_ms: 50 }
+    }
+}

@@ -1,0 +1,113 @@
+//! The open connections by tenant: bounded, and ended when the right to them is.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use foldhash::HashMap;
+use laneway_directory::DirectoryChange;
+use laneway_schemas::ControlKind;
+use laneway_tenancy::{Principal, TenantId, TenantScope};
+use tokio::sync::broadcast;
+use tokio_util::sync::CancellationToken;
+
+struct Open {
+    id: u64,
+    key: Option<String>,
+    cancel: CancellationToken,
+}
+
+type Tenants = HashMap<TenantId, Vec<Open>>;
+
+pub struct Connections {
+    limit: usize,
+    ids: AtomicU64,
+    tenants: Arc<Mutex<Tenants>>,
+}
+
+/// Keeps a connection counted.
+pub struct Registered {
+    tenants: Arc<Mutex<Tenants>>,
+    tenant: TenantId,
+    id: u64,
+    /// Cancelled when the connection has lost its right.
+    pub revoked: CancellationToken,
+}
+
+impl Connections {
+    pub fn new(limit: usize) -> Self {
+        Connections { limit, ids: AtomicU64::new(0), tenants: Arc::default() }
+    }
+
+    /// `None` where the tenant has as many as it may.
+    pub fn register(&self, scope: &TenantScope) -> Option<Registered> {
+        let mut tenants = lock(&self.tenants);
+        let open = tenants.entry(scope.tenant()).or_default();
+        if open.len() >= self.limit {
+            return None;
+        }
+        let key = match scope.principal() {
+            Principal::Key { id, .. } => Some(id.to_string()),
+            _ => None,
+        };
+        let id = self.ids.fetch_add(1, Ordering::Relaxed);
+        let cancel = CancellationToken::new();
+        open.push(Open { id, key, cancel: cancel.clone() });
+        metrics::gauge!("laneway_stream_connections").increment(1);
+        Some(Registered { tenants: Arc::clone(&self.tenants), tenant: scope.tenant(), id, revoked: cancel })
+    }
+
+    /// Ends what a control change takes the right from. A tenant's change may move its lanes:
+    /// its clients connect anew and are authorised anew.
+    pub fn apply(&self, change: &DirectoryChange) {
+        let tenants = lock(&self.tenants);
+        let Some(open) = tenants.get(&change.tenant) else { return };
+        for connection in open {
+            let ends = match change.kind {
+                ControlKind::Tenant => true,
+                ControlKind::Key => connection.key.as_deref() == Some(change.id.as_str()),
+                ControlKind::Device | ControlKind::Credential | ControlKind::Destination => false,
+            };
+            if ends {
+                connection.cancel.cancel();
+            }
+        }
+    }
+
+    /// Ends all of them: control changes were missed.
+    fn end_all(&self) {
+        for connection in lock(&self.tenants).values().flatten() {
+            connection.cancel.cancel();
+        }
+    }
+
+    /// Follows control changes until the drain.
+    pub async fn follow(&self, mut changes: broadcast::Receiver<DirectoryChange>, stop: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                change = changes.recv() => match change {
+                    Ok(change) => self.apply(&change),
+                    Err(broadcast::error::RecvError::Lagged(_)) => self.end_all(),
+                    Err(broadcast::error::RecvError::Closed) => return,
+                },
+            }
+        }
+    }
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        let mut tenants = lock(&self.tenants);
+        if let Some(open) = tenants.get_mut(&self.tenant) {
+            open.retain(|c| c.id != self.id);
+            if open.is_empty() {
+                tenants.remove(&self.tenant);
+            }
+        }
+        metrics::gauge!("laneway_stream_connections").decrement(1);
+    }
+}
+
+fn lock(tenants: &Mutex<Tenants>) -> MutexGuard<'_, Tenants> {
+    tenants.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,81 @@
+//! The live tail: one group-less reader for the whole process, on the partitions that its
+//! subscribers need. Each record is encoded once, and only if anyone wants it.
+
+mod dispatch;
+mod tail;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use laneway_log::{Log, Topic};
+use tokio::sync::{mpsc, oneshot};
+
+use super::subscriber::Subscriber;
+
+pub use dispatch::push;
+pub use tail::Tail;
+
+/// Joins waiting at a time; more wait in line.
+const COMMANDS: usize = 1024;
+
+/// Takes part in the tail from here on.
+pub(super) struct Join {
+    subscriber: Arc<Subscriber>,
+    /// Where to begin in each lane that nobody reads yet.
+    cursors: Vec<(u32, u64)>,
+    reply: oneshot::Sender<Vec<(u32, u64)>>,
+}
+
+/// The tail's next offset in each partition.
+pub(super) struct Tails(Box<[AtomicU64]>);
+
+impl Tails {
+    fn get(&self, partition: u32) -> u64 {
+        self.0.get(partition as usize).map_or(0, |t| t.load(Ordering::Acquire))
+    }
+
+    fn set(&self, partition: u32, next: u64) {
+        if let Some(tail) = self.0.get(partition as usize) {
+            tail.store(next, Ordering::Release);
+        }
+    }
+}
+
+/// The subscribers' end. Cheap to clone.
+#[derive(Clone)]
+pub struct Hub {
+    joins: mpsc::Sender<Join>,
+    tails: Arc<Tails>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the live tail has stopped; connect again")]
+pub struct HubStopped;
+
+impl Hub {
+    /// The hub and its reading end, which somebody must run.
+    pub fn new(log: &Arc<dyn Log>, codecs: Arc<laneway_schemas::Codecs>) -> (Self, Tail) {
+        let partitions = log.partitions(Topic::TenantStreams);
+        let tails = Arc::new(Tails((0..partitions).map(|_| AtomicU64::new(0)).collect()));
+        let (joins, receiver) = mpsc::channel(COMMANDS);
+        let tail = Tail::new(Arc::clone(log), codecs, Arc::clone(&tails), receiver);
+        (Hub { joins, tails }, tail)
+    }
+
+    /// Joins the subscriber in all of its lanes at once, and says from which offset on the
+    /// queue has everything: what lies between its cursor and that offset is its own to read.
+    pub async fn join(
+        &self,
+        subscriber: Arc<Subscriber>,
+        cursors: Vec<(u32, u64)>,
+    ) -> Result<Vec<(u32, u64)>, HubStopped> {
+        let (reply, answer) = oneshot::channel();
+        self.joins.send(Join { subscriber, cursors, reply }).await.map_err(|_| HubStopped)?;
+        answer.await.map_err(|_| HubStopped)
+    }
+
+    /// Everything below has been offered to whoever has joined in the partition.
+    pub fn tail(&self, partition: u32) -> u64 {
+        self.tails.get(partition)
+    }
+}

@@ -1,0 +1,133 @@
+//! Server-sent events (WHATWG HTML, section 9.2): the same feed as an HTTP response.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderValue, Response};
+use http_body_util::BodyExt;
+use http_body_util::channel::{Channel, Sender};
+use laneway_runtime::http::{Body, BodyError};
+use laneway_runtime::tenants::TenantHandle;
+use laneway_runtime::Problem;
+use laneway_tenancy::TenantScope;
+use tokio::time::MissedTickBehavior;
+
+use super::connections::Registered;
+use super::feed::{Feed, FeedEvent};
+use super::subscriber::{Picked, Push};
+use super::StreamContext;
+use crate::position::LanePosition;
+
+/// One write is closed at this size.
+const WINDOW: usize = 64 * 1024;
+
+pub struct SseConnection {
+    pub context: Arc<StreamContext>,
+    pub scope: TenantScope,
+    pub registered: Registered,
+    pub counts: TenantHandle,
+    pub feed: Feed,
+}
+
+impl SseConnection {
+    /// The response; its body goes on until either end has had enough.
+    pub fn respond(self) -> Response<Body> {
+        let (sender, body) = Channel::<Bytes, BodyError>::new(2);
+        self.context.tasks.clone().spawn(self.run(sender));
+        let mut response = Response::new(body.boxed());
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+        response
+    }
+
+    async fn run(mut self, mut sender: Sender<Bytes, BodyError>) {
+        // Where the client stands after the events given out: the feed is ahead of it by the
+        // rest of a chunk.
+        let mut client = self.feed.consumed();
+        let mut beat = tokio::time::interval(Duration::from_secs(self.context.settings.token_seconds.max(1)));
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let stop = self.context.stop.clone();
+        let revoked = self.registered.revoked.clone();
+        loop {
+            let bytes = tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                () = revoked.cancelled() => return,
+                event = self.feed.next() => match event {
+                    Ok(event) => self.events(event, &mut client),
+                    Err(problem) => {
+                        // The client connects again, and is told why in the response if it lasts.
+                        let _ = sender.send_data(error(&problem)).await;
+                        return;
+                    }
+                },
+                _ = beat.tick() => self.beat(&mut client),
+            };
+            if !bytes.is_empty() && sender.send_data(bytes).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Everything that is ready, up to the window.
+    fn events(&mut self, first: FeedEvent, client: &mut [LanePosition]) -> Bytes {
+        let mut out = BytesMut::new();
+        let mut next = Some(first);
+        while let Some(event) = next {
+            match event {
+                FeedEvent::Events(push) => self.write(&push, client, &mut out),
+                FeedEvent::CaughtUp => out.put_slice(b": caught up\n\n"),
+            }
+            next = if out.len() < WINDOW { self.feed.try_next() } else { None };
+        }
+        out.freeze()
+    }
+
+    fn write(&self, push: &Push, client: &mut [LanePosition], out: &mut BytesMut) {
+        let entries = push.chunk.entries();
+        let count = match &push.picked {
+            Picked::All => entries.len(),
+            Picked::Some(picked) => picked.len(),
+        };
+        for i in 0..count {
+            let entry = match &push.picked {
+                Picked::All => &entries[i],
+                Picked::Some(picked) => &entries[picked[i] as usize],
+            };
+            move_to(client, push.chunk.lane, entry.offset + 1);
+            out.put_slice(b"id: ");
+            out.put_slice(self.context.tokens.seal(&self.scope, client).as_bytes());
+            out.put_slice(b"\ndata: ");
+            out.put_slice(&push.chunk.event(entry));
+            out.put_slice(b"\n\n");
+        }
+        self.counts.add(self.context.delivered, count as u64);
+        move_to(client, push.chunk.lane, push.chunk.next);
+    }
+
+    /// Keeps the connection open; where the filter skipped something, an id without an event
+    /// (which clients remember) says how far.
+    fn beat(&mut self, client: &mut Vec<LanePosition>) -> Bytes {
+        let positions = self.feed.positions();
+        if positions == *client {
+            return Bytes::from_static(b": keep-alive\n\n");
+        }
+        *client = positions;
+        let token = self.context.tokens.seal(&self.scope, client);
+        Bytes::from(format!(": keep-alive\nid: {token}\n\n"))
+    }
+}
+
+fn move_to(client: &mut [LanePosition], lane: u32, next: u64) {
+    if let Some(position) = client.iter_mut().find(|p| p.lane == lane) {
+        position.next = position.next.max(next);
+    }
+}
+
+fn error(problem: &Problem) -> Bytes {
+    Bytes::from(format!("event: error\ndata: {}\n\n", problem.to_json()))
+}

@@ -1,0 +1,252 @@
+//! One websocket connection.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::time::Duration;
+
+use laneway_runtime::Problem;
+use laneway_runtime::tenants::TenantHandle;
+use laneway_tenancy::{Placement, TenantScope};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Interval, MissedTickBehavior, timeout};
+
+use super::connections::Registered;
+use super::feed::{Feed, FeedEvent};
+use super::protocol::{self, ClientMessage, Subscribe};
+use super::socket::{Socket, SocketEvent};
+use super::subscriber::{Picked, Push};
+use super::{StreamContext, frame, start};
+use crate::position::LanePosition;
+
+/// Nothing more is taken from the feed while so much waits to be written.
+const WINDOW: usize = 64 * 1024;
+/// How many pings may go unanswered.
+const MISSED: u32 = 2;
+/// How long a client may be silent before it subscribes, and may take to read the last frames.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How many pings a client that reads nothing at all is given before it counts as gone.
+const STALLED: u32 = 30;
+
+pub struct Connection<IO> {
+    pub context: Arc<StreamContext>,
+    pub scope: TenantScope,
+    pub placement: Placement,
+    pub registered: Registered,
+    pub counts: TenantHandle,
+    pub socket: Socket<IO>,
+}
+
+/// Why a connection ends.
+enum End {
+    /// Gone, or told its reason.
+    Closed,
+    Refused(Problem),
+    /// Close code and reason.
+    Leaving(u16, &'static str),
+}
+
+/// Pings and tokens.
+struct Beat {
+    interval: Interval,
+    ticks: u64,
+    ticks_per_ping: u64,
+    unanswered: u32,
+    stalled: u32,
+    written: u64,
+    last: Vec<LanePosition>,
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin + Send> Connection<IO> {
+    /// Runs until either end has had enough.
+    pub async fn run(mut self, subscribe: Option<Subscribe>) {
+        let hello = protocol::hello(self.scope.tenant(), &self.placement);
+        self.socket.send(frame::text(&hello));
+        let end = match self.subscription(subscribe).await {
+            Ok(subscribe) => self.serve(subscribe).await,
+            Err(end) => end,
+        };
+        match end {
+            End::Closed => {}
+            End::Refused(problem) => {
+                self.socket.send(frame::text(&protocol::error(&problem)));
+                self.socket.close(protocol::close_code(&problem), problem.title);
+            }
+            End::Leaving(code, reason) => self.socket.close(code, reason),
+        }
+        // Whether the last frames arrive is up to the client.
+        let _ = timeout(PATIENCE, poll_fn(|cx| self.socket.poll_drain(cx))).await;
+        let closing = async {
+            while !matches!(poll_fn(|cx| self.socket.poll(cx)).await, Ok(SocketEvent::Closed) | Err(_)) {}
+        };
+        let _ = timeout(Duration::from_secs(1), closing).await;
+    }
+
+    /// What the URL or the first message asks for.
+    async fn subscription(&mut self, given: Option<Subscribe>) -> Result<Subscribe, End> {
+        if let Some(subscribe) = given {
+            return Ok(subscribe);
+        }
+        let stop = self.context.stop.clone();
+        let revoked = self.registered.revoked.clone();
+        let first = async {
+            loop {
+                match poll_fn(|cx| self.socket.poll(cx)).await {
+                    Ok(SocketEvent::Text(text)) => return Ok(text),
+                    Ok(SocketEvent::Pong | SocketEvent::Drained) => {}
+                    Ok(SocketEvent::Closed) | Err(_) => return Err(End::Closed),
+                }
+            }
+        };
+        let text = tokio::select! {
+            () = stop.cancelled() => return Err(GOING_AWAY),
+            () = revoked.cancelled() => return Err(REVOKED),
+            first = timeout(PATIENCE, first) => {
+                first.map_err(|_| End::Leaving(1008, "send a subscribe message first"))??
+            }
+        };
+        match ClientMessage::parse(&text).map_err(End::Refused)? {
+            ClientMessage::Subscribe(subscribe) => Ok(subscribe),
+            ClientMessage::Token => Err(End::Refused(Problem::bad_request("Subscribe before asking for a token."))),
+        }
+    }
+
+    async fn serve(&mut self, subscribe: Subscribe) -> End {
+        let mut feed = match open(Arc::clone(&self.context), self.scope.clone(), self.placement.clone(), subscribe).await {
+            Ok(feed) => feed,
+            Err(problem) => return End::Refused(problem),
+        };
+        self.socket.send(frame::text(protocol::SUBSCRIBED));
+        let mut beat = Beat::new(&self.context);
+        let stop = self.context.stop.clone();
+        let revoked = self.registered.revoked.clone();
+        loop {
+            let room = self.socket.queued() < WINDOW;
+            let step = tokio::select! {
+                biased;
+                () = stop.cancelled() => return GOING_AWAY,
+                () = revoked.cancelled() => return REVOKED,
+                event = poll_fn(|cx| self.socket.poll(cx)) => self.incoming(event, &mut feed, &mut beat),
+                event = feed.next(), if room => self.outgoing(event, &mut feed),
+                _ = beat.interval.tick() => self.beat(&mut feed, &mut beat),
+            };
+            if let Err(end) = step {
+                return end;
+            }
+        }
+    }
+
+    fn incoming(
+        &mut self,
+        event: Result<SocketEvent, tokio_tungstenite::tungstenite::Error>,
+        feed: &mut Feed,
+        beat: &mut Beat,
+    ) -> Result<(), End> {
+        match event {
+            Ok(SocketEvent::Text(text)) => match ClientMessage::parse(&text).map_err(End::Refused)? {
+                ClientMessage::Token => {
+                    let positions = feed.positions();
+                    self.send_token(&positions);
+                }
+                ClientMessage::Subscribe(_) => {
+                    return Err(End::Refused(Problem::bad_request(
+                        "This connection has subscribed already; open another one for another filter.",
+                    )));
+                }
+            },
+            Ok(SocketEvent::Pong) => beat.unanswered = 0,
+            Ok(SocketEvent::Drained) => {}
+            Ok(SocketEvent::Closed) | Err(_) => return Err(End::Closed),
+        }
+        Ok(())
+    }
+
+    /// Queues everything that is ready, up to the window, so that it goes out in one write.
+    fn outgoing(&mut self, event: Result<FeedEvent, Problem>, feed: &mut Feed) -> Result<(), End> {
+        let mut next = Some(event.map_err(End::Refused)?);
+        while let Some(event) = next {
+            match event {
+                FeedEvent::Events(push) => self.send_events(&push),
+                FeedEvent::CaughtUp => self.socket.send(frame::text(protocol::CAUGHT_UP)),
+            }
+            next = if self.socket.queued() < WINDOW { feed.try_next() } else { None };
+        }
+        Ok(())
+    }
+
+    fn send_events(&mut self, push: &Push) {
+        let count = match &push.picked {
+            Picked::All => {
+                let all = push.chunk.entries().len();
+                self.socket.send(push.chunk.frames(0..all));
+                all
+            }
+            Picked::Some(picked) => {
+                // Runs of neighbours go out as one piece.
+                let runs = picked.chunk_by(|a, b| a + 1 == *b);
+                for run in runs {
+                    let (first, last) = (run[0] as usize, run[run.len() - 1] as usize);
+                    self.socket.send(push.chunk.frames(first..last + 1));
+                }
+                picked.len()
+            }
+        };
+        self.counts.add(self.context.delivered, count as u64);
+    }
+
+    fn beat(&mut self, feed: &mut Feed, beat: &mut Beat) -> Result<(), End> {
+        beat.ticks += 1;
+        // A client that reads slowly gets its token when it has read what comes before.
+        if self.socket.queued() < WINDOW {
+            let positions = feed.positions();
+            if positions != beat.last {
+                self.send_token(&positions);
+                beat.last = positions;
+            }
+        }
+        if !beat.ticks.is_multiple_of(beat.ticks_per_ping) {
+            return Ok(());
+        }
+        let written = self.socket.written();
+        let moving = written != beat.written;
+        beat.written = written;
+        if self.socket.queued() > 0 {
+            // A ping would only join the queue. Slow is fine, but nothing at all is gone.
+            beat.stalled = if moving { 0 } else { beat.stalled + 1 };
+            return if beat.stalled > STALLED { Err(End::Closed) } else { Ok(()) };
+        }
+        beat.stalled = 0;
+        if beat.unanswered >= MISSED {
+            return Err(End::Closed);
+        }
+        beat.unanswered += 1;
+        self.socket.ping().map_err(|_| End::Closed)
+    }
+
+    fn send_token(&mut self, positions: &[LanePosition]) {
+        let token = self.context.tokens.seal(&self.scope, positions);
+        self.socket.send(frame::text(&protocol::token(&token)));
+    }
+}
+
+async fn open(
+    context: Arc<StreamContext>,
+    scope: TenantScope,
+    placement: Placement,
+    subscribe: Subscribe,
+) -> Result<Feed, Problem> {
+    let from = start::resolve(subscribe.start, &*context.log, &context.tokens, &scope, &placement).await?;
+    Feed::start(context, &scope, &placement, subscribe.filter, from).await
+}
+
+const GOING_AWAY: End = End::Leaving(1001, "the sink is stopping: connect again");
+const REVOKED: End = End::Leaving(4401, "the key or the tenant has changed: connect again");
+
+impl Beat {
+    fn new(context: &StreamContext) -> Self {
+        let period = Duration::from_secs(context.settings.token_seconds.max(1));
+        let mut interval = tokio::time::interval_at(tokio::time::Instant::now() + period, period);
+        interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let ticks_per_ping = context.settings.ping_seconds.div_ceil(period.as_secs()).max(1);
+        Beat { interval, ticks: 0, ticks_per_ping, unanswered: 0, stalled: 0, written: 0, last: Vec::new() }
+    }
+}
