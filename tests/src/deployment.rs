@@ -70,6 +70,7 @@ pub struct Servers {
     pub registry: String,
     /// Keeps deployments on the same Kafka apart.
     pub topic_prefix: String,
+    pub partitions: u32,
 }
 
 impl Deployment {
@@ -111,7 +112,7 @@ impl Deployment {
                 .env("LANEWAY_LOG_KAFKA_REPLICATION_FACTOR", "1")
                 .env("LANEWAY_LOG_KAFKA_MIN_INSYNC_REPLICAS", "1")
                 .env("LANEWAY_LOG_TOPIC_PREFIX", &servers.topic_prefix)
-                .env("LANEWAY_LOG_PARTITIONS", "8")
+                .env("LANEWAY_LOG_PARTITIONS", servers.partitions.to_string())
                 .env("LANEWAY_LOG_SESSION_TIMEOUT_MS", "3000")
                 .env("LANEWAY_STORE_URL", &servers.postgres)
                 .env("LANEWAY_STORE_SECRET_KEY", "5e".repeat(32))
@@ -129,6 +130,11 @@ impl Deployment {
             binary: binary.to_owned(),
             folder: folder.to_owned(),
         })
+    }
+
+    /// The only node of a role.
+    pub fn node(&mut self, role: &str) -> Result<&mut Node> {
+        self.nodes.iter_mut().find(|n| n.role == role).with_context(|| format!("no {role} in this deployment"))
     }
 
     /// Runs `laneway admin …` over the local socket and reads its JSON.

@@ -52,6 +52,7 @@ async fn kafka_totals_equal_the_recomputation_over_kills() -> Result<()> {
         postgres: Postgres::shared().await?.create_database("real_fixes").await?,
         registry: Registry::shared().await?.url().to_owned(),
         topic_prefix: "real-fixes.".to_owned(),
+        partitions: 8,
     };
     let deployment = Deployment::distributed(&laneway_binary()?, folder.path(), &servers).await?;
     run(deployment).await

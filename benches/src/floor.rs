@@ -1,0 +1,4 @@
+//! Floors: the least programs that do only the raw work with the same libraries.
+
+pub mod ingest;
+pub mod transact;

@@ -1,0 +1,126 @@
+//! Ingest against hyper + rdkafka: single requests over 64 and 512 connections, and batches of 100.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use laneway_testkit::{LanewayProcess, ports, wait};
+use laneway_tests::tenant::{device_token, key};
+use serde_json::json;
+use tokio::net::TcpStream;
+use tokio::process::Command;
+
+use super::Bench;
+use super::side::{Sample, cpu_seconds, print};
+use crate::load::http::Report;
+
+const TENANTS: usize = 10;
+const DEVICES: usize = 1_000;
+/// The same for both sides.
+const LINGER_MS: &str = "5";
+/// A topic with as many partitions, which nothing reads while ingest is measured.
+const FLOOR_TOPIC: &str = "quarantine";
+
+pub async fn run(bench: &mut Bench) -> Result<()> {
+    let tokens = tokens(bench).await?;
+    // Only what is measured runs.
+    for role in ["processor", "sink"] {
+        bench.deployment.node(role)?.kill()?;
+    }
+    let floor = start_floor(bench).await?;
+    for (what, connections, batch) in
+        [("ingest, single, 64 connections", 64, 1), ("ingest, single, 512 connections", 512, 1), ("ingest, batches of 100", 64, 100)]
+    {
+        let (mut ours, mut least) = (Vec::new(), Vec::new());
+        for _ in 0..bench.repeat {
+            let pid = bench.deployment.node("ingest")?.process().pid();
+            let address = bench.deployment.ingest.base().trim_start_matches("http://").to_owned();
+            ours.push(sample(bench, pid, &address, &tokens, connections, batch).await?);
+            least.push(sample(bench, floor.0.pid(), &floor.1, &tokens, connections, batch).await?);
+        }
+        print(what, &ours, &least);
+    }
+    for role in ["processor", "sink"] {
+        bench.deployment.node(role)?.restart()?;
+        bench.deployment.node(role)?.ready().await?;
+    }
+    Ok(())
+}
+
+/// A file of `device token` lines.
+async fn tokens(bench: &Bench) -> Result<std::path::PathBuf> {
+    let mut lines = String::new();
+    for tenant in 0..TENANTS {
+        let slug = format!("bench-{tenant}");
+        bench.deployment.admin(&["tenant", "create", &slug]).await?;
+        let admin = key(&bench.deployment, &slug, "tenant:admin").await?;
+        for device in 0..DEVICES / TENANTS {
+            let device = format!("t{tenant}-d{device}");
+            let control = &bench.deployment.control;
+            control.post("/devices", &admin, &json!({ "id": device })).await?.ok()?;
+            let token = device_token(control, &admin, &device).await?;
+            lines.push_str(&format!("{device} {token}\n"));
+        }
+    }
+    let file = bench.folder.path().join("tokens");
+    std::fs::write(&file, lines)?;
+    Ok(file)
+}
+
+/// The floor as a process of its own, and its address.
+async fn start_floor(bench: &Bench) -> Result<(LanewayProcess, String)> {
+    let port = ports::free()?;
+    let process = LanewayProcess::builder(std::env::current_exe()?)
+        .args(["floor-ingest", &port.to_string(), &bench.kafka.bootstrap(), FLOOR_TOPIC, LINGER_MS])
+        .name("floor-ingest")
+        .dir(bench.folder.path())
+        .spawn()?;
+    let address = format!("127.0.0.1:{port}");
+    wait::until("the floor to listen", Duration::from_secs(20), || async {
+        TcpStream::connect(&address).await.is_ok()
+    })
+    .await?;
+    Ok((process, address))
+}
+
+async fn sample(
+    bench: &Bench,
+    pid: u32,
+    address: &str,
+    tokens: &std::path::Path,
+    connections: usize,
+    batch: usize,
+) -> Result<Sample> {
+    let broker = bench.kafka.pid(0)?;
+    let before = (cpu_seconds(pid)?, cpu_seconds(broker)?);
+    let load = Command::new(std::env::current_exe()?)
+        .args(["load-http", address])
+        .arg(tokens)
+        .args([connections.to_string(), batch.to_string(), bench.duration.as_secs().to_string()])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("starting the load")?;
+    let load_pid = load.id().context("the load has ended at once")?;
+    let watch = tokio::spawn(async move {
+        let mut used = 0.0;
+        while let Ok(seconds) = cpu_seconds(load_pid) {
+            used = seconds;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        used
+    });
+    let output = load.wait_with_output().await?;
+    ensure!(output.status.success(), "the load against {address} failed");
+    let report: Report = serde_json::from_slice(&output.stdout).context("reading the load's report")?;
+    ensure!(report.refused * 100 <= report.events, "{} events were refused at {address}", report.refused);
+    Ok(Sample {
+        events: report.events,
+        seconds: report.seconds,
+        program: cpu_seconds(pid)? - before.0,
+        broker: cpu_seconds(broker)? - before.1,
+        load: watch.await?,
+        p50_us: report.p50_us,
+        p99_us: report.p99_us,
+    })
+}
