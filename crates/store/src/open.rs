@@ -126,9 +126,14 @@ impl Store {
         Sessions { store: self, scope }
     }
 
-    /// The shared contracts and the tenants' own schemas; not a tenant's data.
+    /// The registry as the platform sees it: all subjects, and it registers the shared ones.
     pub fn schemas(&self) -> SchemaStore {
-        SchemaStore::new(self.clone())
+        SchemaStore::new(self.clone(), None)
+    }
+
+    /// The registry as a tenant sees it: the shared subjects and its own.
+    pub fn tenant_schemas(&self, scope: &TenantScope) -> SchemaStore {
+        SchemaStore::new(self.clone(), Some(scope.tenant()))
     }
 
     pub fn outbox(&self, _authority: &RoleAuthority) -> Outbox<'_> {

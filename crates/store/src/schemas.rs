@@ -1,6 +1,7 @@
 //! The embedded schema registry's storage, and a [`Registry`] over it.
 
 use futures_util::future::BoxFuture;
+use laneway_tenancy::TenantId;
 use laneway_schemas::{Registry, RegistryError, check_backward};
 use sqlx::Row;
 use sqlx::any::AnyRow;
@@ -20,45 +21,57 @@ pub struct RegisteredSchema {
     pub schema: String,
 }
 
-/// Cheap to clone.
+/// The registry as someone sees it. Cheap to clone.
 #[derive(Clone)]
-pub struct SchemaStore(Store);
+pub struct SchemaStore {
+    store: Store,
+    /// A tenant that sees the shared subjects and its own; the platform sees all.
+    tenant: Option<TenantId>,
+}
 
+/// Rows that the one who asks may see: the first parameter is its id, `*` for the platform.
 const COLUMNS: &str = "SELECT v.subject, v.version, v.schema_id, s.schema
-    FROM schema_versions v JOIN schemas s ON s.id = v.schema_id";
+    FROM schema_versions v
+    JOIN schemas s ON s.id = v.schema_id
+    JOIN schema_subjects o ON o.subject = v.subject
+    WHERE ($1 = '*' OR o.owner = '' OR o.owner = $1)";
 
 impl SchemaStore {
-    pub(crate) fn new(store: Store) -> Self {
-        SchemaStore(store)
+    pub(crate) fn new(store: Store, tenant: Option<TenantId>) -> Self {
+        SchemaStore { store, tenant }
     }
 
     pub async fn subjects(&self) -> Result<Vec<String>> {
-        let mut tx = self.0.read(Access::Shared).await?;
-        let rows = sqlx::query("SELECT DISTINCT subject FROM schema_versions ORDER BY subject")
-            .fetch_all(&mut *tx.inner)
-            .await
-            .doing("listing schema subjects")?;
+        let mut tx = self.store.read(Access::Shared).await?;
+        let rows = sqlx::query(
+            "SELECT subject FROM schema_subjects WHERE $1 = '*' OR owner = '' OR owner = $1 ORDER BY subject",
+        )
+        .bind(self.viewer())
+        .fetch_all(&mut *tx.inner)
+        .await
+        .doing("listing schema subjects")?;
         tx.commit().await?;
         rows.iter().map(|row| row.try_get(0).doing("listing schema subjects")).collect()
     }
 
     /// All versions of a subject, oldest first; empty where there is no such subject.
     pub async fn versions(&self, subject: &str) -> Result<Vec<RegisteredSchema>> {
-        let mut tx = self.0.read(Access::Shared).await?;
-        let found = versions(&mut tx, subject).await?;
+        let mut tx = self.store.read(Access::Shared).await?;
+        let found = versions(&mut tx, &self.viewer(), subject).await?;
         tx.commit().await?;
         Ok(found)
     }
 
     pub async fn by_id(&self, id: u32) -> Result<Option<String>> {
-        let mut tx = self.0.read(Access::Shared).await?;
-        let row = sqlx::query("SELECT schema FROM schemas WHERE id = $1")
+        let mut tx = self.store.read(Access::Shared).await?;
+        let row = sqlx::query(sqlx::AssertSqlSafe(format!("{COLUMNS} AND v.schema_id = $2 LIMIT 1")))
+            .bind(self.viewer())
             .bind(i64::from(id))
             .fetch_optional(&mut *tx.inner)
             .await
             .doing("looking for a schema")?;
         tx.commit().await?;
-        row.map(|row| row.try_get(0).doing("looking for a schema")).transpose()
+        row.map(|row| row.try_get("schema").doing("looking for a schema")).transpose()
     }
 
     /// The version under which exactly this schema is registered.
@@ -67,17 +80,29 @@ impl SchemaStore {
         Ok(self.versions(subject).await?.into_iter().find(|v| v.schema == schema))
     }
 
+    fn viewer(&self) -> String {
+        self.tenant.map_or_else(|| "*".to_owned(), |tenant| tenant.to_string())
+    }
+
+    fn owner(&self) -> String {
+        self.tenant.map_or_else(String::new, |tenant| tenant.to_string())
+    }
+
     async fn add(&self, subject: &str, schema: &str) -> Result<u32, RegistryError> {
         let unavailable = |e: StoreError| RegistryError::Unavailable {
             doing: format!("registering a schema for {subject}"),
             reason: e.to_string(),
         };
         let schema = normal(schema);
-        let mut tx = self.0.write(Access::Shared).await.map_err(unavailable)?;
+        let mut tx = self.store.write(Access::Shared).await.map_err(unavailable)?;
         // One registration at a time: two could each be compatible with the last version, but
         // not with each other.
         let next = lock(&mut tx).await.map_err(unavailable)?;
-        let existing = versions(&mut tx, subject).await.map_err(unavailable)?;
+        if !owns(&mut tx, subject, &self.owner(), self.tenant.is_none()).await.map_err(unavailable)? {
+            let reason = "it is another's subject".to_owned();
+            return Err(RegistryError::Invalid { subject: subject.to_owned(), reason });
+        }
+        let existing = versions(&mut tx, "*", subject).await.map_err(unavailable)?;
         if let Some(same) = existing.iter().find(|v| v.schema == schema) {
             return Ok(same.id);
         }
@@ -154,8 +179,27 @@ async fn insert(tx: &mut Tx, subject: &str, version: u32, schema: &str, next: i6
     to_u32(id)
 }
 
-async fn versions(tx: &mut Tx, subject: &str) -> Result<Vec<RegisteredSchema>> {
-    let rows = sqlx::query(sqlx::AssertSqlSafe(format!("{COLUMNS} WHERE v.subject = $1 ORDER BY v.version")))
+/// Takes a new subject, and says whether it is the owner's. The platform may register anywhere.
+async fn owns(tx: &mut Tx, subject: &str, owner: &str, any: bool) -> Result<bool> {
+    let doing = "looking whose a schema subject is";
+    sqlx::query("INSERT INTO schema_subjects (subject, owner) VALUES ($1, $2) ON CONFLICT (subject) DO NOTHING")
+        .bind(subject)
+        .bind(owner)
+        .execute(&mut *tx.inner)
+        .await
+        .doing(doing)?;
+    let row = sqlx::query("SELECT owner FROM schema_subjects WHERE subject = $1")
+        .bind(subject)
+        .fetch_one(&mut *tx.inner)
+        .await
+        .doing(doing)?;
+    let found: String = row.try_get(0).doing(doing)?;
+    Ok(any || found == owner)
+}
+
+async fn versions(tx: &mut Tx, viewer: &str, subject: &str) -> Result<Vec<RegisteredSchema>> {
+    let rows = sqlx::query(sqlx::AssertSqlSafe(format!("{COLUMNS} AND v.subject = $2 ORDER BY v.version")))
+        .bind(viewer)
         .bind(subject)
         .fetch_all(&mut *tx.inner)
         .await

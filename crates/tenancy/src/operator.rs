@@ -1,6 +1,7 @@
 //! The right to act for the platform itself, as a value.
 
 use crate::authenticator::Authenticated;
+use crate::control::RoleAuthority;
 use crate::{Grant, Principal, TenantId, TenantScope};
 
 /// That a request came over the operator's local socket, whose file permissions are its
@@ -28,6 +29,11 @@ impl OperatorScope {
     /// Of a key that carries [`Grant::Operator`]; nothing else has it.
     pub fn of(caller: &Authenticated) -> Option<Self> {
         caller.scope.may(Grant::Operator).then_some(OperatorScope(()))
+    }
+
+    /// Of a role at the platform's own work: its tenant is made at the first start.
+    pub fn of_role(_authority: &RoleAuthority) -> Self {
+        OperatorScope(())
     }
 
     /// The operator at work for one tenant.

@@ -111,8 +111,13 @@ CREATE TABLE schemas (
     id     BIGINT NOT NULL PRIMARY KEY,
     schema TEXT NOT NULL
 );
+-- Whose a subject is: a tenant's id, or '' for the platform's.
+CREATE TABLE schema_subjects (
+    subject TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    owner   TEXT COLLATE "C" NOT NULL
+);
 CREATE TABLE schema_versions (
-    subject   TEXT COLLATE "C" NOT NULL,
+    subject   TEXT COLLATE "C" NOT NULL REFERENCES schema_subjects (subject),
     version   BIGINT NOT NULL,
     schema_id BIGINT NOT NULL REFERENCES schemas (id),
     PRIMARY KEY (subject, version),
@@ -169,7 +174,7 @@ $$;
 
 GRANT SELECT, INSERT, UPDATE, DELETE ON
     tenants, devices, credentials, api_keys, destinations, outbox, rate_shares, settings, leases,
-    schemas, schema_versions, registry_state
+    schemas, schema_subjects, schema_versions, registry_state
     TO laneway_app;
 GRANT SELECT, DELETE ON latest_positions, sessions TO laneway_app;
 GRANT SELECT ON projection_positions TO laneway_app;

@@ -111,8 +111,13 @@ CREATE TABLE schemas (
     id     INTEGER NOT NULL PRIMARY KEY,
     schema TEXT NOT NULL
 );
+-- Whose a subject is: a tenant's id, or '' for the platform's.
+CREATE TABLE schema_subjects (
+    subject TEXT NOT NULL PRIMARY KEY,
+    owner   TEXT NOT NULL
+);
 CREATE TABLE schema_versions (
-    subject   TEXT NOT NULL,
+    subject   TEXT NOT NULL REFERENCES schema_subjects (subject),
     version   INTEGER NOT NULL,
     schema_id INTEGER NOT NULL REFERENCES schemas (id),
     PRIMARY KEY (subject, version),

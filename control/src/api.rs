@@ -1,0 +1,63 @@
+//! The routes. A tenant's own (`/devices`, `/keys`, `/destinations`) exist a second time under
+//! `/tenants/{tenant}`, where the operator acts for the tenant that the path names.
+
+pub(crate) mod credentials;
+pub(crate) mod destinations;
+pub(crate) mod devices;
+pub(crate) mod keys;
+pub(crate) mod operator;
+pub(crate) mod page;
+pub(crate) mod positions;
+pub(crate) mod tenants;
+
+use std::sync::Weak;
+
+use axum::Router;
+use axum::routing::{delete, get, post, put};
+use laneway_runtime::Problem;
+
+use crate::Control;
+use crate::caller::App;
+use crate::registry;
+
+/// Every route, for the test that walks them and for the OpenAPI check.
+pub(crate) fn router(control: Weak<Control>) -> Router {
+    Router::new()
+        .route("/tenants", post(tenants::create).get(tenants::list))
+        .route("/tenants/{tenant}", get(tenants::find))
+        .route("/tenants/{tenant}/state", put(tenants::set_state))
+        .route("/tenants/{tenant}/limits", put(tenants::set_limits))
+        .route("/operator/keys", post(operator::create_key))
+        .route("/operator/lag", get(operator::lag))
+        .route("/operator/backup", post(operator::backup))
+        .merge(of_tenant())
+        .nest("/tenants/{tenant}", of_tenant())
+        .nest("/registry", registry::router())
+        .fallback(|| async { Problem::not_found() })
+        .method_not_allowed_fallback(|| async {
+            Problem::new(
+                http::StatusCode::METHOD_NOT_ALLOWED,
+                "method-not-allowed",
+                "The resource has no such method",
+                "",
+            )
+        })
+        .with_state(App(control))
+}
+
+fn of_tenant() -> Router<App> {
+    Router::new()
+        .route("/devices", post(devices::create).get(devices::list))
+        .route("/devices/{device}", get(devices::find).delete(devices::remove))
+        .route("/devices/{device}/credentials", post(credentials::create).get(credentials::list))
+        .route("/devices/{device}/credentials/{credential}", delete(credentials::remove))
+        .route("/devices/{device}/position", get(positions::latest))
+        .route("/devices/{device}/sessions", get(positions::sessions))
+        .route("/keys", post(keys::create).get(keys::list))
+        .route("/keys/{key}", delete(keys::remove))
+        .route("/destinations", post(destinations::create).get(destinations::list))
+        .route(
+            "/destinations/{destination}",
+            get(destinations::find).patch(destinations::change).delete(destinations::remove),
+        )
+}

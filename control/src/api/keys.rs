@@ -1,0 +1,113 @@
+//! API keys of a tenant.
+
+use std::sync::Arc;
+
+use axum::response::Response;
+use http::StatusCode;
+use laneway_store::ApiKey;
+use laneway_tenancy::{ChangeKind, Grant, Grants, KeyId, TenantScope, Token, TokenKind, new_id};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::page::{Page, PageQuery, time};
+use crate::Control;
+use crate::caller::Acting;
+use crate::error::{ApiError, ApiResult};
+use crate::json::{In, Json, Params, answer};
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct KeyNew {
+    /// Says what it is for: 1 to 100 characters.
+    name: String,
+    /// `stream:read`, `positions:read`, `location:write`, `tenant:admin`; at least one.
+    grants: Vec<String>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct KeyCreated {
+    #[schema(value_type = String)]
+    pub(crate) id: KeyId,
+    name: String,
+    grants: Vec<&'static str>,
+    /// The key itself, shown this once.
+    key: String,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct KeyView {
+    #[schema(value_type = String)]
+    id: KeyId,
+    name: String,
+    grants: Vec<&'static str>,
+    created_at: String,
+}
+
+impl From<ApiKey> for KeyView {
+    fn from(key: ApiKey) -> Self {
+        KeyView { id: key.id, name: key.name, grants: names(key.grants), created_at: time(key.created_at) }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct KeyPath {
+    key: KeyId,
+}
+
+#[utoipa::path(post, path = "/keys", tag = "keys", request_body = KeyNew,
+    responses((status = 201, body = KeyCreated), (status = 422)))]
+pub(crate) async fn create(acting: Acting, control: Arc<Control>, Json(new): Json<KeyNew>) -> ApiResult<Response> {
+    let scope = acting.may(Grant::TenantAdmin)?;
+    let grants = parse(&new.grants)?;
+    Ok(answer(StatusCode::CREATED, &make(&control, scope, &new.name, grants).await?))
+}
+
+#[utoipa::path(get, path = "/keys", tag = "keys", params(PageQuery),
+    responses((status = 200, body = Page<KeyView>)))]
+pub(crate) async fn list(acting: Acting, control: Arc<Control>, Params(page): Params<PageQuery>) -> ApiResult<Response> {
+    let scope = acting.may(Grant::TenantAdmin)?;
+    let found = control.deps.store.keys(scope).list(page.after()?, page.limit()).await?;
+    let items = found.into_iter().map(KeyView::from).collect();
+    Ok(answer(StatusCode::OK, &Page::new(items, page.limit(), |k: &KeyView| k.id.to_string())))
+}
+
+#[utoipa::path(delete, path = "/keys/{key}", tag = "keys", params(("key" = String, Path)),
+    responses((status = 204), (status = 404)))]
+pub(crate) async fn remove(acting: Acting, control: Arc<Control>, In(path): In<KeyPath>) -> ApiResult<StatusCode> {
+    let scope = acting.may(Grant::TenantAdmin)?;
+    control.deps.store.keys(scope).delete(path.key, control.deps.clock.now_us()).await?;
+    control.deps.authenticator.forget(scope.tenant(), ChangeKind::Key, &path.key.to_string());
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Makes a key with any grants; the caller has checked that it may.
+pub(crate) async fn make(control: &Control, scope: &TenantScope, name: &str, grants: Grants) -> ApiResult<KeyCreated> {
+    if name.trim().is_empty() || name.chars().count() > 100 {
+        return Err(ApiError::invalid("name: 1 to 100 characters."));
+    }
+    let deps = &control.deps;
+    let now = deps.clock.now_us();
+    let token = Token::generate(TokenKind::Key, &*deps.random);
+    let hash = deps.authenticator.hasher().hash(token.reveal().as_bytes());
+    let id = KeyId::from_u128(new_id(&*deps.random, now));
+    let key = deps.store.keys(scope).create(id, name, grants, hash, now).await?;
+    Ok(KeyCreated { id: key.id, name: key.name, grants: names(key.grants), key: token.reveal().to_owned() })
+}
+
+fn parse(names: &[String]) -> ApiResult<Grants> {
+    let grant = |name: &String| {
+        Grant::parse(name).filter(|g| *g != Grant::Operator).ok_or_else(|| {
+            ApiError::invalid(format!(
+                "grants: {name:?} is none; there are stream:read, positions:read, location:write, tenant:admin."
+            ))
+        })
+    };
+    if names.is_empty() {
+        return Err(ApiError::invalid("grants: at least one."));
+    }
+    names.iter().map(grant).collect::<ApiResult<Vec<_>>>().map(Grants::of)
+}
+
+fn names(grants: Grants) -> Vec<&'static str> {
+    grants.iter().map(Grant::name).collect()
+}

@@ -1,0 +1,109 @@
+//! The operator's own: keys, lag, backup.
+
+use std::sync::Arc;
+
+use axum::response::Response;
+use http::StatusCode;
+use laneway_log::{LogError, Topic, group_lag};
+use laneway_runtime::Problem;
+use laneway_tenancy::{Grant, Grants};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::keys::{KeyCreated, make};
+use crate::caller::Operator;
+use crate::error::{ApiError, ApiResult};
+use crate::json::{Json, answer};
+use crate::{Control, ensure_platform};
+
+/// What each group reads.
+const GROUPS: [(&str, &[Topic]); 3] = [
+    ("processor", &[Topic::LocationUpdates, Topic::SessionEvents]),
+    ("sink", &[Topic::TenantStreams]),
+    ("projection", &[Topic::TenantStreams]),
+];
+
+#[derive(Debug, serde::Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct OperatorKeyNew {
+    /// Says what it is for.
+    name: String,
+}
+
+#[utoipa::path(post, path = "/operator/keys", tag = "operator", request_body = OperatorKeyNew,
+    responses((status = 201, body = KeyCreated)))]
+pub(crate) async fn create_key(
+    Operator(operator): Operator,
+    control: Arc<Control>,
+    Json(new): Json<OperatorKeyNew>,
+) -> ApiResult<Response> {
+    let deps = &control.deps;
+    let platform =
+        ensure_platform(&deps.store, &operator, &*deps.log, &*deps.random, deps.clock.now_us()).await?;
+    let created = make(&control, &operator.scope(platform.id), &new.name, Grants::of([Grant::Operator])).await?;
+    tracing::info!(key = %created.id, "an operator's key was created");
+    Ok(answer(StatusCode::CREATED, &created))
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct LaneLag {
+    group: &'static str,
+    topic: &'static str,
+    lane: u32,
+    /// The next offset that the group reads, where it has committed one.
+    committed: Option<u64>,
+    /// Readers get what is below.
+    end: u64,
+    /// Records that the group has not read.
+    lag: u64,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct LagView {
+    lanes: Vec<LaneLag>,
+}
+
+#[utoipa::path(get, path = "/operator/lag", tag = "operator", responses((status = 200, body = LagView)))]
+pub(crate) async fn lag(_operator: Operator, control: Arc<Control>) -> ApiResult<Response> {
+    let mut lanes = Vec::new();
+    for (group, topics) in GROUPS {
+        for topic in topics {
+            let lags = group_lag(&*control.deps.log, group, *topic).await.map_err(log_trouble)?;
+            lanes.extend(lags.into_iter().map(|l| LaneLag {
+                group,
+                topic: topic.name(),
+                lane: l.partition,
+                committed: l.committed,
+                end: l.last_stable,
+                lag: l.lag,
+            }));
+        }
+    }
+    Ok(answer(StatusCode::OK, &LagView { lanes }))
+}
+
+fn log_trouble(error: LogError) -> ApiError {
+    tracing::warn!(%error, "the lag cannot be told");
+    Problem::unavailable("The log is unavailable.").into()
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct BackupView {
+    /// The folder, on the server's disk.
+    folder: String,
+}
+
+#[utoipa::path(post, path = "/operator/backup", tag = "operator", responses(
+    (status = 200, body = BackupView), (status = 409, description = "The log or the store is not embedded")))]
+pub(crate) async fn backup(_operator: Operator, control: Arc<Control>) -> ApiResult<Response> {
+    let Some(backup) = &control.deps.backup else {
+        return Err(ApiError::conflict(
+            "Only an embedded log and store are backed up this way: use the tools of the database and the broker.",
+        ));
+    };
+    let folder = backup.run().await.map_err(|error| {
+        tracing::error!(error = format!("{error:#}"), "a backup failed");
+        ApiError::internal()
+    })?;
+    Ok(answer(StatusCode::OK, &BackupView { folder }))
+}

@@ -1,0 +1,49 @@
+//! Lists come in pages, by id.
+
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use crate::error::{ApiError, ApiResult};
+
+const MOST: u32 = 1000;
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct PageQuery {
+    /// Goes on after this id: `next` of the page before.
+    after: Option<String>,
+    /// At most so many, up to 1000; 100 where it is not said.
+    limit: Option<u32>,
+}
+
+impl PageQuery {
+    pub(crate) fn limit(&self) -> u32 {
+        self.limit.unwrap_or(100).clamp(1, MOST)
+    }
+
+    pub(crate) fn after<T: std::str::FromStr<Err: std::fmt::Display>>(&self) -> ApiResult<Option<T>> {
+        let parse = |text: &String| text.parse().map_err(|e: T::Err| ApiError::invalid(format!("after: {e}.")));
+        self.after.as_ref().map(parse).transpose()
+    }
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Page<T> {
+    pub(crate) items: Vec<T>,
+    /// Given where there may be more: `after` of the next page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) next: Option<String>,
+}
+
+impl<T> Page<T> {
+    pub(crate) fn new(items: Vec<T>, limit: u32, id: impl Fn(&T) -> String) -> Self {
+        let next = if items.len() == limit as usize { items.last().map(id) } else { None };
+        Page { items, next }
+    }
+}
+
+/// Microseconds since 1970 as RFC 3339.
+pub(crate) fn time(us: i64) -> String {
+    jiff::Timestamp::from_microsecond(us).map_or_else(|_| us.to_string(), |t| t.to_string())
+}

@@ -1,0 +1,124 @@
+//! The role: what it is built from, its background work, and its HTTP service.
+
+use std::sync::Arc;
+
+use axum::Router;
+use futures_util::future::BoxFuture;
+use http::{Request, Response};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use laneway_directory::{Directory, DirectoryChange};
+use laneway_log::Log;
+use laneway_runtime::http::{Body, Peer, Service, body};
+use laneway_runtime::{Clock, Lifecycle, Problem};
+use laneway_schemas::{Codecs, ControlKind};
+use laneway_store::Store;
+use laneway_tenancy::control::RoleAuthority;
+use laneway_tenancy::{Authenticator, ChangeKind, LocalSocket, Random};
+use tokio::sync::broadcast::error::RecvError;
+use tower::ServiceExt;
+
+use crate::relay::Relay;
+use crate::{ControlSettings, api, platform};
+
+/// Writes a consistent copy of the embedded log and store to a folder. Composition provides it
+/// where both are embedded.
+pub trait Backup: Send + Sync + 'static {
+    /// The folder that was written.
+    fn run(&self) -> BoxFuture<'_, anyhow::Result<String>>;
+}
+
+pub struct ControlDeps {
+    pub store: Store,
+    pub authenticator: Arc<Authenticator>,
+    pub log: Arc<dyn Log>,
+    pub codecs: Arc<Codecs>,
+    pub directory: Arc<Directory>,
+    pub clock: Arc<dyn Clock>,
+    pub random: Arc<dyn Random>,
+    pub authority: RoleAuthority,
+    /// Where this process serves the operator's local socket.
+    pub local_socket: Option<LocalSocket>,
+    /// Where the log and the store are embedded.
+    pub backup: Option<Arc<dyn Backup>>,
+    pub settings: ControlSettings,
+}
+
+pub struct Control {
+    pub(crate) deps: ControlDeps,
+    router: Router,
+}
+
+impl Control {
+    pub fn build(deps: ControlDeps) -> Arc<Control> {
+        Arc::new_cyclic(|weak| Control { deps, router: api::router(weak.clone()) })
+    }
+
+    /// Creates the platform's own tenant where it is missing, then relays the outbox to the log
+    /// and takes up news of revocations, until the drain.
+    pub async fn run(self: Arc<Self>, lifecycle: Lifecycle) -> anyhow::Result<()> {
+        platform::ensure_until_drain(&self.deps, &lifecycle).await?;
+        let relay = Relay::new(self.clone());
+        tokio::try_join!(relay.run(&lifecycle), self.hear_of_changes(&lifecycle))?;
+        Ok(())
+    }
+
+    async fn hear_of_changes(&self, lifecycle: &Lifecycle) -> anyhow::Result<()> {
+        let mut changes = self.deps.directory.changes();
+        let draining = lifecycle.draining();
+        tokio::pin!(draining);
+        loop {
+            let change = tokio::select! {
+                () = &mut draining => return Ok(()),
+                change = changes.recv() => change,
+            };
+            match change {
+                Ok(change) => self.forget(&change),
+                Err(RecvError::Lagged(_)) => {
+                    for tenant in self.deps.directory.tenants() {
+                        self.deps.authenticator.forget(tenant.id, ChangeKind::Tenant, "");
+                    }
+                }
+                Err(RecvError::Closed) => {
+                    draining.await;
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    fn forget(&self, change: &DirectoryChange) {
+        let kind = match change.kind {
+            ControlKind::Tenant => ChangeKind::Tenant,
+            ControlKind::Device => ChangeKind::Device,
+            ControlKind::Credential => ChangeKind::Credential,
+            ControlKind::Key => ChangeKind::Key,
+            ControlKind::Destination => return,
+        };
+        self.deps.authenticator.forget(change.tenant, kind, &change.id);
+    }
+
+    async fn answer(&self, request: Request<Incoming>, peer: Peer) -> Response<Body> {
+        let mut request = request.map(axum::body::Body::new);
+        request.extensions_mut().insert(peer);
+        let response = match self.router.clone().oneshot(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        };
+        let (parts, response_body) = response.into_parts();
+        // All answers are small and made in memory.
+        match response_body.collect().await {
+            Ok(collected) => Response::from_parts(parts, body::full(collected.to_bytes())),
+            Err(error) => {
+                tracing::error!(%error, "an answer could not be put together");
+                Problem::unavailable("The answer could not be put together.").into_response()
+            }
+        }
+    }
+}
+
+impl Service for Control {
+    fn call(self: Arc<Self>, request: Request<Incoming>, peer: Peer) -> BoxFuture<'static, Response<Body>> {
+        Box::pin(async move { self.answer(request, peer).await })
+    }
+}

@@ -1,0 +1,67 @@
+//! Bodies, path parts and queries: read within bounds, and refused with a reason.
+
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use axum::response::{IntoResponse, Response};
+use http::request::Parts;
+use http::{StatusCode, header};
+use laneway_runtime::Problem;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::error::ApiError;
+
+/// Largest body of a request, in bytes.
+pub(crate) const MAX_BODY: usize = 256 * 1024;
+
+/// A JSON body.
+pub(crate) struct Json<T>(pub(crate) T);
+
+impl<S: Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
+        let bytes = axum::body::to_bytes(request.into_body(), MAX_BODY).await.map_err(|_| {
+            Problem::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "too-large",
+                "The body is too large",
+                format!("At most {MAX_BODY} bytes are read."),
+            )
+        })?;
+        serde_json::from_slice(&bytes).map(Json).map_err(|e| Problem::bad_request(format!("The body: {e}.")).into())
+    }
+}
+
+/// Parts of the path. One that cannot be an id names nothing: 404.
+pub(crate) struct In<T>(pub(crate) T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for In<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let found = Path::<T>::from_request_parts(parts, state).await;
+        found.map(|Path(value)| In(value)).map_err(|_| ApiError::not_found())
+    }
+}
+
+pub(crate) struct Params<T>(pub(crate) T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let found = Query::<T>::from_request_parts(parts, state).await;
+        found.map(|Query(value)| Params(value)).map_err(|e| Problem::bad_request(format!("The query: {e}.")).into())
+    }
+}
+
+/// Answers `value` as JSON.
+pub(crate) fn answer<T: Serialize>(status: StatusCode, value: &T) -> Response {
+    match serde_json::to_vec(value) {
+        Ok(bytes) => (status, [(header::CONTENT_TYPE, "application/json")], bytes).into_response(),
+        Err(error) => {
+            tracing::error!(%error, "an answer cannot be written as JSON");
+            ApiError::internal().into_response()
+        }
+    }
+}

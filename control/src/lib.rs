@@ -1,0 +1,18 @@
+//! The API: tenants, devices, credentials, keys, destinations; what the projection knows; a
+//! Confluent-compatible schema registry. Control changes go from the store's outbox to the log.
+
+mod api;
+mod caller;
+mod control;
+mod error;
+mod json;
+mod openapi;
+mod platform;
+mod registry;
+mod relay;
+mod settings;
+
+pub use control::{Backup, Control, ControlDeps};
+pub use openapi::openapi_json;
+pub use platform::{ensure_platform, PLATFORM_SLUG};
+pub use settings::ControlSettings;

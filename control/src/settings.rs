@@ -1,0 +1,31 @@
+//! The `[control]` section of the configuration.
+
+use serde::Deserialize;
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ControlSettings {
+    /// Names this node over its restarts; unique among control nodes.
+    pub node: String,
+    /// Lanes of a new tenant whose creation does not say how many.
+    pub default_lanes: u32,
+    /// How often the outbox is looked at without being told of a change, in milliseconds.
+    pub relay_poll_ms: u64,
+    /// How long a control node that vanished keeps others from relaying, in milliseconds. Longer
+    /// than the bound on an append (`log.kafka.delivery_timeout_ms`).
+    pub relay_lease_ms: u64,
+    /// Lets destinations have `http://` addresses.
+    pub allow_plain_http: bool,
+}
+
+impl Default for ControlSettings {
+    fn default() -> Self {
+        ControlSettings {
+            node: "control".to_owned(),
+            default_lanes: 4,
+            relay_poll_ms: 100,
+            relay_lease_ms: 45_000,
+            allow_plain_http: false,
+        }
+    }
+}
