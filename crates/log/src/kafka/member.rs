@@ -185,6 +185,7 @@ impl Poller {
         }
         if self.membership.version.load(Ordering::Relaxed) != version {
             self.positions.clear();
+            self.paused = false;
         }
     }
 

@@ -125,7 +125,12 @@ impl Membership {
             // A unit that is on its way is finished before the partitions are given up.
             self.epochs.close(self.session_timeout);
         }
-        consumer.unassign().map_err(|error| failed("giving an assignment up", &error))
+        // A pause would outlast the assignment, and hold the partition back when it returns.
+        consumer
+            .assignment()
+            .and_then(|all| consumer.resume(&all))
+            .and_then(|()| consumer.unassign())
+            .map_err(|error| failed("giving an assignment up", &error))
     }
 
     /// Until the application has flushed what it holds of revoked partitions, within the session

@@ -85,6 +85,12 @@ impl Settings {
         Duration::from_millis(self.delivery_timeout_ms.into())
     }
 
+    /// Groups belong to the topics that they read: logs of other prefixes have others of the
+    /// same name.
+    fn group(&self, name: &str) -> String {
+        format!("{}{name}", self.topic_prefix)
+    }
+
     /// For the admin client.
     pub(super) fn admin(&self) -> ClientConfig {
         self.base.clone()
@@ -95,7 +101,7 @@ impl Settings {
         let mut config = self.base.clone();
         config.set("isolation.level", isolation.name()).set("enable.auto.commit", "false");
         if let Some(group) = group {
-            config.set("group.id", group);
+            config.set("group.id", self.group(group));
         }
         config
     }
@@ -112,7 +118,7 @@ impl Settings {
     pub(super) fn transactional(&self, spec: &GroupSpec) -> ClientConfig {
         let mut config = self.producing();
         config
-            .set("transactional.id", format!("{}{}-{}", self.topic_prefix, spec.group, spec.instance))
+            .set("transactional.id", format!("{}-{}", self.group(&spec.group), spec.instance))
             .set("transaction.timeout.ms", self.transaction_timeout_ms.to_string())
             .set("message.timeout.ms", self.transaction_timeout_ms.to_string());
         config
@@ -139,7 +145,7 @@ impl Settings {
         let mut config = self.consuming();
         let poll_interval = LEAST_POLL_INTERVAL.max(self.session_timeout * 2);
         config
-            .set("group.id", &spec.group)
+            .set("group.id", self.group(&spec.group))
             .set("group.protocol", "classic")
             .set("partition.assignment.strategy", "range")
             .set("session.timeout.ms", self.session_timeout.as_millis().to_string())
@@ -157,7 +163,7 @@ impl Settings {
         let mut config = self.consuming();
         config
             // Never joined: librdkafka wants a name before it hands out a consumer queue.
-            .set("group.id", format!("{}reader", self.topic_prefix))
+            .set("group.id", self.group("reader"))
             .set("auto.offset.reset", "error")
             .set("enable.partition.eof", "true");
         config
