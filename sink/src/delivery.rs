@@ -12,7 +12,11 @@ mod destination;
 mod engine;
 mod lane;
 mod queue;
+mod reading;
+mod restore;
+mod shared;
 mod target;
 
 pub use destination::{Destination, DestinationFactory, Event, OpenError, Outcome, StoreDestinations};
-pub use engine::{Deliveries, DeliveryDeps};
+pub use engine::Deliveries;
+pub use shared::DeliveryDeps;

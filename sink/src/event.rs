@@ -8,6 +8,7 @@ mod facts;
 mod filter;
 mod time;
 
+pub use data::EventData;
 pub use chunk::{CHUNK_BYTES, Chunk, ChunkBuilder, Entry};
 pub use encode::{EncodeError, encode_event};
 pub use facts::{Facts, TenantKey, split_key};

@@ -2,11 +2,15 @@
 //! ([`stream`]), destinations of tenants ([`delivery`], [`webhook`]), and the projection into
 //! the store ([`projection`]).
 
+pub mod delivery;
 pub mod event;
+pub mod guard;
 mod http;
 pub mod position;
+pub mod projection;
 pub mod settings;
 pub mod stream;
+pub mod webhook;
 
 use std::sync::Arc;
 
@@ -16,16 +20,21 @@ use laneway_log::Log;
 use laneway_runtime::tenants::TenantMetrics;
 use laneway_runtime::{Clock, Lifecycle};
 use laneway_schemas::Codecs;
+use laneway_store::Store;
 use laneway_tenancy::Authenticator;
+use laneway_tenancy::control::RoleAuthority;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use delivery::{Deliveries, DeliveryDeps, StoreDestinations};
 use position::TokenKey;
+use projection::Projection;
 pub use settings::SinkSettings;
 use stream::StreamContext;
 use stream::connections::Connections;
 use stream::hub::{Hub, Tail};
+use webhook::WebhookClient;
 
 /// What the sink needs of the process.
 pub struct SinkDeps {
@@ -33,6 +42,8 @@ pub struct SinkDeps {
     pub codecs: Arc<Codecs>,
     pub directory: Arc<Directory>,
     pub authenticator: Arc<Authenticator>,
+    pub store: Store,
+    pub authority: RoleAuthority,
     pub clock: Arc<dyn Clock>,
     pub metrics: Arc<TenantMetrics>,
     pub settings: SinkSettings,
@@ -44,6 +55,8 @@ pub struct Sink {
     deps: SinkDeps,
     stream: Arc<StreamContext>,
     tail: std::sync::Mutex<Option<Tail>>,
+    deliveries: Arc<Deliveries>,
+    projection: Arc<Projection>,
 }
 
 impl Sink {
@@ -69,7 +82,30 @@ impl Sink {
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
         });
-        Ok(Arc::new(Sink { deps, stream, tail: std::sync::Mutex::new(Some(tail)) }))
+        let webhooks = WebhookClient::new(&settings.webhook, Arc::clone(&deps.clock))?;
+        let factory = StoreDestinations { store: deps.store.clone(), authority: deps.authority, webhooks };
+        let deliveries = Arc::new(Deliveries::new(DeliveryDeps {
+            log: Arc::clone(&deps.log),
+            codecs: Arc::clone(&deps.codecs),
+            directory: Arc::clone(&deps.directory),
+            factory: Arc::new(factory),
+            clock: Arc::clone(&deps.clock),
+            metrics: Arc::clone(&deps.metrics),
+            settings: settings.delivery.clone(),
+            instance: deps.instance.clone(),
+            // Two processes that fail together need not try again together.
+            seed: xxhash_rust::xxh3::xxh3_64_with_seed(deps.instance.as_bytes(), deps.clock.now_us().cast_unsigned()),
+        }));
+        let projection = Arc::new(Projection::new(
+            Arc::clone(&deps.log),
+            Arc::clone(&deps.codecs),
+            deps.store.clone(),
+            deps.authority,
+            settings.projection.clone(),
+            deps.instance.clone(),
+        ));
+        let tail = std::sync::Mutex::new(Some(tail));
+        Ok(Arc::new(Sink { deps, stream, tail, deliveries, projection }))
     }
 
     /// Runs the live tail, the deliveries and the projection until the drain has ended.
@@ -81,10 +117,18 @@ impl Sink {
             stream.connections.follow(changes, stream.stop.clone()).await;
             Ok(())
         });
+        lifecycle.spawn("deliveries", Arc::clone(&self.deliveries).run(lifecycle.clone()));
+        lifecycle.spawn("projection", Arc::clone(&self.projection).run(lifecycle.clone()));
         lifecycle.draining().await;
         self.stream.stop.cancel();
         self.stream.tasks.close();
         self.stream.tasks.wait().await;
         Ok(())
+    }
+
+    /// What keeps the sink from its work at the moment, in words.
+    pub fn trouble(&self) -> Option<String> {
+        let log = self.deps.log.health().err().map(|e| e.to_string());
+        log.or_else(|| self.projection.trouble())
     }
 }

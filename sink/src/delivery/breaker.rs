@@ -15,7 +15,8 @@ struct State {
     /// Times in a row that it opened.
     opened: u32,
     until: Option<Instant>,
-    probing: bool,
+    /// Until when the probe in flight is waited for.
+    probing: Option<Instant>,
     successes: u64,
 }
 
@@ -27,6 +28,8 @@ pub struct Breaker {
 
 /// How often a lane asks again while another one's attempt is the probe.
 const PROBE: Duration = Duration::from_millis(200);
+/// A probe without an outcome, because its lane has moved away, is forgotten after so long.
+const LOST: Duration = Duration::from_secs(60);
 
 impl Breaker {
     pub fn new(after: u32, backoff: Backoff) -> Self {
@@ -39,9 +42,9 @@ impl Breaker {
         match state.until {
             None => Ok(()),
             Some(until) if now < until => Err(until),
-            Some(_) if state.probing => Err(now + PROBE),
+            Some(_) if state.probing.is_some_and(|given_up| now < given_up) => Err(now + PROBE),
             Some(_) => {
-                state.probing = true;
+                state.probing = Some(now + LOST);
                 Ok(())
             }
         }
@@ -59,7 +62,7 @@ impl Breaker {
         state.failures += 1;
         let until = if let Some(wait) = retry_after {
             now + wait
-        } else if state.probing || state.failures >= self.after {
+        } else if state.probing.is_some() || state.failures >= self.after {
             state.opened += 1;
             // Never less than half of it: what is down is not asked all the time by chance.
             let wait = self.backoff.after(state.opened + 2, rng);
@@ -67,13 +70,13 @@ impl Breaker {
         } else {
             return;
         };
-        state.probing = false;
+        state.probing = None;
         state.until = Some(state.until.map_or(until, |u| u.max(until)));
     }
 
     /// An attempt that ended without saying anything.
     pub fn gave_up(&self) {
-        self.lock().probing = false;
+        self.lock().probing = None;
     }
 
     pub fn is_open(&self) -> bool {

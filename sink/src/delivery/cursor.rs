@@ -54,6 +54,7 @@ impl Cursor {
     }
 
     /// Everything below is done.
+    #[cfg(test)]
     pub fn contiguous(&self) -> u64 {
         self.open.first().copied().unwrap_or(self.offset)
     }

@@ -1,0 +1,231 @@
+//! The group member: which lanes are this process's, and the units of work that commit them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use foldhash::HashMap;
+use futures_util::future::{join_all, try_join_all};
+use laneway_directory::DirectoryChange;
+use laneway_log::{Committer, Epoch, GroupSpec, GroupStart, LogError, Member, MemberEvent, Records, Topic, Unit};
+use laneway_runtime::Lifecycle;
+use laneway_schemas::ControlKind;
+use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::lane::{Command, Lane, Snapshot};
+use super::restore;
+use super::shared::{DeliveryDeps, Shared};
+
+const GROUP: &str = "sink";
+const REJOIN: Duration = Duration::from_secs(1);
+/// How long what is in flight may take when a lane moves to another member …
+const REVOKED: Duration = Duration::from_secs(3);
+/// … and when this one stops: a little more than one attempt may.
+const STOPPED: Duration = Duration::from_secs(20);
+
+pub struct Deliveries {
+    shared: Arc<Shared>,
+}
+
+struct Owned {
+    commands: mpsc::Sender<Command>,
+    _task: AbortOnDropHandle<()>,
+    committed: Option<u64>,
+}
+
+/// A membership, from joining to leaving.
+struct Session<'a> {
+    shared: &'a Arc<Shared>,
+    committer: Arc<dyn Committer>,
+    epoch: Epoch,
+    lanes: HashMap<u32, Owned>,
+}
+
+impl Deliveries {
+    pub fn new(deps: DeliveryDeps) -> Self {
+        Deliveries { shared: Arc::new(Shared::new(deps)) }
+    }
+
+    /// Runs until the drain: what is in flight finishes, and the cursors are committed.
+    pub async fn run(self: Arc<Self>, lifecycle: Lifecycle) -> anyhow::Result<()> {
+        tokio::select! {
+            () = lifecycle.draining() => return Ok(()),
+            () = self.shared.deps.directory.caught_up() => {}
+        }
+        while !lifecycle.is_draining() {
+            match self.member(&lifecycle).await {
+                Ok(()) => return Ok(()),
+                Err(error @ (LogError::Fatal(_) | LogError::Config(_))) => return Err(error.into()),
+                Err(LogError::Closed) if lifecycle.is_draining() => return Ok(()),
+                Err(error) => {
+                    tracing::warn!(%error, "delivery lost its place in the group; joining anew");
+                    tokio::time::sleep(REJOIN).await;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn member(&self, lifecycle: &Lifecycle) -> Result<(), LogError> {
+        let deps = &self.shared.deps;
+        let mut changes = deps.directory.changes();
+        let mut member = deps
+            .log
+            .join(GroupSpec {
+                group: GROUP.to_owned(),
+                topics: vec![Topic::TenantStreams],
+                instance: deps.instance.clone(),
+                start: GroupStart::Earliest,
+            })
+            .await?;
+        let mut session = Session {
+            shared: &self.shared,
+            committer: member.committer(),
+            epoch: Epoch(0),
+            lanes: HashMap::default(),
+        };
+        let mut commit = tokio::time::interval(Duration::from_millis(deps.settings.commit_ms.max(10)));
+        commit.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let draining = lifecycle.draining();
+        tokio::pin!(draining);
+        loop {
+            tokio::select! {
+                () = &mut draining => {
+                    let partitions: Vec<u32> = session.lanes.keys().copied().collect();
+                    session.finish(&partitions, STOPPED).await?;
+                    leave(member).await;
+                    return Ok(());
+                }
+                event = member.next() => session.event(event?).await?,
+                change = changes.recv() => session.refresh(change).await?,
+                _ = commit.tick() => session.commit().await?,
+            }
+        }
+    }
+}
+
+async fn leave(member: Box<dyn Member>) {
+    member.leave().await;
+}
+
+impl Session<'_> {
+    async fn event(&mut self, event: MemberEvent) -> Result<(), LogError> {
+        match event {
+            MemberEvent::Assigned { partitions, epoch } => {
+                self.epoch = epoch;
+                self.assigned(partitions).await
+            }
+            MemberEvent::Records(batch) => match self.lanes.get(&batch.partition()) {
+                Some(lane) => lane.commands.send(Command::Head(batch)).await.map_err(|_| died()),
+                None => Ok(()),
+            },
+            MemberEvent::Revoked { partitions, done } => {
+                self.finish(&partitions, REVOKED).await?;
+                drop(done);
+                Ok(())
+            }
+            MemberEvent::Lost { partitions } => {
+                for partition in partitions {
+                    self.lanes.remove(&partition);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    async fn assigned(&mut self, partitions: Vec<u32>) -> Result<(), LogError> {
+        let shared = self.shared;
+        let deps = &shared.deps;
+        let committed = deps.log.committed(GROUP, Topic::TenantStreams).await?;
+        let opened = try_join_all(partitions.into_iter().map(|partition| {
+            let committed = committed.get(partition as usize).copied().flatten();
+            async move {
+                let head = match committed {
+                    Some(head) => head,
+                    // Nobody has ever delivered from this lane: destinations begin now.
+                    None => deps.log.bounds(Topic::TenantStreams, partition).await?.last_stable,
+                };
+                let cursors = restore::cursors(&*deps.log, &deps.codecs, partition).await?;
+                Ok::<_, LogError>((partition, committed, Lane::new(Arc::clone(shared), partition, head, cursors)))
+            }
+        }))
+        .await?;
+        for (partition, committed, lane) in opened {
+            let (commands, receiver) = mpsc::channel(4);
+            let task = AbortOnDropHandle::new(tokio::spawn(lane.run(receiver)));
+            self.lanes.insert(partition, Owned { commands, _task: task, committed });
+        }
+        Ok(())
+    }
+
+    async fn refresh(
+        &mut self,
+        change: Result<DirectoryChange, broadcast::error::RecvError>,
+    ) -> Result<(), LogError> {
+        let tenant = match change {
+            Ok(change) if matches!(change.kind, ControlKind::Tenant | ControlKind::Destination) => Some(change.tenant),
+            Ok(_) => return Ok(()),
+            Err(broadcast::error::RecvError::Lagged(_)) => None,
+            Err(broadcast::error::RecvError::Closed) => return std::future::pending().await,
+        };
+        for lane in self.lanes.values() {
+            lane.commands.send(Command::Refresh(tenant)).await.map_err(|_| died())?;
+        }
+        Ok(())
+    }
+
+    /// One unit of work for all lanes: their cursors and how far their heads are.
+    async fn commit(&mut self) -> Result<(), LogError> {
+        let asked = self.lanes.iter().map(|(partition, lane)| async move {
+            let (reply, answer) = oneshot::channel();
+            lane.commands.send(Command::Snapshot(reply)).await.map_err(|_| died())?;
+            Ok::<_, LogError>((*partition, answer.await.map_err(|_| died())?))
+        });
+        let snapshots = try_join_all(asked).await?;
+        self.write(snapshots).await
+    }
+
+    /// Ends lanes, and commits what they came to.
+    async fn finish(&mut self, partitions: &[u32], bound: Duration) -> Result<(), LogError> {
+        let until = Instant::now() + bound;
+        let asked = partitions.iter().filter_map(|p| Some((*p, self.lanes.get(p)?))).map(|(partition, lane)| async move {
+            let (reply, answer) = oneshot::channel();
+            lane.commands.send(Command::Finish(until, reply)).await.ok()?;
+            Some((partition, answer.await.ok()?))
+        });
+        let snapshots = join_all(asked).await.into_iter().flatten().collect();
+        let written = self.write(snapshots).await;
+        for partition in partitions {
+            self.lanes.remove(partition);
+        }
+        written
+    }
+
+    async fn write(&mut self, snapshots: Vec<(u32, Snapshot)>) -> Result<(), LogError> {
+        let now_ms = self.shared.deps.clock.now_ms();
+        let mut records = Records::new();
+        let mut offsets = Vec::new();
+        for (partition, snapshot) in snapshots {
+            for (key, value) in &snapshot.records {
+                match value {
+                    Some(value) => records.push(Topic::SinkCursors, partition, now_ms, key.as_bytes(), [], value),
+                    None => records.push_tombstone(Topic::SinkCursors, partition, now_ms, key.as_bytes()),
+                }
+            }
+            let Some(lane) = self.lanes.get_mut(&partition) else { continue };
+            if lane.committed != Some(snapshot.head) {
+                lane.committed = Some(snapshot.head);
+                offsets.push((Topic::TenantStreams, partition, snapshot.head));
+            }
+        }
+        if records.is_empty() && offsets.is_empty() {
+            return Ok(());
+        }
+        self.committer.commit(Unit { epoch: self.epoch, records, offsets }).await
+    }
+}
+
+fn died() -> LogError {
+    LogError::Unavailable { doing: "delivering", reason: "a lane's worker has ended".to_owned() }
+}

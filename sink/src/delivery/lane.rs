@@ -1,0 +1,240 @@
+//! The worker of one partition: takes from its head and from the readers of those behind, sends,
+//! judges outcomes, and says what to commit. It never waits for a destination.
+
+mod intake;
+mod outcome;
+mod targets;
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use foldhash::HashMap;
+use futures_util::FutureExt;
+use laneway_log::Batch;
+use laneway_schemas::SinkCursor;
+use laneway_tenancy::{DestinationId, TenantId};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use super::cursor::cursor_key;
+use super::destination::{Destination, Event, OpenError, Outcome};
+use super::reading::Read;
+use super::shared::Shared;
+use super::target::Target;
+use crate::event::TenantKey;
+
+/// A reader is given back where its target has delivered nothing for so long.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+pub enum Command {
+    /// The next records of the partition.
+    Head(Batch),
+    /// Destinations of this tenant, or of all, may have changed.
+    Refresh(Option<TenantId>),
+    Snapshot(oneshot::Sender<Snapshot>),
+    /// Sends nothing more, waits for what is in flight until then, and says what to commit.
+    Finish(Instant, oneshot::Sender<Snapshot>),
+}
+
+/// What a lane has to commit.
+#[derive(Default)]
+pub struct Snapshot {
+    /// The next offset of the head.
+    pub head: u64,
+    /// Keys and values for the cursor topic; no value deletes.
+    pub records: Vec<(String, Option<Vec<u8>>)>,
+}
+
+struct Attempt {
+    target: DestinationId,
+    life: u64,
+    event: Arc<Event>,
+    outcome: Outcome,
+}
+
+type Opened = (DestinationId, i64, Result<Arc<dyn Destination>, OpenError>);
+
+pub struct Lane {
+    shared: Arc<Shared>,
+    partition: u32,
+    head: u64,
+    targets: HashMap<DestinationId, Target>,
+    by_tenant: HashMap<TenantKey, Vec<DestinationId>>,
+    restored: HashMap<DestinationId, SinkCursor>,
+    /// Where the group was when the lane was assigned.
+    committed: u64,
+    attempts: JoinSet<Attempt>,
+    opening: JoinSet<Opened>,
+    reads: (mpsc::Sender<Read>, mpsc::Receiver<Read>),
+    wakes: BinaryHeap<Reverse<(Instant, DestinationId)>>,
+    /// To be written with the next commit: dead letters, and deletions.
+    letters: Vec<(String, Option<Vec<u8>>)>,
+    serial: u64,
+    rng: StdRng,
+}
+
+impl Lane {
+    /// From the head's next offset and the cursors that the log has.
+    pub fn new(
+        shared: Arc<Shared>,
+        partition: u32,
+        head: u64,
+        restored: HashMap<DestinationId, SinkCursor>,
+    ) -> Self {
+        let rng = StdRng::seed_from_u64(shared.deps.seed ^ u64::from(partition));
+        Lane {
+            shared,
+            partition,
+            head,
+            targets: HashMap::default(),
+            by_tenant: HashMap::default(),
+            restored,
+            committed: head,
+            attempts: JoinSet::new(),
+            opening: JoinSet::new(),
+            reads: mpsc::channel(16),
+            wakes: BinaryHeap::new(),
+            letters: Vec::new(),
+            serial: 0,
+            rng,
+        }
+    }
+
+    /// Runs until it has finished, or its owner is gone.
+    pub async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+        self.refresh(None);
+        loop {
+            let wake = self.wakes.peek().map(|Reverse((at, _))| *at);
+            tokio::select! {
+                command = commands.recv() => match command {
+                    Some(Command::Head(batch)) => self.head(&batch).await,
+                    Some(Command::Refresh(tenant)) => self.refresh(tenant),
+                    Some(Command::Snapshot(reply)) => {
+                        self.release_idle_readers();
+                        // An owner that is gone commits nothing.
+                        let _ = reply.send(self.snapshot());
+                    }
+                    Some(Command::Finish(until, reply)) => {
+                        let _ = reply.send(self.finish(until).await);
+                        return;
+                    }
+                    None => return,
+                },
+                Some(attempt) = self.attempts.join_next(), if !self.attempts.is_empty() => {
+                    if let Ok(attempt) = attempt {
+                        self.judge(attempt).await;
+                    }
+                }
+                Some(opened) = self.opening.join_next(), if !self.opening.is_empty() => {
+                    if let Ok(opened) = opened {
+                        self.opened(opened).await;
+                    }
+                }
+                Some(read) = self.reads.1.recv() => self.read(read).await,
+                () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => self.woken().await,
+            }
+        }
+    }
+
+    async fn finish(&mut self, until: Instant) -> Snapshot {
+        for target in self.targets.values_mut() {
+            target.active = false;
+            target.stop_reading();
+        }
+        while let Ok(Some(attempt)) = timeout_at(until, self.attempts.join_next()).await {
+            if let Ok(attempt) = attempt {
+                self.judge(attempt).await;
+            }
+        }
+        self.snapshot()
+    }
+
+    fn snapshot(&mut self) -> Snapshot {
+        let mut records = std::mem::take(&mut self.letters);
+        for (id, target) in &mut self.targets {
+            let Some(record) = target.record(self.partition) else { continue };
+            let mut value = Vec::new();
+            match self.shared.deps.codecs.encode(&record, &mut value) {
+                Ok(()) => {
+                    records.push((cursor_key(target.entry.tenant, *id, self.partition), Some(value)));
+                    target.written = Some(record);
+                }
+                Err(error) => tracing::error!(destination = %id, %error, "a cursor cannot be encoded"),
+            }
+        }
+        Snapshot { head: self.head, records }
+    }
+
+    /// Sends what a target may send now, and reads on for it where it is behind.
+    async fn pump(&mut self, id: DestinationId) {
+        self.feed(id).await;
+        let now = Instant::now();
+        let Some(target) = self.targets.get_mut(&id) else { return };
+        let Some(destination) = target.destination.clone() else { return };
+        let mut wake = None;
+        while target.active && target.queues.in_flight() < target.concurrency && target.queues.has_ready(now) {
+            if let Err(until) = target.breaker.may_begin(now) {
+                wake = Some(until);
+                break;
+            }
+            let Some(event) = target.queues.begin() else {
+                target.breaker.gave_up();
+                break;
+            };
+            let life = target.life;
+            let delivery = Arc::clone(&destination).deliver(Arc::clone(&event));
+            self.attempts.spawn(async move {
+                let outcome = std::panic::AssertUnwindSafe(delivery).catch_unwind().await;
+                let outcome = outcome.unwrap_or_else(|_| Outcome::failed("the attempt panicked"));
+                Attempt { target: id, life, event, outcome }
+            });
+        }
+        if target.active {
+            self.wake(id, wake);
+        }
+    }
+
+    /// Comes back to the target when its next device or its breaker is due.
+    fn wake(&mut self, id: DestinationId, breaker: Option<Instant>) {
+        let Some(target) = self.targets.get_mut(&id) else { return };
+        let due = breaker.or_else(|| target.queues.next_due());
+        if let Some(due) = due.filter(|due| target.wake.is_none_or(|w| *due < w)) {
+            target.wake = Some(due);
+            self.wakes.push(Reverse((due, id)));
+        }
+    }
+
+    async fn woken(&mut self) {
+        let now = Instant::now();
+        while let Some(Reverse((at, id))) = self.wakes.peek().copied().filter(|Reverse((at, _))| *at <= now) {
+            self.wakes.pop();
+            let Some(target) = self.targets.get_mut(&id) else { continue };
+            if target.wake == Some(at) {
+                target.wake = None;
+            }
+            if target.destination.is_none() && target.active {
+                self.open(id);
+            }
+            self.pump(id).await;
+        }
+    }
+
+    fn release_idle_readers(&mut self) {
+        let now = Instant::now();
+        let mut behind = 0u32;
+        for target in self.targets.values_mut() {
+            if target.active && !target.riding {
+                behind += 1;
+            }
+            if target.held.is_some() && now - target.last_done > PATIENCE {
+                target.stop_reading();
+            }
+        }
+        self.shared.behind(self.partition, behind);
+    }
+}

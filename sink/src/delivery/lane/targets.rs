@@ -1,0 +1,161 @@
+//! The targets of a lane, as the directory has them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use laneway_directory::DestinationEntry;
+use laneway_tenancy::control::{DestinationState, TenantState};
+use laneway_tenancy::{DestinationId, Placement, TenantId};
+use tokio::time::Instant;
+
+use super::{Lane, Opened};
+use crate::delivery::cursor::{Cursor, cursor_key};
+use crate::delivery::destination::OpenError;
+use crate::delivery::target::Target;
+use crate::event::{Filter, TenantKey};
+
+/// Events in memory of one process, over all of its targets.
+const MAX_TOTAL: usize = 200_000;
+/// How long to wait before settings that could not be read are read again.
+const REOPEN: Duration = Duration::from_secs(5);
+
+impl Lane {
+    /// Makes the targets of a tenant, or of all, what the directory says.
+    pub(super) fn refresh(&mut self, tenant: Option<TenantId>) {
+        let directory = Arc::clone(&self.shared.deps.directory);
+        let concerned = |of: TenantId| tenant.is_none_or(|t| t == of);
+        let entries: Vec<_> = directory.destinations().into_iter().filter(|e| concerned(e.tenant)).collect();
+        let gone: Vec<DestinationId> = self
+            .targets
+            .values()
+            .filter(|t| concerned(t.entry.tenant) && !entries.iter().any(|e| e.id == t.entry.id))
+            .map(|t| t.entry.id)
+            .collect();
+        for id in gone {
+            self.remove(id);
+        }
+        for entry in entries {
+            let Some(tenant) = directory.tenant(entry.tenant) else { continue };
+            if !tenant.body.placement.allows(self.partition) {
+                continue;
+            }
+            let active = entry.body.state == DestinationState::Active && tenant.body.state == TenantState::Active;
+            let counts = self.shared.deps.metrics.tenant(entry.tenant.as_u128(), &tenant.body.slug);
+            self.update(entry, &tenant.body.placement, active, counts);
+        }
+    }
+
+    fn update(
+        &mut self,
+        entry: Arc<DestinationEntry>,
+        placement: &Placement,
+        active: bool,
+        counts: laneway_runtime::tenants::TenantHandle,
+    ) {
+        let id = entry.id;
+        let Some(filter) = filter(&entry) else { return };
+        match self.targets.get_mut(&id) {
+            Some(target) if target.entry.version == entry.version && target.active == active => return,
+            Some(target) if target.active && active => {
+                target.entry = entry;
+                target.filter = filter;
+                target.destination = None;
+            }
+            // It begins a new life from its cursor, whether it stops or goes on.
+            Some(target) => {
+                let record = target.cursor.record(entry.tenant, id, placement.generation, self.partition, false);
+                let written = target.written.take();
+                let cursor = Cursor::restore(&record, 0);
+                let mut target = self.target(entry, placement, filter, cursor, counts);
+                target.written = written;
+                target.active = active;
+                self.targets.insert(id, target);
+            }
+            None => {
+                // A new destination begins here and now; what was appended before is not for it.
+                let restored = self.restored.remove(&id);
+                let cursor = match &restored {
+                    Some(record) => Cursor::restore(record, self.committed),
+                    None => Cursor::at(self.head),
+                };
+                self.by_tenant.entry(TenantKey::of(entry.tenant)).or_default().push(id);
+                let mut target = self.target(entry, placement, filter, cursor, counts);
+                target.written = restored;
+                target.active = active;
+                target.riding = active && target.cursor.read() >= self.head;
+                self.targets.insert(id, target);
+            }
+        }
+        if active {
+            self.open(id);
+        }
+    }
+
+    fn target(
+        &mut self,
+        entry: Arc<DestinationEntry>,
+        placement: &Placement,
+        filter: Filter,
+        cursor: Cursor,
+        counts: laneway_runtime::tenants::TenantHandle,
+    ) -> Target {
+        self.serial += 1;
+        let settings = &self.shared.deps.settings;
+        let bounds = (settings.pending_events, MAX_TOTAL, Arc::clone(&self.shared.budget));
+        let concurrency = settings.concurrency.div_ceil(placement.lanes.len().max(1));
+        let breaker = self.shared.breaker(entry.id);
+        let now = Instant::now();
+        Target::new(entry, placement.generation, filter, cursor, breaker, counts, bounds, concurrency, self.serial, now)
+    }
+
+    fn remove(&mut self, id: DestinationId) {
+        let Some(target) = self.targets.remove(&id) else { return };
+        let tenant = TenantKey::of(target.entry.tenant);
+        if let Some(ids) = self.by_tenant.get_mut(&tenant) {
+            ids.retain(|i| *i != id);
+            if ids.is_empty() {
+                self.by_tenant.remove(&tenant);
+            }
+        }
+        if target.written.is_some() {
+            self.letters.push((cursor_key(target.entry.tenant, id, self.partition), None));
+        }
+    }
+
+    /// Reads the settings of a destination, which are not in the directory.
+    pub(super) fn open(&mut self, id: DestinationId) {
+        let Some(target) = self.targets.get(&id) else { return };
+        let (factory, entry) = (Arc::clone(&self.shared.deps.factory), Arc::clone(&target.entry));
+        self.opening.spawn(async move {
+            let version = entry.version;
+            (id, version, factory.open(entry).await)
+        });
+    }
+
+    pub(super) async fn opened(&mut self, (id, version, result): Opened) {
+        let Some(target) = self.targets.get_mut(&id).filter(|t| t.entry.version == version) else { return };
+        match result {
+            Ok(destination) => target.destination = Some(destination),
+            Err(error @ OpenError::Settings(_)) => {
+                tracing::warn!(destination = %id, %error, "a destination waits until its settings are changed");
+            }
+            Err(error) => {
+                tracing::warn!(destination = %id, %error, "a destination waits for its settings; trying again");
+                let at = Instant::now() + REOPEN;
+                target.wake = Some(at);
+                self.wakes.push(std::cmp::Reverse((at, id)));
+            }
+        }
+        self.pump(id).await;
+    }
+}
+
+/// Event types that this version does not know match nothing, and are said.
+fn filter(entry: &DestinationEntry) -> Option<Filter> {
+    let types = entry.body.event_types.iter().map(String::as_str);
+    Filter::parse(types, entry.body.devices.iter().cloned())
+        .inspect_err(|unknown| {
+            tracing::error!(destination = %entry.id, event_type = unknown, "a destination names an event type that this version does not know; it waits");
+        })
+        .ok()
+}
