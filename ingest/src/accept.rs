@@ -29,6 +29,7 @@ pub use refused::Refused;
 pub use start_stop::{SessionAnswer, SessionMoment};
 
 use crate::IngestDeps;
+use device::Sender;
 use metrics::Metrics;
 use sessions::Sessions;
 
@@ -77,6 +78,11 @@ impl Accept {
             return Ok(());
         }
         self.log.append(records).await.map_err(Refused::Log)
+    }
+
+    /// Whether the credential may send locations at all.
+    pub fn may_send(&self, who: &Authenticated) -> Result<(), Refused> {
+        Sender::of(who, &self.directory).map(drop)
     }
 
     /// Refuses a tenant that the credential does not belong to, whether or not there is one.

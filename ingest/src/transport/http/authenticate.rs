@@ -1,25 +1,39 @@
-//! Who sends: from the cache without waiting, else by asking.
+//! Who asks: from the cache without waiting, else by asking the store.
 
 use http::{HeaderMap, HeaderValue, header};
 use laneway_runtime::Problem;
 use laneway_runtime::http::Peer;
-use laneway_tenancy::{Authenticated, Authenticator};
+use laneway_tenancy::Authenticated;
 
 use super::problem;
+use crate::Ingest;
 
-pub async fn authenticate(
-    authenticator: &Authenticator,
+/// Whoever it is.
+pub async fn caller(
+    ingest: &Ingest,
     headers: &HeaderMap,
     peer: &Peer,
 ) -> Result<Authenticated, Problem> {
     let authorization = headers
         .get(header::AUTHORIZATION)
         .map(HeaderValue::as_bytes);
-    if let Some(known) = authorization.and_then(|header| authenticator.cached(header)) {
+    if let Some(known) = authorization.and_then(|header| ingest.authenticator.cached(header)) {
         return Ok(known);
     }
-    authenticator
+    let asked = ingest
+        .authenticator
         .authenticate(authorization, peer.address)
-        .await
-        .map_err(problem::of_authentication)
+        .await;
+    asked.map_err(problem::of_authentication)
+}
+
+/// Someone who may send locations: known before anything of the body is read.
+pub async fn sender(
+    ingest: &Ingest,
+    headers: &HeaderMap,
+    peer: &Peer,
+) -> Result<Authenticated, Problem> {
+    let who = caller(ingest, headers, peer).await?;
+    ingest.accept.may_send(&who).map_err(problem::of_refused)?;
+    Ok(who)
 }

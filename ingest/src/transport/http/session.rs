@@ -7,6 +7,10 @@ use laneway_runtime::http::{Body, Peer};
 use laneway_store::Session;
 use serde_json::json;
 
+use super::api::{
+    Problem as ProblemBody, Session as SessionBody, SessionStart as SessionStartBody,
+    SessionStarted, SessionStop as SessionStopBody, SessionStopped,
+};
 use super::{answer, authenticate, body, problem, route};
 use crate::Ingest;
 use crate::accept::{Refused, SessionAnswer};
@@ -14,13 +18,36 @@ use crate::refusal::Refusal;
 use crate::wire::{SessionStart, SessionStop, rfc3339};
 
 /// Starts a session.
+///
+/// Idempotent: a start that this node has seen is answered with 200 and the time of the first.
+#[utoipa::path(
+    post,
+    path = "/location/session/start",
+    tag = "sessions",
+    request_body = Option<SessionStartBody>,
+    responses(
+        (status = 201, description = "Started, and durable", body = SessionStarted),
+        (status = 200, description = "Started before", body = SessionStarted),
+        (status = 400, description = "`bad-request`: the body is not JSON of this shape, ends early, or cannot be decompressed", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 401, description = "`unauthorized`: the credentials are missing or not valid", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "`forbidden`: a key without the grant `location:write`. `tenant-inactive`: the tenant is suspended or closed. `tenant-mismatch`: another tenant is named, whether or not there is one", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 408, description = "`body-timeout`: the body came too slowly", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 413, description = "`too-large`: the body is over 1 MiB, as sent or decompressed. `record-too-large`: a record is larger than the log takes", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 415, description = "`content-type`: not JSON. `content-encoding`: not gzip or zstd", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 429, description = "`rate-limited`: the rate of the device or the tenant is used up; nothing of the request was taken. `too-many-failures`: authentication failed too often", body = ProblemBody, content_type = "application/problem+json", headers(("Retry-After" = u32, description = "Seconds"))),
+        (status = 500, description = "`internal`: the server failed", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "`log-unavailable`, `log-busy`, `log-full`, `unavailable`: not confirmed; sending it again is safe", body = ProblemBody, content_type = "application/problem+json", headers(("Retry-After" = u32, description = "Seconds"))),
+        (status = 422, description = "`unknown-field`, `duplicate-field`, `wrong-type`, `invalid-id`, `invalid-time`, `attributes-too-large`, `device-mismatch`, `missing-field` (a key names no device), `unknown-device`", body = ProblemBody, content_type = "application/problem+json"),
+    ),
+    security(("token" = []), ("password" = []))
+)]
 pub async fn start(
     ingest: &Ingest,
     request: Request<Incoming>,
     peer: &Peer,
 ) -> Result<Response<Body>, Problem> {
     let (head, incoming) = request.into_parts();
-    let who = authenticate::authenticate(&ingest.authenticator, &head.headers, peer).await?;
+    let who = authenticate::sender(ingest, &head.headers, peer).await?;
     let bytes = body::read(&head.headers, incoming, &ingest.settings).await?;
     let start = readable(SessionStart::parse(&bytes))?;
     let SessionAnswer {
@@ -44,6 +71,29 @@ pub async fn start(
 }
 
 /// Stops a session.
+///
+/// Idempotent, and right also for a session whose start has not arrived yet.
+#[utoipa::path(
+    post,
+    path = "/location/session/{id}/stop",
+    tag = "sessions",
+    params(("id" = String, Path, description = "The session")),
+    request_body = Option<SessionStopBody>,
+    responses(
+        (status = 200, description = "Stopped, and durable", body = SessionStopped),
+        (status = 400, description = "`bad-request`: the body is not JSON of this shape, ends early, or cannot be decompressed", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 401, description = "`unauthorized`: the credentials are missing or not valid", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "`forbidden`: a key without the grant `location:write`. `tenant-inactive`: the tenant is suspended or closed. `tenant-mismatch`: another tenant is named, whether or not there is one", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 408, description = "`body-timeout`: the body came too slowly", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 413, description = "`too-large`: the body is over 1 MiB, as sent or decompressed. `record-too-large`: a record is larger than the log takes", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 415, description = "`content-type`: not JSON. `content-encoding`: not gzip or zstd", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 429, description = "`rate-limited`: the rate of the device or the tenant is used up; nothing of the request was taken. `too-many-failures`: authentication failed too often", body = ProblemBody, content_type = "application/problem+json", headers(("Retry-After" = u32, description = "Seconds"))),
+        (status = 500, description = "`internal`: the server failed", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "`log-unavailable`, `log-busy`, `log-full`, `unavailable`: not confirmed; sending it again is safe", body = ProblemBody, content_type = "application/problem+json", headers(("Retry-After" = u32, description = "Seconds"))),
+        (status = 422, description = "`unknown-field`, `duplicate-field`, `wrong-type`, `invalid-id`, `invalid-time`, `attributes-too-large`, `device-mismatch`, `missing-field` (a key names no device), `unknown-device`", body = ProblemBody, content_type = "application/problem+json"),
+    ),
+    security(("token" = []), ("password" = []))
+)]
 pub async fn stop(
     ingest: &Ingest,
     session: &str,
@@ -51,7 +101,7 @@ pub async fn stop(
     peer: &Peer,
 ) -> Result<Response<Body>, Problem> {
     let (head, incoming) = request.into_parts();
-    let who = authenticate::authenticate(&ingest.authenticator, &head.headers, peer).await?;
+    let who = authenticate::sender(ingest, &head.headers, peer).await?;
     let bytes = body::read(&head.headers, incoming, &ingest.settings).await?;
     let stop = readable(SessionStop::parse(&bytes))?;
     let SessionAnswer { session_id, at, .. } = ingest
@@ -76,15 +126,36 @@ fn readable<T>(parsed: Result<Result<T, Refusal>, String>) -> Result<T, Problem>
         .map_err(|refusal| problem::of_refused(Refused::Invalid(refusal)))
 }
 
-/// What the projection knows of a session. A device sees its own; a key with `positions:read`
+/// What is known of a session, some seconds after it happened at most.
+///
+/// A device sees its own; a key with `positions:read`
 /// or `location:write` sees its tenant's, of one device where `?device_id=` names it.
+#[utoipa::path(
+    get,
+    path = "/location/session/{id}",
+    tag = "sessions",
+    params(
+        ("id" = String, Path, description = "The session"),
+        ("device_id" = Option<String>, Query, description = "Of this device; else the one that began last"),
+    ),
+    responses(
+        (status = 200, description = "The session", body = SessionBody),
+        (status = 401, description = "`unauthorized`: the credentials are missing or not valid", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "`forbidden`: a key without `positions:read` and `location:write`. `tenant-inactive`: the tenant is suspended or closed", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "`not-found`: there is no such session, or it is not the caller's", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 429, description = "`too-many-failures`: authentication failed too often", body = ProblemBody, content_type = "application/problem+json", headers(("Retry-After" = u32, description = "Seconds"))),
+        (status = 500, description = "`internal`: the server failed", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "`unavailable`: the store is out of reach", body = ProblemBody, content_type = "application/problem+json", headers(("Retry-After" = u32, description = "Seconds"))),
+    ),
+    security(("token" = []), ("password" = []))
+)]
 pub async fn find(
     ingest: &Ingest,
     session: &str,
     request: &Request<Incoming>,
     peer: &Peer,
 ) -> Result<Response<Body>, Problem> {
-    let who = authenticate::authenticate(&ingest.authenticator, request.headers(), peer).await?;
+    let who = authenticate::caller(ingest, request.headers(), peer).await?;
     let found = ingest
         .accept
         .session(&who, session, device_named(request.uri().query()))

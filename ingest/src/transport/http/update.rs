@@ -6,19 +6,43 @@ use laneway_runtime::Problem;
 use laneway_runtime::http::{Body, Peer};
 use laneway_tenancy::Authenticated;
 
+use super::api::{Outcomes, Problem as ProblemBody, Update};
 use super::{answer, authenticate, body, problem};
 use crate::Ingest;
 use crate::accept::Prepared;
 use crate::wire::{Batch, BatchError, quote_non_finite};
 
 /// Takes one fix or many.
+///
+/// Each fix is judged by itself. 200 where at least one is accepted, 422 where none is, with the
+/// same body.
+#[utoipa::path(
+    post,
+    path = "/location/update",
+    tag = "fixes",
+    request_body = Update,
+    responses(
+        (status = 200, description = "At least one fix is accepted and durable", body = Outcomes),
+        (status = 400, description = "`bad-request`: the body is not JSON of this shape, ends early, or cannot be decompressed", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 401, description = "`unauthorized`: the credentials are missing or not valid", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "`forbidden`: a key without the grant `location:write`. `tenant-inactive`: the tenant is suspended or closed. `tenant-mismatch`: another tenant is named, whether or not there is one", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 408, description = "`body-timeout`: the body came too slowly", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 413, description = "`too-large`: the body is over 1 MiB, as sent or decompressed. `batch-too-large`: there are over 1,000 fixes. `record-too-large`: a record is larger than the log takes", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 415, description = "`content-type`: not JSON. `content-encoding`: not gzip or zstd", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 429, description = "`rate-limited`: the rate of the device or the tenant is used up; nothing of the request was taken. `too-many-failures`: authentication failed too often", body = ProblemBody, content_type = "application/problem+json", headers(("Retry-After" = u32, description = "Seconds"))),
+        (status = 500, description = "`internal`: the server failed", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "`log-unavailable`, `log-busy`, `log-full`, `unavailable`: not confirmed; sending it again is safe", body = ProblemBody, content_type = "application/problem+json", headers(("Retry-After" = u32, description = "Seconds"))),
+        (status = 422, description = "Every fix is refused; each result says why", body = Outcomes),
+    ),
+    security(("token" = []), ("password" = []))
+)]
 pub async fn update(
     ingest: &Ingest,
     request: Request<Incoming>,
     peer: &Peer,
 ) -> Result<Response<Body>, Problem> {
     let (head, incoming) = request.into_parts();
-    let who = authenticate::authenticate(&ingest.authenticator, &head.headers, peer).await?;
+    let who = authenticate::sender(ingest, &head.headers, peer).await?;
     let bytes = body::read(&head.headers, incoming, &ingest.settings).await?;
     // Answered later, but written while what it names is still borrowed.
     let (records, refused, status, answered) = {

@@ -1,0 +1,10 @@
+//! Ingest over a real socket, with the embedded log and store.
+
+mod bodies;
+mod durability;
+mod fixes;
+mod log;
+mod rates;
+mod rig;
+mod sessions;
+mod tenancy;

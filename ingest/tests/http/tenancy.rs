@@ -1,0 +1,170 @@
+//! Who may send, and for whom.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use laneway_log::Topic;
+use laneway_schemas::LocationUpdate;
+use laneway_tenancy::control::{Limits, TenantState};
+use laneway_tenancy::{Grant, LocalSocket, OperatorScope};
+use laneway_testkit::eventually;
+use serde_json::json;
+
+use crate::rig::{NOW, Rig};
+
+const FIX: &str = r#"{"recorded_at":1795226838500,"lat":1,"lon":2}"#;
+
+#[tokio::test]
+async fn another_tenant_in_the_body_is_refused_alike_whether_or_not_there_is_one() {
+    let rig = Rig::start().await;
+    let tenant = rig.tenant("acme", Limits::default()).await;
+    let device = rig.device(&tenant, "truck-1").await;
+    let other = rig.tenant("other", Limits::default()).await;
+    let good = json!({"recorded_at": NOW / 1000, "lat": 1, "lon": 2});
+    let naming = |name: &str| {
+        let mut fix = good.clone();
+        fix["tenant"] = json!(name);
+        fix
+    };
+    let mut answers = Vec::new();
+    for name in [
+        "other",
+        "no-such-tenant",
+        &other.tenant().to_string(),
+        "ten_00000000000000000000000000",
+        "",
+    ] {
+        answers.push(
+            rig.update(&device, json!([good, naming(name)]).to_string())
+                .await,
+        );
+        answers.push(
+            rig.update(
+                &device,
+                json!({"tenant": name, "fixes": [good]}).to_string(),
+            )
+            .await,
+        );
+        // Also where the fix is refused for something else.
+        answers.push(
+            rig.update(&device, json!({"tenant": name, "lat": 91}).to_string())
+                .await,
+        );
+        answers.push(
+            rig.post(
+                &device,
+                "/location/session/start",
+                json!({"tenant": name}).to_string(),
+            )
+            .await,
+        );
+        answers.push(
+            rig.post(
+                &device,
+                "/location/session/s/stop",
+                json!({"tenant": name}).to_string(),
+            )
+            .await,
+        );
+    }
+    for answer in &answers {
+        assert_eq!(answer.status, StatusCode::FORBIDDEN, "{}", answer.json);
+        assert_eq!(answer.kind(), "tenant-mismatch");
+        assert_eq!(answer.json, answers[0].json);
+    }
+    assert!(
+        rig.records::<LocationUpdate>(Topic::LocationUpdates)
+            .await
+            .is_empty()
+    );
+    for own in ["acme", &tenant.tenant().to_string()] {
+        assert_eq!(
+            rig.update(&device, naming(own).to_string()).await.status,
+            StatusCode::OK
+        );
+    }
+}
+
+#[tokio::test]
+async fn credentials_that_are_missing_wrong_or_too_weak_send_nothing() {
+    let rig = Rig::start().await;
+    let tenant = rig.tenant("acme", Limits::default()).await;
+    let missing = rig.update("", FIX).await;
+    assert_eq!(
+        (missing.status, missing.kind()),
+        (StatusCode::UNAUTHORIZED, "unauthorized")
+    );
+    assert!(missing.headers.contains_key("www-authenticate"));
+    for grant in [Grant::StreamRead, Grant::PositionsRead, Grant::TenantAdmin] {
+        let key = rig.key(&tenant, &[grant]).await;
+        for path in [
+            "/location/update",
+            "/location/session/start",
+            "/location/session/s/stop",
+        ] {
+            assert_eq!(
+                rig.post(&key, path, FIX).await.status,
+                StatusCode::FORBIDDEN,
+                "{grant:?} {path}"
+            );
+        }
+    }
+    for _ in 0..5 {
+        assert_eq!(
+            rig.update("Bearer nonsense", FIX).await.status,
+            StatusCode::UNAUTHORIZED
+        );
+    }
+    let held = rig.update("Bearer more nonsense", FIX).await;
+    assert_eq!(
+        (held.status, held.kind()),
+        (StatusCode::TOO_MANY_REQUESTS, "too-many-failures")
+    );
+    assert!(held.retry_after().is_some_and(|seconds| seconds > 0));
+    assert!(
+        rig.records::<LocationUpdate>(Topic::LocationUpdates)
+            .await
+            .is_empty()
+    );
+}
+
+#[tokio::test]
+async fn a_suspended_tenant_and_a_revoked_device_are_refused_once_the_news_arrives() {
+    let rig = Rig::start().await;
+    let tenant = rig.tenant("acme", Limits::default()).await;
+    let device = rig.device(&tenant, "truck-1").await;
+    let revoked = rig.device(&tenant, "truck-2").await;
+    assert_eq!(rig.update(&device, FIX).await.status, StatusCode::OK);
+    assert_eq!(rig.update(&revoked, FIX).await.status, StatusCode::OK);
+    let bound = Duration::from_secs(10);
+
+    rig.store
+        .devices(&tenant)
+        .delete(&"truck-2".parse().unwrap(), NOW)
+        .await
+        .unwrap();
+    rig.relay().await;
+    let refused = || async {
+        let reply = rig.update(&revoked, FIX).await;
+        (reply.status == StatusCode::UNAUTHORIZED).then_some(())
+    };
+    eventually("the revoked device to be refused", bound, refused)
+        .await
+        .unwrap();
+
+    let operator = OperatorScope::local(&LocalSocket::bound_for_operator());
+    rig.store
+        .tenants(&operator)
+        .set_state(tenant.tenant(), TenantState::Suspended, NOW)
+        .await
+        .unwrap();
+    rig.relay().await;
+    let refused = || async {
+        let reply = rig.update(&device, FIX).await;
+        (reply.status == StatusCode::FORBIDDEN).then_some(reply)
+    };
+    let reply = eventually("the suspended tenant to be refused", bound, refused)
+        .await
+        .unwrap();
+    assert_eq!(reply.kind(), "tenant-inactive");
+}
