@@ -88,6 +88,7 @@ impl Devices<'_> {
         let mut tx = self.store.write(Access::Tenant(tenant)).await?;
         let version = next_version(&mut tx, tenant).await?;
         lock(&mut tx, self.scope, id).await?;
+        emit(&mut tx, Change { tenant, version, kind: ControlKind::Device, id: id.as_str(), body: None, at }).await?;
         crate::credentials::delete_of_device(&mut tx, self.scope, id, at).await?;
         sqlx::query("DELETE FROM devices WHERE tenant_id = $1 AND device_id = $2")
             .bind(tenant.to_string())
@@ -95,7 +96,6 @@ impl Devices<'_> {
             .execute(&mut *tx.inner)
             .await
             .doing("removing a device")?;
-        emit(&mut tx, Change { tenant, version, kind: ControlKind::Device, id: id.as_str(), body: None, at }).await?;
         self.store.commit_change(tx).await
     }
 }

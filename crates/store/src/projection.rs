@@ -5,14 +5,12 @@ use std::collections::HashMap;
 
 use laneway_tenancy::control::RoleAuthority;
 use laneway_tenancy::{DeviceId, SessionId, TenantId};
-use sqlx::{Any, QueryBuilder, Row};
+use sqlx::Row;
 
 use crate::access::{Access, Tx};
+use crate::chunks::{chunks, placeholders};
 use crate::error::{Doing, Result, StoreError};
 use crate::{SessionState, Store};
-
-/// Rows written by one statement: full chunks, so that few statements are prepared.
-const CHUNKS: [usize; 3] = [256, 32, 1];
 
 /// A position. The latest of a device by (`recorded_at`, `fix_id`, `revision`) stays.
 #[derive(Debug, Clone, PartialEq)]
@@ -194,81 +192,60 @@ fn in_key_order<K: Ord, V>(rows: HashMap<K, V>) -> Vec<V> {
     rows.into_iter().map(|(_, row)| row).collect()
 }
 
-fn chunks<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
-    std::iter::from_fn(move || {
-        let size = CHUNKS.into_iter().find(|size| *size <= rows.len())?;
-        let (chunk, rest) = rows.split_at(size);
-        rows = rest;
-        Some(chunk)
-    })
-}
-
 async fn upsert_positions(tx: &mut Tx, rows: &[PositionRow]) -> Result<()> {
-    let mut query: QueryBuilder<Any> =
-        QueryBuilder::new("INSERT INTO latest_positions (tenant_id, device_id, recorded_at, fix_id, revision, body) ");
-    query.push_values(rows, |mut values, row| {
-        values
-            .push_bind(row.tenant.to_string())
-            .push_bind(row.device.as_str().to_owned())
-            .push_bind(row.recorded_at)
-            .push_bind(row.fix_id.clone())
-            .push_bind(row.revision)
-            .push_bind(row.body.clone());
-    });
-    query.push(
-        " ON CONFLICT (tenant_id, device_id) DO UPDATE SET
+    let sql = format!(
+        "INSERT INTO latest_positions (tenant_id, device_id, recorded_at, fix_id, revision, body) VALUES {}
+         ON CONFLICT (tenant_id, device_id) DO UPDATE SET
             recorded_at = excluded.recorded_at, fix_id = excluded.fix_id,
             revision = excluded.revision, body = excluded.body
-          WHERE (excluded.recorded_at, excluded.fix_id, excluded.revision)
-              > (latest_positions.recorded_at, latest_positions.fix_id, latest_positions.revision)",
+         WHERE (excluded.recorded_at, excluded.fix_id, excluded.revision)
+             > (latest_positions.recorded_at, latest_positions.fix_id, latest_positions.revision)",
+        placeholders(6, rows.len())
     );
-    query.build().execute(&mut *tx.inner).await.doing("writing latest positions")?;
+    let mut query = sqlx::query(sqlx::AssertSqlSafe(sql));
+    for row in rows {
+        query = query
+            .bind(row.tenant.to_string())
+            .bind(row.device.as_str())
+            .bind(row.recorded_at)
+            .bind(row.fix_id.as_str())
+            .bind(row.revision)
+            .bind(row.body.as_str());
+    }
+    query.execute(&mut *tx.inner).await.doing("writing latest positions")?;
     Ok(())
 }
 
 async fn upsert_sessions(tx: &mut Tx, rows: &[SessionRow]) -> Result<()> {
-    let mut query: QueryBuilder<Any> = QueryBuilder::new(
+    let sql = format!(
         "INSERT INTO sessions (tenant_id, device_id, session_id, stage, revision, started_at, stopped_at,
-            last_fix_at, fixes, distance_m, duration_s, attributes) ",
-    );
-    query.push_values(rows, |mut values, row| {
-        values
-            .push_bind(row.tenant.to_string())
-            .push_bind(row.device.as_str().to_owned())
-            .push_bind(row.session.as_str().to_owned())
-            .push_bind(row.state.stage())
-            .push_bind(row.revision)
-            .push_bind(row.started_at)
-            .push_bind(row.stopped_at)
-            .push_bind(row.last_fix_at)
-            .push_bind(row.fixes)
-            .push_bind(row.distance_m)
-            .push_bind(row.duration_s)
-            .push_bind(row.attributes.clone());
-    });
-    query.push(
-        " ON CONFLICT (tenant_id, device_id, session_id) DO UPDATE SET
+            last_fix_at, fixes, distance_m, duration_s, attributes) VALUES {}
+         ON CONFLICT (tenant_id, device_id, session_id) DO UPDATE SET
             stage = excluded.stage, revision = excluded.revision, fixes = excluded.fixes,
             distance_m = excluded.distance_m, duration_s = excluded.duration_s,
             started_at = COALESCE(excluded.started_at, sessions.started_at),
             stopped_at = COALESCE(excluded.stopped_at, sessions.stopped_at),
             last_fix_at = COALESCE(excluded.last_fix_at, sessions.last_fix_at),
             attributes = COALESCE(excluded.attributes, sessions.attributes)
-          WHERE (excluded.stage, excluded.revision) > (sessions.stage, sessions.revision)",
+         WHERE (excluded.stage, excluded.revision) > (sessions.stage, sessions.revision)",
+        placeholders(12, rows.len())
     );
-    query.build().execute(&mut *tx.inner).await.doing("writing sessions")?;
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn chunks_cover_all_rows_in_order() {
-        let rows: Vec<usize> = (0..600).collect();
-        let all: Vec<usize> = chunks(&rows).flatten().copied().collect();
-        assert_eq!(all, rows);
-        assert!(chunks(&rows).all(|c| CHUNKS.contains(&c.len())));
+    let mut query = sqlx::query(sqlx::AssertSqlSafe(sql));
+    for row in rows {
+        query = query
+            .bind(row.tenant.to_string())
+            .bind(row.device.as_str())
+            .bind(row.session.as_str())
+            .bind(row.state.stage())
+            .bind(row.revision)
+            .bind(row.started_at)
+            .bind(row.stopped_at)
+            .bind(row.last_fix_at)
+            .bind(row.fixes)
+            .bind(row.distance_m)
+            .bind(row.duration_s)
+            .bind(row.attributes.as_deref());
     }
+    query.execute(&mut *tx.inner).await.doing("writing sessions")?;
+    Ok(())
 }

@@ -2,15 +2,13 @@
 //! them. The arithmetic is [`laneway_tenancy::limits::allowance`].
 
 use laneway_tenancy::TenantId;
-use sqlx::{Any, QueryBuilder, Row};
+use sqlx::Row;
 
 use crate::Store;
 use crate::access::{Access, Tx};
+use crate::chunks::{chunks, placeholders};
 use crate::codec::Named;
 use crate::error::{Doing, Result};
-
-/// Rows written by one statement.
-const CHUNK: usize = 500;
 
 pub struct RateShares<'a> {
     pub(crate) store: &'a Store,
@@ -43,7 +41,7 @@ impl RateShares<'_> {
             .execute(&mut *tx.inner)
             .await
             .doing("clearing reported demands")?;
-        for chunk in demands.chunks(CHUNK) {
+        for chunk in chunks(demands) {
             insert(&mut tx, node, chunk, expires_at).await?;
         }
         let rows = sqlx::query(
@@ -70,14 +68,14 @@ impl RateShares<'_> {
 }
 
 async fn insert(tx: &mut Tx, node: &str, demands: &[(TenantId, i64)], expires_at: i64) -> Result<()> {
-    let mut query: QueryBuilder<Any> =
-        QueryBuilder::new("INSERT INTO rate_shares (tenant_id, node, demand, expires_at) ");
-    query.push_values(demands, |mut row, (tenant, demand)| {
-        row.push_bind(tenant.to_string())
-            .push_bind(node.to_owned())
-            .push_bind(*demand)
-            .push_bind(expires_at);
-    });
-    query.build().persistent(false).execute(&mut *tx.inner).await.doing("reporting demands")?;
+    let sql = format!(
+        "INSERT INTO rate_shares (tenant_id, node, demand, expires_at) VALUES {}",
+        placeholders(4, demands.len())
+    );
+    let mut query = sqlx::query(sqlx::AssertSqlSafe(sql));
+    for (tenant, demand) in demands {
+        query = query.bind(tenant.to_string()).bind(node).bind(*demand).bind(expires_at);
+    }
+    query.execute(&mut *tx.inner).await.doing("reporting demands")?;
     Ok(())
 }

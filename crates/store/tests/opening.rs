@@ -1,0 +1,83 @@
+//! Opening: migrations that start together, and transactions that are given up.
+
+mod support;
+
+use std::future::Future;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
+use laneway_store::{Store, StoreError};
+use laneway_tenancy::DeviceId;
+use support::{Database, NOW, Rig, config, empty, rig};
+
+on_both!(
+    several_processes_migrate_together,
+    a_store_opens_again_with_what_it_had,
+    a_request_given_up_anywhere_leaves_no_transaction_open,
+    the_store_says_whether_it_is_there,
+);
+
+async fn several_processes_migrate_together(database: Database) {
+    let empty = empty(database).await;
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..4 {
+        let config = config(&empty.url, 2);
+        tasks.spawn(async move { Store::open(&config).await.unwrap() });
+    }
+    let stores = tasks.join_all().await;
+    for store in &stores {
+        store.health().await.unwrap();
+        assert_eq!(store.schemas().subjects().await.unwrap(), Vec::<String>::new());
+    }
+}
+
+async fn a_store_opens_again_with_what_it_had(database: Database) {
+    let rig = rig(database).await;
+    let (_, scope) = rig.tenant("acme").await;
+    let id: DeviceId = "truck".parse().unwrap();
+    rig.store.devices(&scope).create(&id, NOW).await.unwrap();
+    rig.store.close().await;
+    let again = Store::open(&config(&rig.empty.url, 2)).await.unwrap();
+    assert!(again.devices(&scope).find(&id).await.unwrap().is_some());
+}
+
+/// With one connection, a transaction that stayed open would swallow the next change: another
+/// connection would not see it.
+async fn a_request_given_up_anywhere_leaves_no_transaction_open(database: Database) {
+    let first = rig(database).await;
+    let (_, scope) = first.tenant("acme").await;
+    let Rig { store: other, empty } = first;
+    let store = Store::open(&config(&empty.url, 1)).await.unwrap();
+    for polls in 0..40 {
+        {
+            let devices = store.devices(&scope);
+            let id: DeviceId = format!("given-up-{polls}").parse().unwrap();
+            let mut given_up = pin!(devices.create(&id, NOW));
+            for _ in 0..polls {
+                let polled = given_up.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+                if let Poll::Ready(result) = polled {
+                    result.unwrap();
+                    break;
+                }
+                tokio::task::yield_now().await;
+            }
+        }
+        let id: DeviceId = format!("kept-{polls}").parse().unwrap();
+        store.devices(&scope).create(&id, NOW).await.unwrap();
+        assert!(other.devices(&scope).find(&id).await.unwrap().is_some(), "given up after {polls} polls");
+    }
+}
+
+async fn the_store_says_whether_it_is_there(database: Database) {
+    let rig = rig(database).await;
+    rig.store.health().await.unwrap();
+    rig.store.close().await;
+    assert!(matches!(rig.store.health().await, Err(StoreError::Unavailable { .. })));
+}
+
+#[tokio::test]
+async fn addresses_of_other_databases_are_refused() {
+    for bad in ["mysql://x/y", "sqlite::memory:", "", "/var/lib/x.db"] {
+        assert!(matches!(Store::open(&config(bad, 1)).await, Err(StoreError::Config(_))), "{bad}");
+    }
+}
