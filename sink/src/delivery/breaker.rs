@@ -100,7 +100,7 @@ mod tests {
 
     use super::*;
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn it_opens_after_failures_in_a_row_and_closes_by_one_probe() {
         let backoff = Backoff { first: Duration::from_secs(1), longest: Duration::from_secs(60) };
         let breaker = Breaker::new(3, backoff);
@@ -123,7 +123,7 @@ mod tests {
         assert_eq!(breaker.may_begin(until), Ok(()));
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_receiver_that_says_how_long_to_wait_is_given_as_long() {
         let backoff = Backoff { first: Duration::from_secs(1), longest: Duration::from_secs(60) };
         let breaker = Breaker::new(3, backoff);

@@ -129,7 +129,7 @@ mod tests {
         Arc::new(Event { offset, id: "id".into(), device: device.into(), body: Bytes::new() })
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_device_has_one_in_flight_and_others_go_on_beside_it() {
         let mut queues = Queues::default();
         [(0, "a"), (1, "a"), (2, "b")].map(|(o, d)| queues.push(event(o, d)));

@@ -1,0 +1,144 @@
+//! Subscribers: a websocket and server-sent events.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use futures_util::{SinkExt, StreamExt};
+use http::{Request, StatusCode};
+use http_body_util::{BodyExt, Empty};
+use hyper::body::Incoming;
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+
+use super::BOUND;
+
+pub struct Subscriber {
+    socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    pub hello: Value,
+}
+
+impl Subscriber {
+    /// Opens a websocket and subscribes from there.
+    pub async fn open(address: SocketAddr, key: &str, from: Value) -> Subscriber {
+        Self::send(address, key, json!({ "type": "subscribe", "from": from })).await
+    }
+
+    pub async fn send(address: SocketAddr, key: &str, subscribe: Value) -> Subscriber {
+        let mut request = format!("ws://{address}/stream").into_client_request().unwrap();
+        request.headers_mut().insert("authorization", format!("Bearer {key}").parse().unwrap());
+        let (socket, _) = connect_async(request).await.unwrap();
+        let mut subscriber = Subscriber { socket, hello: Value::Null };
+        subscriber.hello = subscriber.message().await;
+        assert_eq!(subscriber.hello["type"], "hello");
+        subscriber.say(subscribe).await;
+        subscriber
+    }
+
+    pub async fn say(&mut self, message: Value) {
+        self.socket.send(Message::text(message.to_string())).await.unwrap();
+    }
+
+    /// The next message; `null` when it is over.
+    pub async fn message(&mut self) -> Value {
+        loop {
+            let next = timeout(BOUND, self.socket.next()).await.expect("a message in time");
+            match next {
+                Some(Ok(Message::Text(text))) => return serde_json::from_str(&text).unwrap(),
+                Some(Ok(Message::Close(_)) | Err(_)) | None => return Value::Null,
+                Some(Ok(_)) => {}
+            }
+        }
+    }
+
+    /// The next message of a type; others are passed over.
+    pub async fn next(&mut self, kind: &str) -> Value {
+        loop {
+            let message = self.message().await;
+            assert!(!message.is_null(), "closed while waiting for {kind}");
+            if message["type"] == kind {
+                return message;
+            }
+        }
+    }
+
+    pub async fn events(&mut self, count: usize) -> Vec<Value> {
+        let mut events = Vec::with_capacity(count);
+        while events.len() < count {
+            events.push(self.next("event").await);
+        }
+        events
+    }
+
+    /// Asserts that nothing but what is known is on its way: the answer to a question comes next.
+    pub async fn assert_silent(&mut self) {
+        self.say(json!({ "type": "token" })).await;
+        loop {
+            let message = self.message().await;
+            match message["type"].as_str() {
+                Some("token") => return,
+                Some("caught_up") => {}
+                _ => panic!("{message}"),
+            }
+        }
+    }
+}
+
+pub fn ids(events: &[Value]) -> Vec<String> {
+    events.iter().map(|e| e["event"]["id"].as_str().unwrap().to_owned()).collect()
+}
+
+/// An event and its id.
+pub type SseEvent = (String, Value);
+
+pub struct Sse {
+    body: Incoming,
+    text: String,
+}
+
+pub async fn get(address: SocketAddr, key: &str, query: &str, last: Option<&str>) -> http::Response<Incoming> {
+    let mut request = Request::get(format!("http://{address}/stream{query}"))
+        .header("authorization", format!("Bearer {key}"))
+        .header("accept", "text/event-stream");
+    if let Some(last) = last {
+        request = request.header("last-event-id", last);
+    }
+    let client: Client<_, Empty<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
+    client.request(request.body(Empty::new()).unwrap()).await.unwrap()
+}
+
+impl Sse {
+    pub async fn open(address: SocketAddr, key: &str, query: &str, last: Option<&str>) -> Sse {
+        let response = get(address, key, query, last).await;
+        assert_eq!(response.status(), StatusCode::OK);
+        Sse { body: response.into_body(), text: String::new() }
+    }
+
+    pub async fn next(&mut self) -> SseEvent {
+        loop {
+            while let Some(end) = self.text.find("\n\n") {
+                let block: String = self.text.drain(..end + 2).collect();
+                let field = |name: &str| block.lines().find_map(|l| l.strip_prefix(name));
+                if let (Some(id), Some(data)) = (field("id: "), field("data: ")) {
+                    return (id.to_owned(), serde_json::from_str(data).unwrap());
+                }
+            }
+            let frame = timeout(BOUND, self.body.frame()).await.expect("an event in time");
+            let data = frame.expect("the stream goes on").unwrap().into_data().unwrap();
+            self.text.push_str(std::str::from_utf8(&data).unwrap());
+        }
+    }
+
+    pub async fn events(&mut self, count: usize) -> Vec<SseEvent> {
+        let mut events = Vec::with_capacity(count);
+        while events.len() < count {
+            events.push(self.next().await);
+        }
+        events
+    }
+}

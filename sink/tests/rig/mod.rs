@@ -1,0 +1,255 @@
+//! A sink with all it needs, in a folder of its own.
+
+pub mod client;
+pub mod receivers;
+
+use std::collections::HashMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use laneway_directory::Directory;
+use laneway_log::{Backend, EmbeddedConfig, KafkaConfig, Log, LogConfig, Records, SaslConfig, Topic, TopicSetup};
+use laneway_runtime::http::{ListenConfig, Server};
+use laneway_runtime::tenants::TenantMetrics;
+use laneway_runtime::{Lifecycle, SystemClock};
+use laneway_schemas::{Codecs, ControlKind, EventType, MemoryRegistry, Position, TenantEvent};
+use laneway_sink::{Sink, SinkDeps, SinkSettings};
+use laneway_store::{Store, StoreConfig};
+use laneway_tenancy::control::{DestinationBody, DestinationState, Limits, RoleAuthority, TenantBody, TenantState};
+use laneway_tenancy::{
+    AuthSettings, Authenticator, CredentialSource, DestinationId, Grant, Grants, KeyId, Placement, SourceError,
+    StoredCredential, StoredLogin, StoredPrincipal, SystemRandom, TenantId, TenantInfo, TenantScope, Token, TokenHasher,
+    TokenKind,
+};
+
+pub const TOKEN_KEY: &str = "an unguessable key of more than 32 bytes";
+pub const BOUND: Duration = Duration::from_secs(30);
+const HASH_KEY: [u8; 32] = [7; 32];
+
+#[derive(Default)]
+struct Keys(Mutex<HashMap<[u8; 32], StoredCredential>>);
+
+impl CredentialSource for Keys {
+    fn by_token(&self, hash: [u8; 32]) -> BoxFuture<'_, Result<Option<StoredCredential>, SourceError>> {
+        let found = self.0.lock().unwrap().get(&hash).cloned();
+        Box::pin(async move { Ok(found) })
+    }
+
+    fn by_login<'a>(
+        &'a self,
+        _: &'a str,
+        _: &'a str,
+    ) -> BoxFuture<'a, Result<Option<StoredLogin>, SourceError>> {
+        Box::pin(async { Ok(None) })
+    }
+}
+
+pub struct Rig {
+    pub log: Arc<dyn Log>,
+    pub codecs: Arc<Codecs>,
+    pub directory: Arc<Directory>,
+    pub metrics: Arc<TenantMetrics>,
+    pub lifecycle: Lifecycle,
+    keys: Arc<Keys>,
+    folder: tempfile::TempDir,
+}
+
+#[derive(Clone)]
+pub struct Tenant {
+    pub id: TenantId,
+    pub placement: Placement,
+    /// A key that may read the stream.
+    pub key: String,
+    pub scope: TenantScope,
+}
+
+impl Rig {
+    pub async fn new(partitions: u32) -> Rig {
+        let folder = tempfile::tempdir().unwrap();
+        let log = laneway_log::open(&config(partitions, folder.path())).await.unwrap();
+        let codecs = Arc::new(Codecs::new(Arc::new(MemoryRegistry::default())));
+        codecs.register("").await.unwrap();
+        let directory = Arc::new(Directory::new());
+        let lifecycle = Lifecycle::new();
+        let follow = laneway_directory::follow(
+            Arc::clone(&directory),
+            Arc::clone(&log),
+            Arc::clone(&codecs),
+            lifecycle.clone(),
+        );
+        lifecycle.spawn("directory", follow);
+        directory.caught_up().await;
+        Rig { log, codecs, directory, metrics: TenantMetrics::new(10), lifecycle, keys: Arc::default(), folder }
+    }
+
+    pub async fn store(&self) -> Store {
+        let url = format!("sqlite:{}", self.folder.path().join("store.db").display());
+        let config = StoreConfig { url, max_connections: 4, acquire_timeout_ms: 5000, secret_key: [9; 32] };
+        Store::open(&config).await.unwrap()
+    }
+
+    /// A tenant with a key, in the directory.
+    pub async fn tenant(&self, number: u128, lanes: u32) -> Tenant {
+        let id = TenantId::from_u128(number);
+        let placement = Placement::first(id, lanes, self.log.partitions(Topic::TenantStreams));
+        let body = TenantBody {
+            slug: format!("tenant-{number}"),
+            parent: None,
+            state: TenantState::Active,
+            placement: placement.clone(),
+            limits: Limits::default(),
+        };
+        self.control(id, ControlKind::Tenant, id.to_string(), Some(serde_json::to_string(&body).unwrap())).await;
+        let token = Token::generate(TokenKind::Key, &SystemRandom);
+        let hash = TokenHasher::new(&HASH_KEY).hash(token.reveal().as_bytes());
+        let credential = StoredCredential {
+            tenant: TenantInfo { id, slug: body.slug.clone(), body },
+            control_version: 1,
+            principal: StoredPrincipal::Key { id: KeyId::from_u128(number), grants: Grants::of([Grant::StreamRead]) },
+        };
+        self.keys.0.lock().unwrap().insert(hash, credential);
+        let scope = RoleAuthority::for_role("test").scope(id);
+        Tenant { id, placement, key: token.reveal().to_owned(), scope }
+    }
+
+    /// Makes a destination known, or gone.
+    pub async fn destination(&self, tenant: &Tenant, id: DestinationId, there: bool) {
+        let body = DestinationBody {
+            kind: "webhook".to_owned(),
+            state: DestinationState::Active,
+            event_types: Vec::new(),
+            devices: Vec::new(),
+        };
+        let body = there.then(|| serde_json::to_string(&body).unwrap());
+        self.control(tenant.id, ControlKind::Destination, id.to_string(), body).await;
+    }
+
+    async fn control(&self, tenant: TenantId, kind: ControlKind, id: String, body: Option<String>) {
+        let version = self.directory.version(tenant) + 1;
+        let event = TenantEvent {
+            tenant_id: tenant.to_string(),
+            version,
+            kind,
+            id,
+            deleted: body.is_none(),
+            effective_from: 0,
+            body: body.unwrap_or_else(|| "{}".to_owned()),
+        };
+        let mut value = Vec::new();
+        self.codecs.encode(&event, &mut value).unwrap();
+        let mut records = Records::new();
+        records.push(Topic::TenantEvents, 0, 1, event.id.as_bytes(), [], &value);
+        self.log.append(records).await.unwrap();
+        self.directory.wait_for(tenant, version).await;
+    }
+
+    /// Serves `/stream`, and runs everything a sink does.
+    pub async fn sink(&self, change: impl FnOnce(&mut SinkSettings)) -> SocketAddr {
+        let mut settings = SinkSettings::new(TOKEN_KEY);
+        change(&mut settings);
+        let clock = Arc::new(|| 1_700_000_000_000_000i64);
+        let authenticator = Authenticator::new(Arc::clone(&self.keys) as _, AuthSettings::new(HASH_KEY), clock);
+        let sink = Sink::build(SinkDeps {
+            log: Arc::clone(&self.log),
+            codecs: Arc::clone(&self.codecs),
+            directory: Arc::clone(&self.directory),
+            authenticator: Arc::new(authenticator),
+            store: self.store().await,
+            authority: RoleAuthority::for_role("sink"),
+            clock: Arc::new(SystemClock),
+            metrics: Arc::clone(&self.metrics),
+            settings,
+            instance: "sink-1".to_owned(),
+        })
+        .unwrap();
+        self.lifecycle.spawn("sink", Arc::clone(&sink).run(self.lifecycle.clone()));
+        let server = Server::bind(ListenConfig::plain(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))).unwrap();
+        let address = server.local_addr().unwrap();
+        server.serve(sink, &self.lifecycle);
+        address
+    }
+
+    /// Appends one position of a device with each of these event numbers.
+    pub async fn append(&self, tenant: &Tenant, device: &str, numbers: impl IntoIterator<Item = i64>) {
+        let mut records = Records::new();
+        for number in numbers {
+            self.push(&mut records, tenant, &position(tenant, device, number));
+        }
+        self.log.append(records).await.unwrap();
+    }
+
+    /// Adds a position to the records of its device's lane.
+    pub fn push(&self, records: &mut Records, tenant: &Tenant, event: &Position) {
+        let mut value = Vec::new();
+        self.codecs.encode(event, &mut value).unwrap();
+        let id = event_id(event);
+        let mut key = Vec::new();
+        tenant.scope.record_key(&event.device_id, &mut key);
+        let headers = [("ce_id", id.as_bytes()), ("ce_type", EventType::Position.name().as_bytes())];
+        let lane = tenant.placement.lane(&event.device_id);
+        records.push(Topic::TenantStreams, lane, event.received_at / 1000, &key, headers, &value);
+    }
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        self.lifecycle.drain();
+    }
+}
+
+pub fn event_id(event: &Position) -> String {
+    format!("{}.{}", event.entity_id, event.revision)
+}
+
+pub fn position(tenant: &Tenant, device: &str, number: i64) -> Position {
+    Position {
+        entity_id: format!("{device}-{number}"),
+        revision: 1,
+        tenant_id: tenant.id.to_string(),
+        device_id: device.to_owned(),
+        fix_id: format!("{number:08}"),
+        session_id: None,
+        recorded_at: number * 1_000_000,
+        received_at: number * 1_000_000,
+        latitude: 52.5,
+        longitude: 13.4,
+        altitude_m: None,
+        accuracy_m: Some(3.0),
+        speed_mps: None,
+        heading_deg: None,
+        battery: None,
+        attributes: Default::default(),
+        latest: true,
+        late: false,
+        ahead: false,
+    }
+}
+
+fn config(partitions: u32, folder: &std::path::Path) -> LogConfig {
+    LogConfig {
+        backend: Backend::Embedded,
+        topics: TopicSetup::Create,
+        topic_prefix: String::new(),
+        partitions,
+        retention_seconds: 3600,
+        retention_bytes: 0,
+        max_record_bytes: 1 << 20,
+        max_queued_bytes: 32 << 20,
+        session_timeout_ms: 6000,
+        embedded: EmbeddedConfig { path: folder.join("log"), min_free_bytes: 1 << 20, cache_bytes: 16 << 20 },
+        kafka: KafkaConfig {
+            bootstrap: String::new(),
+            replication_factor: 1,
+            min_insync_replicas: 1,
+            linger_ms: 1.0,
+            compression: "none".into(),
+            transaction_timeout_ms: 5000,
+            delivery_timeout_ms: 20_000,
+            security: "plaintext".into(),
+            ca_file: String::new(),
+            sasl: SaslConfig { mechanism: "PLAIN".into(), username: String::new(), password: String::new() },
+        },
+    }
+}
