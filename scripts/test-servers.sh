@@ -60,33 +60,39 @@ maven() {
   <dependencies>$dependencies</dependencies>
 </project>
 POM
-    mvn -q -B -Dstyle.color=never -f "$scratch/pom.xml" "$@"
+    mvn -q -B -f "$scratch/pom.xml" "$@" >"$scratch/mvn.log" 2>&1 || { cat "$scratch/mvn.log" >&2; return 1; }
 }
 
 # A folder appears under its final name only when it is complete: built beside, then renamed.
 install_kafka() {
     local target=$cache/kafka-$kafka_version scratch
-    [ ! -d "$target" ] || { say "Kafka $kafka_version: in $target"; return; }
     check_java || return 1
-    say "Kafka $kafka_version: fetching from Maven Central"
-    scratch=$(mktemp -d "$cache/kafka.XXXXXX")
-    if ! maven "$scratch" "
+    if [ -d "$target" ]; then
+        say "Kafka $kafka_version: in $target"
+    else
+        say "Kafka $kafka_version: fetching from Maven Central"
+        scratch=$(mktemp -d "$cache/kafka.XXXXXX")
+        if ! maven "$scratch" "
     <dependency><groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId><version>$kafka_version</version></dependency>
     <dependency><groupId>org.slf4j</groupId><artifactId>slf4j-simple</artifactId><version>1.7.36</version></dependency>" \
-        "$dependency_plugin:copy-dependencies" -DincludeScope=runtime "-DoutputDirectory=$scratch/libs"; then
-        rm -rf "$scratch"
-        complain "could not fetch Kafka $kafka_version from Maven Central"
-        return 1
+            "$dependency_plugin:copy-dependencies" -DincludeScope=runtime "-DoutputDirectory=$scratch/libs"; then
+            rm -rf "$scratch"
+            complain "could not fetch Kafka $kafka_version from Maven Central"
+            return 1
+        fi
+        chmod 755 "$scratch"
+        mv -T "$scratch" "$target"
+        say "Kafka $kafka_version: installed in $target"
     fi
-    chmod 755 "$scratch"
-    mv -T "$scratch" "$target"
-    say "Kafka $kafka_version: installed in $target"
+    # Brokers start without it too.
+    [ -f "$target/classes.jsa" ] || scripts/kafka-class-archive.sh "$target" \
+        || complain "Kafka $kafka_version: no class archive could be made, brokers will start more slowly"
 }
 
 install_registry() {
     local target=$cache/apicurio-$registry_version scratch
-    [ ! -d "$target" ] || { say "Apicurio Registry $registry_version: in $target"; return; }
     check_java || return 1
+    [ ! -d "$target" ] || { say "Apicurio Registry $registry_version: in $target"; return; }
     say "Apicurio Registry $registry_version: fetching from Maven Central"
     scratch=$(mktemp -d "$cache/apicurio.XXXXXX")
     if ! { maven "$scratch" "" "$dependency_plugin:copy" \

@@ -1,28 +1,22 @@
 //! Apache Kafka in KRaft mode, each node broker and controller at once.
 
+mod node;
 mod settings;
 mod tls;
 mod wire;
 
-use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::{Mutex, MutexGuard};
-use std::time::Duration;
-
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use futures_util::future::try_join_all;
 use rustix::process::Signal;
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
+use self::node::Node;
 use self::settings::{Ports, Security};
 use super::process::ProcessGroup;
 use super::{address, install};
-use crate::ports;
 
 const INSTALL: &str = "kafka-4.3.1";
-const START_BOUND: Duration = Duration::from_secs(90);
 
 /// What a test wants of its cluster. The default is one plain-text broker, from the environment
 /// where that has an address.
@@ -59,15 +53,6 @@ pub struct KafkaCluster {
     _folder: Option<TempDir>,
 }
 
-#[derive(Debug)]
-struct Node {
-    id: usize,
-    ports: Ports,
-    folder: PathBuf,
-    libraries: PathBuf,
-    process: Mutex<Option<ProcessGroup>>,
-}
-
 impl KafkaCluster {
     /// Starts the cluster and waits until each broker says that it sees all of them.
     pub async fn start(options: KafkaOptions) -> Result<Self> {
@@ -86,45 +71,25 @@ impl KafkaCluster {
                 _folder: None,
             });
         }
-        let libraries = install::installed(INSTALL)?.join("libs");
+        let java = node::java_options(&install::installed(INSTALL)?)?;
         let folder = install::temporary_folder("kafka")?;
         let security = options.sasl_ssl.then(Security::generate).transpose()?;
         let nodes = (1..=options.brokers)
-            .map(|id| {
-                Ok(Node {
-                    id,
-                    ports: Ports {
-                        clients: ports::free()?,
-                        brokers: ports::free()?,
-                        controllers: ports::free()?,
-                    },
-                    folder: folder.path().join(format!("node-{id}")),
-                    libraries: libraries.clone(),
-                    process: Mutex::new(None),
-                })
-            })
+            .map(|id| Node::new(id, folder.path(), &java))
             .collect::<Result<Vec<_>>>()?;
         let all: Vec<Ports> = nodes.iter().map(|node| node.ports).collect();
-        let clients: Vec<String> = all
+        let clients = all
             .iter()
-            .map(|ports| format!("127.0.0.1:{}", ports.clients))
-            .collect();
-        let cluster = settings::uuid(u64::from(std::process::id()));
-        try_join_all(nodes.iter().map(|node| async {
-            std::fs::create_dir(&node.folder)
-                .with_context(|| format!("creating the Kafka folder {}", node.folder.display()))?;
-            settings::write(
-                &node.folder,
-                node.id,
-                &all,
-                security.as_ref(),
-                &options.settings,
-            )?;
-            node.format(&cluster, &all, security.as_ref()).await
-        }))
+            .map(|ports| format!("127.0.0.1:{}", ports.clients));
+        let bootstrap = clients.collect::<Vec<_>>().join(",");
+        try_join_all(
+            nodes
+                .iter()
+                .map(|node| node.prepare(&all, security.as_ref(), &options.settings)),
+        )
         .await?;
         let started = Self {
-            bootstrap: clients.join(","),
+            bootstrap,
             security,
             nodes,
             _folder: Some(folder),
@@ -212,8 +177,7 @@ impl KafkaCluster {
                 "Kafka broker {index} is still running: kill it before restarting it"
             );
         }
-        let process = node.spawn()?;
-        node.adopt(process, &[node.id]).await
+        node.adopt(node.spawn()?, &[node.id]).await
     }
 
     fn node(&self, index: usize) -> Result<&Node> {
@@ -234,83 +198,5 @@ impl KafkaCluster {
         act(process
             .as_mut()
             .with_context(|| format!("Kafka broker {index} has not been started"))?)
-    }
-}
-
-impl Node {
-    fn process(&self) -> Result<MutexGuard<'_, Option<ProcessGroup>>> {
-        match self.process.lock() {
-            Ok(process) => Ok(process),
-            Err(_) => bail!(
-                "the lock of Kafka node {} is poisoned by an earlier panic",
-                self.id
-            ),
-        }
-    }
-
-    fn java(&self, class: &str) -> Command {
-        let mut command = Command::new(install::java());
-        command
-            .args([
-                "-Xmx512m",
-                "-XX:+UseSerialGC",
-                "-XX:TieredStopAtLevel=1",
-                "-Djava.awt.headless=true",
-                "-cp",
-            ])
-            .arg(self.libraries.join("*"))
-            .arg(class)
-            .current_dir(&self.folder);
-        command
-    }
-
-    async fn format(
-        &self,
-        cluster: &str,
-        all: &[Ports],
-        security: Option<&Security>,
-    ) -> Result<()> {
-        let mut command = self.java("kafka.tools.StorageTool");
-        command
-            .args(["format", "-t", cluster, "-c"])
-            .arg(settings::file(&self.folder));
-        command.args(["--initial-controllers", &settings::initial_controllers(all)]);
-        if let Some(security) = security {
-            command.args(["--add-scram", &security.scram()]);
-        }
-        let name = format!("the formatting of Kafka node {}", self.id);
-        let mut formatting = ProcessGroup::spawn(&name, &mut command, &self.log())?;
-        let status = formatting.wait(START_BOUND).await?;
-        if !status.success() {
-            return Err(formatting.with_log(anyhow::anyhow!("{name} failed with {status}")));
-        }
-        Ok(())
-    }
-
-    fn spawn(&self) -> Result<ProcessGroup> {
-        let mut command = self.java("kafka.Kafka");
-        command.arg(settings::file(&self.folder));
-        ProcessGroup::spawn(
-            &format!("Kafka node {}", self.id),
-            &mut command,
-            &self.log(),
-        )
-    }
-
-    /// Waits until this node's broker sees the brokers `expected`, and keeps the process.
-    async fn adopt(&self, mut process: ProcessGroup, expected: &[usize]) -> Result<()> {
-        let at = SocketAddr::from((Ipv4Addr::LOCALHOST, self.ports.brokers));
-        let what = format!("Kafka node {} to see the brokers {expected:?}", self.id);
-        let ready = process.ready(&what, START_BOUND, || async move {
-            let seen = wire::brokers_seen_by(at).await;
-            seen.is_ok_and(|seen| expected.iter().all(|id| seen.contains(id)))
-        });
-        ready.await?;
-        *self.process()? = Some(process);
-        Ok(())
-    }
-
-    fn log(&self) -> PathBuf {
-        Path::new(&self.folder).join("kafka.log")
     }
 }

@@ -51,8 +51,13 @@ pub fn file(folder: &Path) -> PathBuf {
 }
 
 /// A Kafka UUID (22 characters of URL-safe base64, four bits of the last one zero) made of `number`.
-pub fn uuid(number: u64) -> String {
+fn uuid(number: u64) -> String {
     format!("{number:0>21}A")
+}
+
+/// The same for all nodes of a cluster, and no other living cluster's.
+pub fn cluster_id(all: &[Ports]) -> String {
+    uuid(all.first().map_or(0, |ports| ports.controllers.into()))
 }
 
 /// `ID@HOST:PORT:DIRECTORY` of each node, for `StorageTool format --initial-controllers`.
