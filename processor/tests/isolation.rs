@@ -49,7 +49,7 @@ async fn each_refusal_is_quarantined_whole_and_what_is_good_passes() {
     push(&mut records, &key(mine, "stolen"), &encode(&fix(mine, "stolen", "f", START, version)));
     push(&mut records, &key(mine, "sold"), &encode(&fix(mine, "sold", "f", START, version + 1)));
     let mut large = good.clone();
-    large.attributes.insert("a".into(), "x".repeat(64_000));
+    large.attributes.insert("a".into(), "x".repeat(64_900));
     push(&mut records, &key(mine, "truck"), &encode(&large));
     world.push_fix(&mut records, 1, &fix(mine, "sold", "before it was sold", START, version));
     world.push_fix(&mut records, 1, &good);
