@@ -1,5 +1,7 @@
 //! `GET /stream`: authenticates, and opens a websocket or a stream of server-sent events.
 
+pub mod api;
+
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;

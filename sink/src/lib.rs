@@ -5,7 +5,7 @@
 pub mod delivery;
 pub mod event;
 pub mod guard;
-mod http;
+pub mod http;
 pub mod position;
 pub mod projection;
 pub mod settings;

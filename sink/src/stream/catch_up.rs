@@ -97,7 +97,7 @@ impl CatchUp {
 
     /// Reads with one of the process's readers until everything is read, or it is another's turn.
     async fn turn(&mut self) -> Result<Turn, LogError> {
-        let Ok(_permit) = Arc::clone(&self.context.readers).acquire_owned().await else {
+        let Ok(permit) = Arc::clone(&self.context.readers).acquire_owned().await else {
             return Ok(Turn::Done);
         };
         let mut reader = self.open().await?;
@@ -121,7 +121,7 @@ impl CatchUp {
             if let Some(step) = self.take(&batch).await {
                 // The reader goes to another while this subscriber takes its time.
                 drop(reader);
-                drop(_permit);
+                drop(permit);
                 let _ = self.steps.send(Ok(step)).await;
                 return Ok(Turn::Again);
             }

@@ -95,7 +95,11 @@ impl Lane {
         if target.cursor.read() >= self.head {
             target.riding = true;
             target.stop_reading();
-        } else if target.reading.is_none() && target.has_room() && !target.breaker.is_open() {
+            return;
+        }
+        // One that waits as a whole needs no reader, but something to ask with once it is due.
+        let waits = target.breaker.is_open() && target.queues.len() > 0;
+        if target.reading.is_none() && target.has_room() && !waits {
             self.serial += 1;
             let place = (self.partition, target.cursor.read());
             let reading = Reading::start(&self.shared, (id, self.serial), place, self.reads.0.clone());
