@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use laneway_log::{Backend, EmbeddedConfig, KafkaConfig, Log, LogConfig, Records, SaslConfig, Topic, TopicSetup};
+use laneway_log::{Backend, EmbeddedConfig, KafkaConfig, LogConfig, Records, SaslConfig, Topic, TopicSetup};
 
 const PARTITIONS: u32 = 24;
 
@@ -37,6 +37,7 @@ fn config(path: &std::path::Path) -> LogConfig {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "retention goes by the real clock")]
 fn unit_of(size: u32, start: u32) -> Records {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis();
     let now = i64::try_from(now).expect("before the year 292 million");

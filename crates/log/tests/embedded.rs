@@ -41,6 +41,7 @@ fn folder() -> tempfile::TempDir {
     tempfile::tempdir().expect("a folder")
 }
 
+#[expect(clippy::disallowed_methods, reason = "brokers and retention go by the real clock")]
 fn now_ms() -> i64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
     since.as_millis().try_into().expect("before the year 292 million")

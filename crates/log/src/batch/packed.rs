@@ -131,7 +131,7 @@ impl Batch {
     }
 
     /// The part of the batch at and after `offset`, sharing the buffer.
-    pub(crate) fn from_offset(&self, offset: u64) -> Batch {
+    pub(crate) fn part_from(&self, offset: u64) -> Batch {
         let skipped = self.records.partition_point(|r| r.offset < offset);
         if skipped == 0 {
             return self.clone();
@@ -280,8 +280,8 @@ mod tests {
         assert_eq!((info.first_offset, info.max_timestamp, info.running_max), (40, 9, 99));
         for from in 39..=43 {
             let part = unpacked(&chunk, from);
-            assert_eq!(shown(&part), shown(&batch.from_offset(from)));
-            assert_eq!(part.bytes(), batch.from_offset(from).bytes());
+            assert_eq!(shown(&part), shown(&batch.part_from(from)));
+            assert_eq!(part.bytes(), batch.part_from(from).bytes());
         }
         assert_eq!(shown(&unpacked(&chunk, 0)), shown(&batch));
     }

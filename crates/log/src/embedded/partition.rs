@@ -101,7 +101,7 @@ impl Partition {
                     Some(batch) => {
                         let batch = batch.clone();
                         drop(state);
-                        Ok(Found::Tail(batch.from_offset(offset)))
+                        Ok(Found::Tail(batch.part_from(offset)))
                     }
                     None => Ok(Found::CaughtUp),
                 }

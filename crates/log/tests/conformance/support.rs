@@ -39,6 +39,7 @@ pub async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) 
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "brokers and retention go by the real clock")]
 pub fn now_ms() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock after 1970");
     since.as_millis().try_into().expect("a clock before the year 292 million")
