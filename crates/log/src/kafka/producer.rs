@@ -1,8 +1,7 @@
 //! Appends: one idempotent producer for the process, polled by one thread.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -10,7 +9,7 @@ use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext, PurgeConfig};
 use rdkafka::util::IntoOpaque;
 
 use super::errors;
@@ -20,16 +19,16 @@ use super::settings::Settings;
 use super::topics::Names;
 use crate::{LogError, OutgoingRef, Records, Result};
 
-/// A poll blocks this long where nothing happens; deliveries wake it at once. It bounds how
-/// late the thread notices that it shall stop.
-const POLL: Duration = Duration::from_millis(100);
+/// A poll blocks this long where nothing happens; deliveries wake it at once. The wrapper spins
+/// through its last millisecond, so it is long.
+const POLL: Duration = Duration::from_secs(1);
+const CLOSING_STEP: Duration = Duration::from_millis(2);
 const REBUILD_EVERY: Duration = Duration::from_secs(1);
 /// What librdkafka keeps of a record besides its bytes, roughly. Also bounds empty records.
 const RECORD_OVERHEAD: usize = 128;
 
 pub(super) struct Appender {
     shared: Arc<Shared>,
-    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 struct Shared {
@@ -49,7 +48,7 @@ struct Admission {
 
 impl Admission {
     fn enter(&self, bytes: usize) -> Result<()> {
-        let before = self.queued_bytes.fetch_add(bytes, Ordering::Relaxed);
+        let before = self.queued_bytes.fetch_add(bytes, Ordering::SeqCst);
         // What is larger than the limit by itself passes when it is alone.
         if before > 0 && before + bytes > self.limit {
             self.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
@@ -118,21 +117,23 @@ impl Appender {
             stop: AtomicBool::new(false),
         });
         let polled = shared.clone();
-        let thread = std::thread::Builder::new()
+        std::thread::Builder::new()
             .name("log-append".to_owned())
             .spawn(move || polled.serve())
             .map_err(|error| LogError::Fatal(format!("no thread could be started to append: {error}")))?;
-        Ok(Appender { shared, thread: Mutex::new(Some(thread)) })
+        Ok(Appender { shared })
     }
 
     /// Queues the records at once; the future is their acknowledgement.
     pub(super) fn append(&self, records: &Records) -> Result<Acknowledged> {
-        if self.shared.stop.load(Ordering::Relaxed) {
-            return Err(LogError::Closed);
-        }
         let bytes = records.bytes() + records.len() * RECORD_OVERHEAD;
         self.shared.admission.enter(bytes)?;
         let pending = Pending::new(records.len(), bytes);
+        // After the admission: the poll thread ends only when it is told to and nothing is in.
+        if self.shared.stop.load(Ordering::SeqCst) {
+            self.shared.admission.settle(&pending, records.len() + 1);
+            return Err(LogError::Closed);
+        }
         let client = self.shared.client.load();
         let mut queued = 0;
         for record in records.iter() {
@@ -152,28 +153,28 @@ impl Appender {
         Ok(Acknowledged(pending))
     }
 
-    /// Refuses further appends, flushes within the delivery timeout and ends the thread.
+    /// Refuses further appends, and waits until each has its outcome: what is not acknowledged
+    /// within the delivery timeout is given up.
     pub(super) fn close_blocking(&self) {
-        self.shared.stop.store(true, Ordering::Relaxed);
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(thread) = thread
-            && thread.join().is_err()
-        {
-            tracing::error!("the append thread panicked");
+        let shared = &self.shared;
+        shared.stop.store(true, Ordering::SeqCst);
+        let deadline = Instant::now() + shared.settings.delivery_timeout() + POLL;
+        while shared.admission.queued_bytes.load(Ordering::Relaxed) > 0 && Instant::now() < deadline {
+            std::thread::sleep(CLOSING_STEP);
         }
     }
 }
 
 impl Drop for Appender {
     fn drop(&mut self) {
-        self.shared.stop.store(true, Ordering::Relaxed);
+        self.shared.stop.store(true, Ordering::SeqCst);
     }
 }
 
 impl Shared {
     /// The poll thread: runs deliveries, replaces a broken producer, flushes at the end.
     fn serve(&self) {
-        while !self.stop.load(Ordering::Relaxed) {
+        while !self.stop.load(Ordering::SeqCst) {
             let client = self.client.load_full();
             client.poll(POLL);
             if client.context().broken.load(Ordering::Relaxed) {
@@ -182,11 +183,14 @@ impl Shared {
         }
         let client = self.client.load_full();
         let deadline = Instant::now() + self.settings.delivery_timeout();
-        while client.in_flight_count() > 0 && Instant::now() < deadline {
-            client.poll(Duration::from_millis(5));
+        let flying = || self.admission.queued_bytes.load(Ordering::SeqCst) > 0;
+        while flying() && Instant::now() < deadline {
+            client.poll(CLOSING_STEP);
         }
-        client.purge(rdkafka::producer::PurgeConfig::default().queue().inflight());
-        client.poll(POLL);
+        client.purge(PurgeConfig::default().queue().inflight());
+        while flying() && Instant::now() < deadline + POLL {
+            client.poll(CLOSING_STEP);
+        }
     }
 
     /// Appends that are under way fail as unavailable: their callers send again, which is safe.

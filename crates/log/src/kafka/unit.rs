@@ -20,8 +20,11 @@ use super::{Shared, settings::Settings};
 use crate::{GroupSpec, LogError, Result, Unit};
 
 const DOING: &str = "committing a unit";
-/// The wrapper's own flush runs in steps of 100 ms, which would be the price of every unit.
-const FLUSH_STEP: Duration = Duration::from_millis(1);
+/// Between looks at what is on its way. The wrapper's own flush takes steps of 100 ms, which
+/// would be the price of every unit, and its poll spins through the last millisecond of any
+/// timeout: only polls that do not wait are cheap.
+const FLUSH_STEP: Duration = Duration::from_micros(250);
+const RETRY_EVERY: Duration = Duration::from_millis(5);
 const CALL: Duration = Duration::from_secs(5);
 const SERVE_EVERY: Duration = Duration::from_millis(100);
 /// A coordinator that is loading, or that is still aborting what a predecessor left open.
@@ -92,7 +95,7 @@ impl UnitWorker {
             match self.client.init_transactions(CALL) {
                 Ok(()) => return Ok(()),
                 Err(error) if retriable(&error) && Instant::now() < deadline && !self.stopped() => {
-                    self.client.poll(Duration::from_millis(10));
+                    self.pause();
                 }
                 Err(error) => return Err(errors::unavailable("preparing units of work", &error)),
             }
@@ -152,7 +155,7 @@ impl UnitWorker {
                 if error.rdkafka_error_code() != Some(Code::QueueFull) {
                     return Err(error);
                 }
-                self.client.poll(FLUSH_STEP);
+                self.pause();
             }
         }
         // Sending the offsets takes ten times as long while records are on their way.
@@ -171,7 +174,7 @@ impl UnitWorker {
         let deadline = Instant::now() + self.settings().transaction_timeout();
         loop {
             match self.client.send_offsets_to_transaction(&offsets, &entered.metadata, CALL) {
-                Err(error) if retriable(&error) && Instant::now() < deadline => self.client.poll(FLUSH_STEP),
+                Err(error) if retriable(&error) && Instant::now() < deadline => self.pause(),
                 outcome => return outcome,
             }
         }
@@ -179,9 +182,22 @@ impl UnitWorker {
 
     /// Until every record has its outcome, which the message timeout bounds.
     fn drain(&self) {
-        while self.client.in_flight_count() > 0 {
-            self.client.poll(FLUSH_STEP);
+        loop {
+            let flying = self.client.in_flight_count();
+            if flying == 0 {
+                return;
+            }
+            self.client.poll(Duration::ZERO);
+            if self.client.in_flight_count() == flying {
+                std::thread::sleep(FLUSH_STEP);
+            }
         }
+    }
+
+    /// Before asking again what was answered with "not now".
+    fn pause(&self) {
+        self.client.poll(Duration::ZERO);
+        std::thread::sleep(RETRY_EVERY);
     }
 
     /// Commits, and asks again until the outcome is known.
@@ -209,7 +225,7 @@ impl UnitWorker {
             }
             tracing::debug!(group = self.group, %error, "asking again for the outcome of a commit");
             asked_again = true;
-            self.client.poll(FLUSH_STEP);
+            self.pause();
         }
     }
 
@@ -235,7 +251,7 @@ impl UnitWorker {
         let deadline = Instant::now() + self.settings().transaction_timeout();
         while let Err(error) = self.client.abort_transaction(CALL) {
             if retriable(&error) && Instant::now() < deadline {
-                self.client.poll(FLUSH_STEP);
+                self.pause();
                 continue;
             }
             // The coordinator aborts it when its timeout passes or the next member joins.
