@@ -132,7 +132,9 @@ mod tests {
     #[tokio::test]
     async fn a_device_has_one_in_flight_and_others_go_on_beside_it() {
         let mut queues = Queues::default();
-        [(0, "a"), (1, "a"), (2, "b")].map(|(o, d)| queues.push(event(o, d)));
+        for (offset, device) in [(0, "a"), (1, "a"), (2, "b")] {
+            queues.push(event(offset, device));
+        }
         let now = Instant::now();
         assert!(queues.has_ready(now));
         assert_eq!(queues.begin().unwrap().offset, 0);

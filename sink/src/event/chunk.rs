@@ -154,3 +154,59 @@ impl ChunkBuilder {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+    use std::sync::Arc;
+
+    use laneway_schemas::{MemoryRegistry, SessionStarted};
+    use laneway_tenancy::TenantId;
+    use tokio_tungstenite::tungstenite::protocol::{Role, WebSocket};
+
+    use super::*;
+    use crate::event::TenantKey;
+
+    #[tokio::test]
+    async fn a_chunk_is_whole_frames_short_and_long_and_holds_each_event() {
+        let codecs = Codecs::new(Arc::new(MemoryRegistry::default()));
+        codecs.register("").await.unwrap();
+        let tenant = TenantId::from_u128(1);
+        let facts = Facts {
+            tenant: TenantKey::of(tenant),
+            device: "d",
+            event_type: EventType::SessionStarted,
+            id: "e.1",
+            source: "/laneway",
+            time: None,
+        };
+        let mut builder = ChunkBuilder::new(1, 3, 10);
+        for (offset, length) in [(10, 1), (11, 70_000), (12, 2)] {
+            let event = SessionStarted {
+                entity_id: "e".into(),
+                revision: 1,
+                tenant_id: tenant.to_string(),
+                device_id: "d".into(),
+                session_id: "s".into(),
+                started_at: 0,
+                received_at: 0,
+                attributes: [("note".to_owned(), "x".repeat(length))].into(),
+            };
+            let mut value = Vec::new();
+            codecs.encode(&event, &mut value).unwrap();
+            builder.push(&codecs, &facts, offset, Some(&value)).unwrap();
+        }
+        assert!(builder.push(&codecs, &facts, 13, Some(b"damaged")).is_err());
+        let chunk = builder.build(14);
+        let wire = Cursor::new(chunk.frames(0..3).to_vec());
+        let mut client = WebSocket::from_raw_socket(wire, Role::Client, None);
+        for entry in chunk.entries() {
+            let message: serde_json::Value = serde_json::from_str(client.read().unwrap().to_text().unwrap()).unwrap();
+            assert_eq!(message["position"], serde_json::json!([1, 3, entry.offset]));
+            let event: serde_json::Value = serde_json::from_slice(&chunk.event(entry)).unwrap();
+            assert_eq!(message["event"], event);
+            assert_eq!(chunk.device(entry), "d");
+        }
+        assert!(client.read().is_err(), "nothing is left");
+    }
+}
