@@ -9,9 +9,13 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use laneway_control::ControlSettings;
+use laneway_ingest::IngestSettings;
 use laneway_log::LogConfig;
+use laneway_processor::ProcessorSettings;
 use laneway_runtime::http::{Cidr, ListenConfig, TlsConfig};
 use laneway_runtime::telemetry::LogFormat;
+use laneway_sink::SinkSettings;
 use serde::{Deserialize, Deserializer};
 
 pub use layers::Problems;
@@ -31,6 +35,10 @@ pub struct Config {
     pub store: StoreConfig,
     pub auth: AuthConfig,
     pub registry: RegistryConfig,
+    pub ingest: IngestSettings,
+    pub processor: ProcessorSettings,
+    pub sink: SinkSettings,
+    pub control: ControlSettings,
 }
 
 #[derive(Debug, Deserialize)]
@@ -76,6 +84,7 @@ pub struct TelemetryConfig {
 pub struct StoreConfig {
     pub url: Secret,
     pub max_connections: u32,
+    pub acquire_timeout_ms: u64,
     pub secret_key: Secret,
 }
 
@@ -114,7 +123,11 @@ impl Secret {
 
 impl std::fmt::Debug for Secret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(if self.0.is_empty() { "(empty)" } else { "(secret)" })
+        f.write_str(if self.0.is_empty() {
+            "(empty)"
+        } else {
+            "(secret)"
+        })
     }
 }
 
@@ -124,7 +137,9 @@ fn optional_address<'de, D: Deserializer<'de>>(d: D) -> Result<Option<SocketAddr
         return Ok(None);
     }
     text.parse().map(Some).map_err(|_| {
-        serde::de::Error::custom(format!("'{text}' is no address with a port, such as 127.0.0.1:9464"))
+        serde::de::Error::custom(format!(
+            "'{text}' is no address with a port, such as 127.0.0.1:9464"
+        ))
     })
 }
 
@@ -134,19 +149,26 @@ impl Config {
         let standard = Path::new("laneway.toml");
         let file = file.or_else(|| standard.exists().then_some(standard));
         let text = match file {
-            Some(path) => Some((path, std::fs::read_to_string(path).map_err(|error| {
-                anyhow::anyhow!("reading the configuration file {}: {error}", path.display())
-            })?)),
+            Some(path) => Some((
+                path,
+                std::fs::read_to_string(path).map_err(|error| {
+                    anyhow::anyhow!("reading the configuration file {}: {error}", path.display())
+                })?,
+            )),
             None => None,
         };
-        Ok(Config::from_layers(text.as_ref().map(|(path, text)| (*path, text.as_str())), std::env::vars())?)
+        Ok(Config::from_layers(
+            text.as_ref().map(|(path, text)| (*path, text.as_str())),
+            std::env::vars(),
+        )?)
     }
 
     pub fn from_layers(
         file: Option<(&Path, &str)>,
         environment: impl Iterator<Item = (String, String)>,
     ) -> Result<Config, Problems> {
-        let mut layers = layers::Layers::new().map_err(|error| Problems(vec![error.to_string()]))?;
+        let mut layers =
+            layers::Layers::new().map_err(|error| Problems(vec![error.to_string()]))?;
         if let Some((path, text)) = file {
             layers.file(path, text);
         }
@@ -168,7 +190,10 @@ impl Config {
         self.store.url.0 = expand(&self.store.url.0);
         self.log.embedded.path = expand(&self.log.embedded.path.to_string_lossy()).into();
         if self.instance.is_empty() {
-            self.instance = rustix::system::uname().nodename().to_string_lossy().into_owned();
+            self.instance = rustix::system::uname()
+                .nodename()
+                .to_string_lossy()
+                .into_owned();
         }
         self
     }
@@ -187,8 +212,10 @@ impl Config {
             Role::Sink => http.sink_listen,
             Role::Control => http.control_listen,
         };
-        let tls = (!http.tls.cert_file.as_os_str().is_empty())
-            .then(|| TlsConfig { cert_file: http.tls.cert_file.clone(), key_file: http.tls.key_file.clone() });
+        let tls = (!http.tls.cert_file.as_os_str().is_empty()).then(|| TlsConfig {
+            cert_file: http.tls.cert_file.clone(),
+            key_file: http.tls.key_file.clone(),
+        });
         ListenConfig {
             address,
             tls,
@@ -203,10 +230,23 @@ impl Config {
         self.store.url.reveal().starts_with("sqlite:")
     }
 
+    /// Where the store is embedded.
+    pub fn store_file(&self) -> PathBuf {
+        let path = self
+            .store
+            .url
+            .reveal()
+            .trim_start_matches("sqlite:")
+            .trim_start_matches("//");
+        path.split('?').next().unwrap_or_default().into()
+    }
+
     pub fn socket(&self) -> PathBuf {
         self.data_dir.join("laneway.sock")
     }
 }
 
+#[cfg(test)]
+mod deployment_tests;
 #[cfg(test)]
 mod tests;

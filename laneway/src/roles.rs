@@ -1,5 +1,25 @@
 //! Composition: what each role needs, and how it runs.
 
+mod health;
+mod parts;
+mod start;
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use laneway_control::{Backup, Control, ControlDeps};
+use laneway_ingest::{Ingest, IngestDeps};
+use laneway_processor::{Processor, ProcessorDeps};
+use laneway_runtime::http::{HealthService, ListenConfig, OpsService, Routes, Server, Service};
+use laneway_runtime::{Health, Lifecycle, telemetry};
+use laneway_sink::{Sink, SinkDeps};
+use laneway_tenancy::LocalSocket;
+use laneway_tenancy::control::RoleAuthority;
+
+use crate::backup::EmbeddedBackup;
+use crate::config::Config;
+use parts::Parts;
+
 /// Which roles a process has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
@@ -8,4 +28,191 @@ pub enum Role {
     Processor,
     Sink,
     Control,
+}
+
+impl Role {
+    fn has(self, other: Role) -> bool {
+        self == Role::All || self == other
+    }
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Role::All => "all",
+            Role::Ingest => "ingest",
+            Role::Processor => "processor",
+            Role::Sink => "sink",
+            Role::Control => "control",
+        }
+    }
+}
+
+/// Runs until it is told to stop, and has drained.
+pub async fn run(role: Role, config: Config) -> anyhow::Result<()> {
+    telemetry::init_logs(config.telemetry.log_format, &config.telemetry.log_filter)?;
+    anyhow::ensure!(
+        role == Role::All || config.log.backend == laneway_log::Backend::Kafka,
+        "the embedded log belongs to one process: run `laneway all`, or set log.backend = \"kafka\" for roles of their own"
+    );
+    let lifecycle = Lifecycle::new();
+    let health = Health::new();
+    let prometheus = telemetry::init_metrics()?;
+    lifecycle.spawn(
+        "metrics upkeep",
+        telemetry::upkeep(prometheus.clone(), lifecycle.clone()),
+    );
+
+    // Taken before anything is opened: a port in use is known at once.
+    let listener = Server::bind(config.listener(role))?;
+    let ops = config
+        .ops
+        .listen
+        .map(|address| Server::bind(ListenConfig::plain(address)))
+        .transpose()?;
+    let socket = role
+        .has(Role::Control)
+        .then(|| local_socket(&config))
+        .transpose()?;
+
+    let parts = Parts::open(role, &config).await?;
+    parts.follow(&lifecycle, &health);
+    let probes = HealthService::new(health.clone(), lifecycle.clone());
+    let mut routes = Routes::new().route("/health", probes.clone());
+    if role.has(Role::Processor) {
+        processor(&parts, &config, &health, &lifecycle)?;
+    }
+    if role.has(Role::Ingest) {
+        routes = routes.route("/location", ingest(&parts, &config, &lifecycle)?);
+    }
+    if role.has(Role::Sink) {
+        routes = routes.route("/stream", sink(&parts, &config, &lifecycle)?);
+    }
+    if role.has(Role::Control) {
+        let control = control(&parts, &config, &lifecycle)?;
+        if let Some(socket) = socket {
+            let local = Routes::new()
+                .route("/health", probes.clone())
+                .route("/", control.clone());
+            socket.serve(Arc::new(local), &lifecycle);
+        }
+        routes = routes.route("/", control);
+    }
+    if let Some(ops) = ops {
+        ops.serve(
+            OpsService::new(probes, prometheus, parts.tenant_metrics.clone()),
+            &lifecycle,
+        );
+    }
+    let address = listener.local_addr();
+    listener.serve(Arc::new(routes), &lifecycle);
+    tracing::info!(
+        role = role.name(),
+        instance = config.instance,
+        address = address.map(tracing::field::display),
+        "serving"
+    );
+
+    let result = lifecycle.run(config.drain()).await;
+    parts.close().await;
+    tracing::info!("stopped");
+    result
+}
+
+fn local_socket(config: &Config) -> anyhow::Result<Server> {
+    std::fs::create_dir_all(&config.data_dir)
+        .with_context(|| format!("creating the data folder {}", config.data_dir.display()))?;
+    Server::bind_unix(&config.socket())
+}
+
+fn processor(
+    parts: &Parts,
+    config: &Config,
+    health: &Health,
+    lifecycle: &Lifecycle,
+) -> anyhow::Result<()> {
+    let processor = Processor::build(ProcessorDeps {
+        log: parts.log.clone(),
+        codecs: parts.codecs.clone(),
+        directory: parts.directory.clone(),
+        clock: parts.clock.clone(),
+        settings: config.processor.clone(),
+        instance: config.instance.clone(),
+    })?;
+    let state = processor.health();
+    health.add("processor", move || health::failing(state.check()));
+    lifecycle.spawn("processor", processor.run(lifecycle.clone()));
+    Ok(())
+}
+
+fn ingest(
+    parts: &Parts,
+    config: &Config,
+    lifecycle: &Lifecycle,
+) -> anyhow::Result<Arc<dyn Service>> {
+    let ingest = Ingest::build(IngestDeps {
+        log: parts.log.clone(),
+        codecs: parts.codecs.clone(),
+        authenticator: parts.authenticator()?,
+        store: parts.store()?,
+        directory: parts.directory.clone(),
+        clock: parts.clock.clone(),
+        random: parts.random.clone(),
+        tenant_metrics: parts.tenant_metrics.clone(),
+        settings: config.ingest.clone(),
+    });
+    lifecycle.spawn("ingest", ingest.clone().run(lifecycle.clone()));
+    Ok(ingest)
+}
+
+fn sink(parts: &Parts, config: &Config, lifecycle: &Lifecycle) -> anyhow::Result<Arc<dyn Service>> {
+    let mut settings = config.sink.clone();
+    if settings.token_key.is_empty() {
+        settings.token_key = parts.derived_key("sink.token_key")?;
+    }
+    let sink = Sink::build(SinkDeps {
+        log: parts.log.clone(),
+        codecs: parts.codecs.clone(),
+        directory: parts.directory.clone(),
+        authenticator: parts.authenticator()?,
+        store: parts.store()?,
+        authority: RoleAuthority::for_role("sink"),
+        clock: parts.clock.clone(),
+        metrics: parts.tenant_metrics.clone(),
+        settings,
+        instance: config.instance.clone(),
+    })?;
+    lifecycle.spawn("sink", sink.clone().run(lifecycle.clone()));
+    Ok(sink)
+}
+
+fn control(
+    parts: &Parts,
+    config: &Config,
+    lifecycle: &Lifecycle,
+) -> anyhow::Result<Arc<dyn Service>> {
+    let embedded =
+        config.log.backend == laneway_log::Backend::Embedded && config.store_is_embedded();
+    let backup = embedded.then(|| {
+        Arc::new(EmbeddedBackup::new(
+            config,
+            parts.log.clone(),
+            parts.clock.clone(),
+        ))
+    });
+    let mut settings = config.control.clone();
+    settings.node = config.instance.clone();
+    let control = Control::build(ControlDeps {
+        store: parts.store()?,
+        authenticator: parts.authenticator()?,
+        log: parts.log.clone(),
+        codecs: parts.codecs.clone(),
+        directory: parts.directory.clone(),
+        clock: parts.clock.clone(),
+        random: parts.random.clone(),
+        authority: RoleAuthority::for_role("control"),
+        local_socket: Some(LocalSocket::bound_for_operator()),
+        backup: backup.map(|backup| backup as Arc<dyn Backup>),
+        settings,
+    });
+    lifecycle.spawn("control", control.clone().run(lifecycle.clone()));
+    Ok(control)
 }

@@ -5,6 +5,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use anyhow::Context;
+use aws_lc_rs::hmac;
 use laneway_tenancy::Random;
 
 pub type Key = [u8; 32];
@@ -22,12 +23,19 @@ pub fn parse(text: &str) -> Option<Key> {
 }
 
 /// The configured key; else the one that is kept in the data folder, made where there is none.
-pub fn configured_or_kept(name: &str, configured: &str, data_dir: &Path, random: &dyn Random) -> anyhow::Result<Key> {
+pub fn configured_or_kept(
+    name: &str,
+    configured: &str,
+    data_dir: &Path,
+    random: &dyn Random,
+) -> anyhow::Result<Key> {
     if !configured.is_empty() {
-        return parse(configured).with_context(|| format!("the configured {name} is not 64 hexadecimal digits"));
+        return parse(configured)
+            .with_context(|| format!("the configured {name} is not 64 hexadecimal digits"));
     }
     let folder = data_dir.join("secrets");
-    std::fs::create_dir_all(&folder).with_context(|| format!("creating the folder {}", folder.display()))?;
+    std::fs::create_dir_all(&folder)
+        .with_context(|| format!("creating the folder {}", folder.display()))?;
     let path = folder.join(name);
     if let Ok(text) = std::fs::read_to_string(&path) {
         return parse(text.trim()).with_context(|| {
@@ -41,10 +49,25 @@ pub fn configured_or_kept(name: &str, configured: &str, data_dir: &Path, random:
     Ok(key)
 }
 
+/// Another key, for one purpose, as hexadecimal digits.
+pub fn derive(key: &Key, purpose: &str) -> String {
+    let key = hmac::Key::new(hmac::HMAC_SHA256, key);
+    hmac::sign(&key, purpose.as_bytes())
+        .as_ref()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
 fn keep(path: &Path, key: &Key) -> std::io::Result<()> {
     let text: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
     let unfinished = path.with_extension("new");
-    let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&unfinished)?;
     writeln!(file, "{text}")?;
     file.sync_all()?;
     std::fs::rename(&unfinished, path)
@@ -62,12 +85,19 @@ mod tests {
     fn a_secret_is_made_once_and_only_its_owner_reads_it() {
         let folder = tempfile::tempdir().unwrap();
         let first = configured_or_kept("hash_key", "", folder.path(), &SystemRandom).unwrap();
-        assert_eq!(configured_or_kept("hash_key", "", folder.path(), &SystemRandom).unwrap(), first);
+        assert_eq!(
+            configured_or_kept("hash_key", "", folder.path(), &SystemRandom).unwrap(),
+            first
+        );
         let path = folder.path().join("secrets/hash_key");
-        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(
+            std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
         std::fs::write(&path, "damaged").unwrap();
         assert!(configured_or_kept("hash_key", "", folder.path(), &SystemRandom).is_err());
-        let other = configured_or_kept("hash_key", &"0f".repeat(32), folder.path(), &SystemRandom).unwrap();
+        let other =
+            configured_or_kept("hash_key", &"0f".repeat(32), folder.path(), &SystemRandom).unwrap();
         assert_eq!(other, [0x0f; 32]);
     }
 }

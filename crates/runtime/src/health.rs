@@ -55,7 +55,11 @@ impl Health {
     }
 
     pub fn report(&self) -> Report {
-        let checks = self.0.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let checks = self
+            .0
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         let checks: Vec<CheckReport> = checks
             .into_iter()
             .map(|(name, check)| {
@@ -64,10 +68,18 @@ impl Health {
                     CheckState::Degraded(reason) => (Status::Degraded, Some(reason)),
                     CheckState::Failing(reason) => (Status::Failing, Some(reason)),
                 };
-                CheckReport { name, status, reason }
+                CheckReport {
+                    name,
+                    status,
+                    reason,
+                }
             })
             .collect();
-        let status = checks.iter().map(|check| check.status).max().unwrap_or(Status::Ok);
+        let status = checks
+            .iter()
+            .map(|check| check.status)
+            .max()
+            .unwrap_or(Status::Ok);
         Report { status, checks }
     }
 }
@@ -93,10 +105,21 @@ mod tests {
         health.add("log", || CheckState::Ok);
         health.add("directory", || CheckState::Degraded("behind".into()));
         assert_eq!(health.report().status, Status::Degraded);
-        health.add("store", || CheckState::Failing("the database is out of reach".into()));
+        health.add("store", || {
+            CheckState::Failing("the database is out of reach".into())
+        });
         let report = health.report();
         assert_eq!(report.status, Status::Failing);
-        assert_eq!(report.checks[2].reason.as_deref(), Some("the database is out of reach"));
-        assert!(report.without_reasons().checks.iter().all(|check| check.reason.is_none()));
+        assert_eq!(
+            report.checks[2].reason.as_deref(),
+            Some("the database is out of reach")
+        );
+        assert!(
+            report
+                .without_reasons()
+                .checks
+                .iter()
+                .all(|check| check.reason.is_none())
+        );
     }
 }

@@ -6,6 +6,7 @@
 pub mod body;
 mod connection;
 mod forwarded;
+mod listen;
 mod ops;
 mod route;
 mod server;
@@ -41,5 +42,9 @@ pub struct Peer {
 
 /// What a role answers over HTTP.
 pub trait Service: Send + Sync + 'static {
-    fn call(self: Arc<Self>, request: Request<Incoming>, peer: Peer) -> BoxFuture<'static, Response<Body>>;
+    fn call(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        peer: Peer,
+    ) -> BoxFuture<'static, Response<Body>>;
 }

@@ -74,8 +74,15 @@ impl Lifecycle {
 
     /// Begins the drain because of an error; the first one is what the process exits with.
     pub fn fail(&self, error: anyhow::Error) {
-        tracing::error!(error = format!("{error:#}"), "stopping because of a failure");
-        let mut failure = self.0.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        tracing::error!(
+            error = format!("{error:#}"),
+            "stopping because of a failure"
+        );
+        let mut failure = self
+            .0
+            .failure
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         failure.get_or_insert(error);
         drop(failure);
         self.drain();
@@ -97,8 +104,10 @@ impl Lifecycle {
 
     /// Waits for a signal or a failure, drains for at most `bound`, then ends what is left.
     pub async fn run(&self, bound: Duration) -> anyhow::Result<()> {
-        let mut interrupt = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())?;
-        let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+        let mut interrupt =
+            tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())?;
+        let mut terminate =
+            tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
         tokio::select! {
             _ = interrupt.recv() => tracing::info!("interrupted: draining"),
             _ = terminate.recv() => tracing::info!("asked to stop: draining"),
@@ -113,7 +122,12 @@ impl Lifecycle {
             () = tokio::time::sleep(bound) => tracing::warn!(?bound, "the drain took too long: stopping at once"),
         }
         self.0.hard.cancel();
-        let failure = self.0.failure.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let failure = self
+            .0
+            .failure
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         failure.map_or(Ok(()), Err)
     }
 }

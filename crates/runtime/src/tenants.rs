@@ -68,7 +68,13 @@ struct Ranked {
 
 impl Default for Ranked {
     fn default() -> Self {
-        Ranked { seen: [0; MAX_COUNTERS], own: [0; MAX_COUNTERS], weight: 0, busiest: false, quiet_for: 0 }
+        Ranked {
+            seen: [0; MAX_COUNTERS],
+            own: [0; MAX_COUNTERS],
+            weight: 0,
+            busiest: false,
+            quiet_for: 0,
+        }
     }
 }
 
@@ -96,9 +102,15 @@ impl TenantMetrics {
             top,
             counters: RwLock::default(),
             tenants: RwLock::default(),
-            overflow: Arc::new(Tenant { label: "other".into(), counts: no_counts() }),
+            overflow: Arc::new(Tenant {
+                label: "other".into(),
+                counts: no_counts(),
+            }),
             overflow_seen: Mutex::new([0; MAX_COUNTERS]),
-            shown: Mutex::new(Shown { tenants: HashMap::new(), other: [0; MAX_COUNTERS] }),
+            shown: Mutex::new(Shown {
+                tenants: HashMap::new(),
+                other: [0; MAX_COUNTERS],
+            }),
         })
     }
 
@@ -109,12 +121,22 @@ impl TenantMetrics {
         help: &'static str,
         labels: &'static [(&'static str, &'static str)],
     ) -> TenantCounter {
-        let mut counters = self.counters.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(index) = counters.iter().position(|c| c.name == name && c.labels == labels) {
+        let mut counters = self
+            .counters
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(index) = counters
+            .iter()
+            .position(|c| c.name == name && c.labels == labels)
+        {
             return TenantCounter(index);
         }
         if counters.len() == MAX_COUNTERS {
-            tracing::error!(name, ?labels, "there are too many counters by tenant: this one counts nothing");
+            tracing::error!(
+                name,
+                ?labels,
+                "there are too many counters by tenant: this one counts nothing"
+            );
             return TenantCounter(MAX_COUNTERS);
         }
         counters.push(Description { name, help, labels });
@@ -123,14 +145,24 @@ impl TenantMetrics {
 
     /// The handle of a tenant, by its id; `label` is what its series are labelled with.
     pub fn tenant(&self, id: u128, label: &dyn std::fmt::Display) -> TenantHandle {
-        if let Some(tenant) = self.tenants.read().unwrap_or_else(PoisonError::into_inner).get(&id) {
+        if let Some(tenant) = self
+            .tenants
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&id)
+        {
             return TenantHandle(tenant.clone());
         }
         let mut tenants = self.tenants.write().unwrap_or_else(PoisonError::into_inner);
         if tenants.len() >= MAX_TENANTS && !tenants.contains_key(&id) {
             return TenantHandle(self.overflow.clone());
         }
-        let new = || Arc::new(Tenant { label: label.to_string().into(), counts: no_counts() });
+        let new = || {
+            Arc::new(Tenant {
+                label: label.to_string().into(),
+                counts: no_counts(),
+            })
+        };
         TenantHandle(tenants.entry(id).or_insert_with(new).clone())
     }
 
@@ -151,7 +183,11 @@ impl TenantMetrics {
         let tenants = self.tenants.read().unwrap_or_else(PoisonError::into_inner);
         for (id, tenant) in tenants.iter() {
             let ranked = shown.tenants.entry(*id).or_default();
-            let shown_as = if ranked.busiest { &mut ranked.own } else { &mut shown.other };
+            let shown_as = if ranked.busiest {
+                &mut ranked.own
+            } else {
+                &mut shown.other
+            };
             for ((count, seen), total) in tenant.counts.iter().zip(&mut ranked.seen).zip(shown_as) {
                 let now = count.load(Ordering::Relaxed);
                 let new = now - *seen;
@@ -161,7 +197,13 @@ impl TenantMetrics {
             }
         }
         let mut seen = lock(&self.overflow_seen);
-        for ((count, seen), total) in self.overflow.counts.iter().zip(seen.iter_mut()).zip(&mut shown.other) {
+        for ((count, seen), total) in self
+            .overflow
+            .counts
+            .iter()
+            .zip(seen.iter_mut())
+            .zip(&mut shown.other)
+        {
             let now = count.load(Ordering::Relaxed);
             *total += now - *seen;
             *seen = now;
@@ -171,13 +213,21 @@ impl TenantMetrics {
     fn rank(&self) {
         let mut shown = lock(&self.shown);
         self.settle(&mut shown);
-        let mut by_weight: Vec<(u64, u128)> =
-            shown.tenants.iter().filter(|(_, t)| t.weight > 0).map(|(id, t)| (t.weight, *id)).collect();
+        let mut by_weight: Vec<(u64, u128)> = shown
+            .tenants
+            .iter()
+            .filter(|(_, t)| t.weight > 0)
+            .map(|(id, t)| (t.weight, *id))
+            .collect();
         by_weight.sort_unstable_by(|a, b| b.cmp(a));
         by_weight.truncate(self.top);
         for ranked in shown.tenants.values_mut() {
             ranked.busiest = false;
-            ranked.quiet_for = if ranked.weight == 0 { ranked.quiet_for + 1 } else { 0 };
+            ranked.quiet_for = if ranked.weight == 0 {
+                ranked.quiet_for + 1
+            } else {
+                0
+            };
             ranked.weight /= 2;
         }
         for (_, id) in &by_weight {
@@ -192,7 +242,9 @@ impl TenantMetrics {
     fn forget_quiet(&self, shown: &mut Shown) {
         let mut tenants = self.tenants.write().unwrap_or_else(PoisonError::into_inner);
         shown.tenants.retain(|id, ranked| {
-            let kept = tenants.get(id).is_some_and(|tenant| Arc::strong_count(tenant) > 1);
+            let kept = tenants
+                .get(id)
+                .is_some_and(|tenant| Arc::strong_count(tenant) > 1);
             let keep = kept || ranked.quiet_for < FORGET_AFTER;
             if !keep {
                 tenants.remove(id);
@@ -214,9 +266,21 @@ impl TenantMetrics {
             }
             described.push(counter.name);
             // Writing to a String does not fail.
-            let _ = writeln!(out, "# HELP {} {}\n# TYPE {} counter", counter.name, counter.help, counter.name);
-            for (index, counter) in counters.iter().enumerate().filter(|(_, c)| c.name == counter.name) {
-                for (id, ranked) in shown.tenants.iter().filter(|(_, t)| t.busiest && t.own[index] > 0) {
+            let _ = writeln!(
+                out,
+                "# HELP {} {}\n# TYPE {} counter",
+                counter.name, counter.help, counter.name
+            );
+            for (index, counter) in counters
+                .iter()
+                .enumerate()
+                .filter(|(_, c)| c.name == counter.name)
+            {
+                for (id, ranked) in shown
+                    .tenants
+                    .iter()
+                    .filter(|(_, t)| t.busiest && t.own[index] > 0)
+                {
                     if let Some(tenant) = tenants.get(id) {
                         counter.line(&tenant.label, ranked.own[index], out);
                     }
@@ -238,65 +302,4 @@ impl Description {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn value(metrics: &TenantMetrics, series: &str) -> Option<u64> {
-        let mut text = String::new();
-        metrics.render(&mut text);
-        let line = text.lines().find(|line| line.starts_with(series))?;
-        line.rsplit(' ').next()?.parse().ok()
-    }
-
-    #[test]
-    fn the_busiest_are_named_the_rest_are_other_and_nothing_is_lost() {
-        let metrics = TenantMetrics::new(2);
-        let requests = metrics.counter("requests_total", "Requests.", &[("endpoint", "update")]);
-        let tenants: Vec<TenantHandle> = (0..5u128).map(|id| metrics.tenant(id, &format!("t{id}"))).collect();
-        for (n, tenant) in (1..).zip(&tenants) {
-            tenant.add(requests, n * 10);
-        }
-        metrics.rank();
-        for tenant in &tenants {
-            tenant.add(requests, 1);
-        }
-        assert_eq!(value(&metrics, r#"requests_total{tenant="t4",endpoint="update"}"#), Some(1));
-        assert_eq!(value(&metrics, r#"requests_total{tenant="t3",endpoint="update"}"#), Some(1));
-        assert_eq!(value(&metrics, r#"requests_total{tenant="t2""#), None);
-        assert_eq!(value(&metrics, r#"requests_total{tenant="other""#), Some(153));
-    }
-
-    #[test]
-    fn a_tenant_that_falls_out_and_comes_back_never_counts_down() {
-        let metrics = TenantMetrics::new(1);
-        let requests = metrics.counter("requests_total", "Requests.", &[]);
-        let (a, b) = (metrics.tenant(1, &"a"), metrics.tenant(2, &"b"));
-        a.add(requests, 10);
-        metrics.rank();
-        a.add(requests, 5);
-        assert_eq!(value(&metrics, r#"requests_total{tenant="a"}"#), Some(5));
-        b.add(requests, 1000);
-        metrics.rank();
-        a.add(requests, 7);
-        assert_eq!(value(&metrics, r#"requests_total{tenant="a"}"#), None);
-        a.add(requests, 100_000);
-        metrics.rank();
-        assert_eq!(value(&metrics, r#"requests_total{tenant="a"}"#), Some(5));
-        assert_eq!(value(&metrics, r#"requests_total{tenant="other"}"#), Some(10 + 1000 + 100_007));
-    }
-
-    #[test]
-    fn quiet_tenants_are_forgotten_unless_somebody_counts_on_them() {
-        let metrics = TenantMetrics::new(1);
-        let requests = metrics.counter("requests_total", "Requests.", &[]);
-        let kept = metrics.tenant(1, &"kept");
-        metrics.tenant(2, &"gone").add(requests, 1);
-        for _ in 0..FORGET_AFTER + 5 {
-            metrics.rank();
-        }
-        assert_eq!(metrics.tenants.read().unwrap().len(), 1);
-        kept.add(requests, 3);
-        metrics.rank();
-        assert_eq!(value(&metrics, r#"requests_total{tenant="other"}"#), Some(4));
-    }
-}
+mod tests;

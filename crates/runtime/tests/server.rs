@@ -25,14 +25,22 @@ struct Echo {
 }
 
 impl Service for Echo {
-    fn call(self: Arc<Self>, request: Request<Incoming>, peer: Peer) -> BoxFuture<'static, Response<Body>> {
+    fn call(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        peer: Peer,
+    ) -> BoxFuture<'static, Response<Body>> {
         Box::pin(async move {
             if request.uri().path() == "/slow" {
                 self.entered.notify_one();
                 self.release.notified().await;
             }
             let address = peer.address.map_or("local".to_owned(), |a| a.to_string());
-            body::with_type(StatusCode::OK, "text/plain", format!("{address} {}", peer.local_operator))
+            body::with_type(
+                StatusCode::OK,
+                "text/plain",
+                format!("{address} {}", peer.local_operator),
+            )
         })
     }
 }
@@ -54,16 +62,25 @@ fn start(config: ListenConfig) -> (SocketAddr, Arc<Echo>, Lifecycle) {
 async fn rest(stream: &mut (impl AsyncReadExt + Unpin)) -> String {
     let mut bytes = Vec::new();
     // A reset also ends it.
-    let _ = tokio::time::timeout(BOUND, stream.read_to_end(&mut bytes)).await.expect("was not closed");
+    let _ = tokio::time::timeout(BOUND, stream.read_to_end(&mut bytes))
+        .await
+        .expect("was not closed");
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-const CLOSE: &[u8] = b"GET / HTTP/1.1\r\nhost: x\r\nx-forwarded-for: 203.0.113.9\r\nconnection: close\r\n\r\n";
+const CLOSE: &[u8] =
+    b"GET / HTTP/1.1\r\nhost: x\r\nx-forwarded-for: 203.0.113.9\r\nconnection: close\r\n\r\n";
 
 #[tokio::test]
 async fn only_a_trusted_proxy_may_say_who_the_client_is() {
-    for (trusted, expected) in [(vec![], "127.0.0.1 false"), (vec!["127.0.0.0/8".parse().unwrap()], "203.0.113.9 false")] {
-        let (address, _, _) = start(ListenConfig { trusted_proxies: trusted, ..config() });
+    for (trusted, expected) in [
+        (vec![], "127.0.0.1 false"),
+        (vec!["127.0.0.0/8".parse().unwrap()], "203.0.113.9 false"),
+    ] {
+        let (address, _, _) = start(ListenConfig {
+            trusted_proxies: trusted,
+            ..config()
+        });
         let mut stream = TcpStream::connect(address).await.unwrap();
         stream.write_all(CLOSE).await.unwrap();
         let answer = rest(&mut stream).await;
@@ -83,7 +100,9 @@ async fn a_head_that_trickles_in_is_cut_off_and_an_idle_connection_closed() {
     slow.write_all(b"GET / HTTP/1.1\r\nhost:").await.unwrap();
     assert_eq!(rest(&mut slow).await, "");
     let mut idle = TcpStream::connect(address).await.unwrap();
-    idle.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    idle.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+        .await
+        .unwrap();
     assert!(rest(&mut idle).await.ends_with("127.0.0.1 false"));
 }
 
@@ -91,24 +110,40 @@ async fn a_head_that_trickles_in_is_cut_off_and_an_idle_connection_closed() {
 async fn a_drain_finishes_what_is_in_flight_and_closes_the_rest() {
     let (address, service, lifecycle) = start(config());
     let mut idle = TcpStream::connect(address).await.unwrap();
-    idle.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    idle.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+        .await
+        .unwrap();
     let mut slow = TcpStream::connect(address).await.unwrap();
-    slow.write_all(b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    slow.write_all(b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\n")
+        .await
+        .unwrap();
     service.entered.notified().await;
     lifecycle.drain();
     assert!(rest(&mut idle).await.ends_with("127.0.0.1 false"));
     service.release.notify_one();
     let answer = rest(&mut slow).await;
-    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("127.0.0.1 false"), "{answer}");
-    tokio::time::timeout(BOUND, lifecycle.run(BOUND)).await.unwrap().unwrap();
+    assert!(
+        answer.starts_with("HTTP/1.1 200") && answer.ends_with("127.0.0.1 false"),
+        "{answer}"
+    );
+    tokio::time::timeout(BOUND, lifecycle.run(BOUND))
+        .await
+        .unwrap()
+        .unwrap();
     assert!(TcpStream::connect(address).await.is_err());
 }
 
 #[tokio::test]
 async fn connections_over_the_bound_wait_for_a_place() {
-    let (address, service, _) = start(ListenConfig { max_connections: 1, ..config() });
+    let (address, service, _) = start(ListenConfig {
+        max_connections: 1,
+        ..config()
+    });
     let mut first = TcpStream::connect(address).await.unwrap();
-    first.write_all(b"GET /slow HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
+    first
+        .write_all(b"GET /slow HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+        .await
+        .unwrap();
     service.entered.notified().await;
     let mut second = TcpStream::connect(address).await.unwrap();
     second.write_all(CLOSE).await.unwrap();
@@ -125,9 +160,17 @@ async fn the_local_socket_is_the_operators_alone_and_replaces_a_dead_one() {
     let path = folder.path().join("laneway.sock");
     drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
     let lifecycle = Lifecycle::new();
-    Server::bind_unix(&path).unwrap().serve(Arc::new(Echo::default()), &lifecycle);
-    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-    assert!(Server::bind_unix(&path).is_err(), "a socket that answers was taken over");
+    Server::bind_unix(&path)
+        .unwrap()
+        .serve(Arc::new(Echo::default()), &lifecycle);
+    assert_eq!(
+        std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
+    assert!(
+        Server::bind_unix(&path).is_err(),
+        "a socket that answers was taken over"
+    );
     let mut stream = UnixStream::connect(&path).await.unwrap();
     stream.write_all(CLOSE).await.unwrap();
     assert!(rest(&mut stream).await.ends_with("local true"));
@@ -135,7 +178,10 @@ async fn the_local_socket_is_the_operators_alone_and_replaces_a_dead_one() {
 
 fn certificate(folder: &Path) -> (TlsConfig, Vec<u8>) {
     let issued = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
-    let files = TlsConfig { cert_file: folder.join("cert.pem"), key_file: folder.join("key.pem") };
+    let files = TlsConfig {
+        cert_file: folder.join("cert.pem"),
+        key_file: folder.join("key.pem"),
+    };
     std::fs::write(&files.key_file, issued.signing_key.serialize_pem()).unwrap();
     std::fs::write(&files.cert_file, issued.cert.pem()).unwrap();
     (files, issued.cert.der().to_vec())
@@ -161,8 +207,16 @@ async fn ask(address: SocketAddr, root: &[u8]) -> anyhow::Result<String> {
 async fn a_new_certificate_is_taken_up_without_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let (files, first) = certificate(folder.path());
-    let (address, _, _) = start(ListenConfig { tls: Some(files), ..config() });
-    assert!(ask(address, &first).await.unwrap().ends_with("127.0.0.1 false"));
+    let (address, _, _) = start(ListenConfig {
+        tls: Some(files),
+        ..config()
+    });
+    assert!(
+        ask(address, &first)
+            .await
+            .unwrap()
+            .ends_with("127.0.0.1 false")
+    );
 
     let (_, second) = certificate(folder.path());
     let taken_up = async {
@@ -170,5 +224,7 @@ async fn a_new_certificate_is_taken_up_without_a_restart() {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
-    tokio::time::timeout(BOUND, taken_up).await.expect("the new certificate was not taken up");
+    tokio::time::timeout(BOUND, taken_up)
+        .await
+        .expect("the new certificate was not taken up");
 }

@@ -12,7 +12,12 @@ pub fn generate() -> anyhow::Result<String> {
     for key in keys::keys()? {
         let comment = key.comment.join("\n# ");
         let comment = comment.replace(&format!("[{}]", key.variable), "");
-        out.push_str(&format!("\n# {}\n#{}={}\n", comment.trim_end_matches(['\n', '#', ' ']), key.variable, text(&key.default)));
+        out.push_str(&format!(
+            "\n# {}\n#{}={}\n",
+            comment.trim_end_matches(['\n', '#', ' ']),
+            key.variable,
+            text(&key.default)
+        ));
     }
     Ok(out)
 }

@@ -53,11 +53,15 @@ pub fn variable(path: &str) -> String {
 
 /// Whether a variable of this name is somebody else's.
 pub fn is_other_variable(name: &str) -> bool {
-    OTHER_VARIABLES.contains(&name) || name.starts_with("LANEWAY_TEST_") || name.starts_with("LANEWAY_BENCH_")
+    OTHER_VARIABLES.contains(&name)
+        || name.starts_with("LANEWAY_TEST_")
+        || name.starts_with("LANEWAY_BENCH_")
 }
 
 pub fn defaults() -> anyhow::Result<Table> {
-    DEFAULTS.parse().map_err(|error| anyhow::anyhow!("reading the built-in defaults: {error}"))
+    DEFAULTS
+        .parse()
+        .map_err(|error| anyhow::anyhow!("reading the built-in defaults: {error}"))
 }
 
 /// All keys, in the order of the defaults.
@@ -73,12 +77,21 @@ pub fn keys() -> anyhow::Result<Vec<Key>> {
             section = name.trim_end_matches(']').to_owned();
             comment.clear();
         } else if let Some((name, _)) = line.split_once(" = ") {
-            let path = if section.is_empty() { name.to_owned() } else { format!("{section}.{name}") };
+            let path = if section.is_empty() {
+                name.to_owned()
+            } else {
+                format!("{section}.{name}")
+            };
             let default = lookup(&table, &path)
                 .cloned()
                 .ok_or_else(|| anyhow::anyhow!("the built-in defaults have no value for {path}"))?;
             let variable = variable(&path);
-            keys.push(Key { path, variable, default, comment: std::mem::take(&mut comment) });
+            keys.push(Key {
+                path,
+                variable,
+                default,
+                comment: std::mem::take(&mut comment),
+            });
         } else {
             comment.clear();
         }
@@ -102,7 +115,9 @@ pub fn set(table: &mut Table, path: &str, value: Value) {
             table.insert(path.to_owned(), value);
         }
         Some((section, rest)) => {
-            let inner = table.entry(section.to_owned()).or_insert_with(|| Value::Table(Table::new()));
+            let inner = table
+                .entry(section.to_owned())
+                .or_insert_with(|| Value::Table(Table::new()));
             if let Value::Table(inner) = inner {
                 set(inner, rest, value);
             }
@@ -159,22 +174,41 @@ mod tests {
         let keys = keys().unwrap();
         for key in &keys {
             let comment = key.comment.join(" ");
-            assert!(comment.ends_with(&format!("[{}]", key.variable)), "{}: {comment}", key.path);
-            assert!(comment.len() > key.variable.len() + 8, "{} says nothing", key.path);
+            assert!(
+                comment.ends_with(&format!("[{}]", key.variable)),
+                "{}: {comment}",
+                key.path
+            );
+            assert!(
+                comment.len() > key.variable.len() + 8,
+                "{} says nothing",
+                key.path
+            );
         }
         let variables: BTreeSet<&str> = keys.iter().map(|k| k.variable.as_str()).collect();
-        assert_eq!(variables.len(), keys.len(), "two keys have the same variable");
+        assert_eq!(
+            variables.len(),
+            keys.len(),
+            "two keys have the same variable"
+        );
         assert!(variables.iter().all(|v| !is_other_variable(v)));
         fn leaves(table: &Table) -> usize {
             table.values().map(|v| v.as_table().map_or(1, leaves)).sum()
         }
-        assert_eq!(leaves(&defaults().unwrap()), keys.len(), "a key was overlooked");
+        assert_eq!(
+            leaves(&defaults().unwrap()),
+            keys.len(),
+            "a key was overlooked"
+        );
     }
 
     #[test]
     fn a_typo_finds_the_key_that_was_meant() {
         let known = ["log.backend", "log.topics", "store.url"];
-        assert_eq!(closest("log.bakend", known.into_iter()), Some("log.backend"));
+        assert_eq!(
+            closest("log.bakend", known.into_iter()),
+            Some("log.backend")
+        );
         assert_eq!(closest("stroe.url", known.into_iter()), Some("store.url"));
         assert_eq!(closest("xyz", known.into_iter()), None);
     }

@@ -41,7 +41,9 @@ impl Problems {
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "the configuration is not valid:")?;
-        self.0.iter().try_for_each(|problem| write!(f, "\n  - {problem}"))
+        self.0
+            .iter()
+            .try_for_each(|problem| write!(f, "\n  - {problem}"))
     }
 }
 
@@ -75,7 +77,11 @@ impl Layers {
 
     fn table(&mut self, prefix: &str, table: &Table, origin: &Origin) {
         for (name, value) in table {
-            let path = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
+            let path = if prefix.is_empty() {
+                name.clone()
+            } else {
+                format!("{prefix}.{name}")
+            };
             match (value, keys::lookup(&self.defaults, &path)) {
                 (Value::Table(inner), Some(Value::Table(_))) => self.table(&path, inner, origin),
                 (_, Some(Value::Table(_))) => self.problems.add(format!(
@@ -113,13 +119,19 @@ impl Layers {
                 continue;
             }
             let Some(key) = self.keys.iter().find(|key| key.variable == name) else {
-                let hint = hint(closest(&name, self.keys.iter().map(|key| key.variable.as_str())));
-                self.problems.add(format!("the environment variable {name} belongs to no known key{hint}"));
+                let hint = hint(closest(
+                    &name,
+                    self.keys.iter().map(|key| key.variable.as_str()),
+                ));
+                self.problems.add(format!(
+                    "the environment variable {name} belongs to no known key{hint}"
+                ));
                 continue;
             };
             match parse_like(&key.default, &text) {
                 Some(value) => {
-                    self.set.insert(key.path.clone(), (value, Origin::Variable(name)));
+                    self.set
+                        .insert(key.path.clone(), (value, Origin::Variable(name)));
                 }
                 None => self.problems.add(format!(
                     "{} (from the environment variable {name}) must be {}",
@@ -131,7 +143,9 @@ impl Layers {
     }
 
     pub fn origin(&self, path: &str) -> Origin {
-        self.set.get(path).map_or(Origin::Default, |(_, origin)| origin.clone())
+        self.set
+            .get(path)
+            .map_or(Origin::Default, |(_, origin)| origin.clone())
     }
 
     /// The configuration. What cannot be taken is a problem that names its key.
@@ -142,7 +156,10 @@ impl Layers {
             let mut alone = self.defaults.clone();
             keys::set(&mut alone, path, value.clone());
             if let Err(error) = self.parse::<T>(alone) {
-                blamed.push(format!("{path} (from {origin}) cannot be taken: {}", error.message()));
+                blamed.push(format!(
+                    "{path} (from {origin}) cannot be taken: {}",
+                    error.message()
+                ));
             }
         }
         self.problems.0.extend(blamed);
@@ -183,10 +200,20 @@ impl Layers {
 
     fn read_secret_files(&mut self) {
         for (secret, file) in self.secrets() {
-            let Some((value, origin)) = self.set.get(&file).cloned() else { continue };
-            let Some(path) = value.as_str().filter(|path| !path.is_empty()) else { continue };
-            if let Some((_, other)) = self.set.get(&secret).filter(|(v, _)| v.as_str() != Some("")) {
-                self.problems.add(format!("{secret} (from {other}) and {file} (from {origin}) are both set: leave one out"));
+            let Some((value, origin)) = self.set.get(&file).cloned() else {
+                continue;
+            };
+            let Some(path) = value.as_str().filter(|path| !path.is_empty()) else {
+                continue;
+            };
+            if let Some((_, other)) = self
+                .set
+                .get(&secret)
+                .filter(|(v, _)| v.as_str() != Some(""))
+            {
+                self.problems.add(format!(
+                    "{secret} (from {other}) and {file} (from {origin}) are both set: leave one out"
+                ));
                 continue;
             }
             match std::fs::read_to_string(path) {
@@ -194,7 +221,9 @@ impl Layers {
                     let value = Value::String(text.trim().to_owned());
                     self.set.insert(secret, (value, Origin::File(path.into())));
                 }
-                Err(error) => self.problems.add(format!("{file} (from {origin}): reading {path}: {error}")),
+                Err(error) => self
+                    .problems
+                    .add(format!("{file} (from {origin}): reading {path}: {error}")),
             }
         }
     }
@@ -211,9 +240,10 @@ fn hint(closest: Option<&str>) -> String {
 fn like(default: &Value, value: Value) -> Option<Value> {
     match (default, value) {
         (Value::Float(_), Value::Integer(n)) => Some(Value::Float(n as f64)),
-        (Value::Array(_), Value::Array(items)) => {
-            items.iter().all(Value::is_str).then_some(Value::Array(items))
-        }
+        (Value::Array(_), Value::Array(items)) => items
+            .iter()
+            .all(Value::is_str)
+            .then_some(Value::Array(items)),
         (default, value) => default.same_type(&value).then_some(value),
     }
 }
@@ -224,10 +254,19 @@ fn parse_like(default: &Value, text: &str) -> Option<Value> {
     match default {
         Value::String(_) => Some(Value::String(text.to_owned())),
         Value::Integer(_) => trimmed.parse().ok().map(Value::Integer),
-        Value::Float(_) => trimmed.parse().ok().filter(|n: &f64| n.is_finite()).map(Value::Float),
+        Value::Float(_) => trimmed
+            .parse()
+            .ok()
+            .filter(|n: &f64| n.is_finite())
+            .map(Value::Float),
         Value::Boolean(_) => trimmed.parse().ok().map(Value::Boolean),
         Value::Array(_) => Some(Value::Array(
-            trimmed.split(',').map(str::trim).filter(|t| !t.is_empty()).map(|t| Value::String(t.to_owned())).collect(),
+            trimmed
+                .split(',')
+                .map(str::trim)
+                .filter(|t| !t.is_empty())
+                .map(|t| Value::String(t.to_owned()))
+                .collect(),
         )),
         Value::Datetime(_) | Value::Table(_) => None,
     }

@@ -3,7 +3,9 @@ use std::os::unix::fs::PermissionsExt;
 use super::*;
 
 fn load(file: &str, environment: &[(&str, &str)]) -> Result<Config, String> {
-    let environment = environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
+    let environment = environment
+        .iter()
+        .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
     let file = (!file.is_empty()).then_some((Path::new("some.toml"), file));
     Config::from_layers(file, environment).map_err(|problems| problems.to_string())
 }
@@ -20,8 +22,14 @@ fn the_defaults_are_valid_alone() {
 #[test]
 fn the_environment_wins_over_the_file_and_the_file_over_the_defaults() {
     let file = "data_dir = \"/srv/lane\"\n[log]\npartitions = 6\nretention_seconds = 60\n[log.kafka]\nlinger_ms = 2\n";
-    let config = load(file, &[("LANEWAY_LOG_PARTITIONS", "12"), ("LANEWAY_HTTP_TRUSTED_PROXIES", "10.0.0.0/8, ::1")])
-        .unwrap();
+    let config = load(
+        file,
+        &[
+            ("LANEWAY_LOG_PARTITIONS", "12"),
+            ("LANEWAY_HTTP_TRUSTED_PROXIES", "10.0.0.0/8, ::1"),
+        ],
+    )
+    .unwrap();
     assert_eq!(config.log.partitions, 12);
     assert_eq!(config.log.retention_seconds, 60);
     assert!((config.log.kafka.linger_ms - 2.0).abs() < f64::EPSILON);
@@ -32,8 +40,15 @@ fn the_environment_wins_over_the_file_and_the_file_over_the_defaults() {
 #[test]
 fn all_that_is_wrong_is_said_at_once_with_its_key_and_where_it_came_from() {
     let file = "instnace = \"a\"\n[log]\npartitions = \"many\"\nbackend = \"kafak\"\n[stroe]\nurl = \"x\"\n[http]\nmax_connections = 0\n";
-    let said = load(file, &[("LANEWAY_LOG_BAKEND", "kafka"), ("LANEWAY_OPS_LISTEN", "nowhere"), ("LANEWAY_DRAIN_SECONDS", "soon")])
-        .unwrap_err();
+    let said = load(
+        file,
+        &[
+            ("LANEWAY_LOG_BAKEND", "kafka"),
+            ("LANEWAY_OPS_LISTEN", "nowhere"),
+            ("LANEWAY_DRAIN_SECONDS", "soon"),
+        ],
+    )
+    .unwrap_err();
     for expected in [
         "instnace (from some.toml) is no known key; did you mean instance?",
         "log.partitions (from some.toml) must be a whole number, not text",
@@ -45,16 +60,29 @@ fn all_that_is_wrong_is_said_at_once_with_its_key_and_where_it_came_from() {
     ] {
         assert!(said.contains(expected), "'{expected}' is not in:\n{said}");
     }
-    let said = load("[http]\nmax_connections = 0\n[http.tls]\ncert_file = \"c.pem\"\n", &[]).unwrap_err();
-    assert!(said.contains("http.max_connections (from some.toml) must be at least 1"), "{said}");
-    assert!(said.contains("http.tls.key_file (from the defaults) is missing"), "{said}");
+    let said = load(
+        "[http]\nmax_connections = 0\n[http.tls]\ncert_file = \"c.pem\"\n",
+        &[],
+    )
+    .unwrap_err();
+    assert!(
+        said.contains("http.max_connections (from some.toml) must be at least 1"),
+        "{said}"
+    );
+    assert!(
+        said.contains("http.tls.key_file (from the defaults) is missing"),
+        "{said}"
+    );
 }
 
 #[test]
 fn postgres_needs_its_secrets_and_no_secret_is_ever_printed() {
     let url = ("LANEWAY_STORE_URL", "postgres://laneway:hunter2@db/laneway");
     let said = load("", &[url]).unwrap_err();
-    assert!(said.contains("auth.hash_key") && said.contains("store.secret_key"), "{said}");
+    assert!(
+        said.contains("auth.hash_key") && said.contains("store.secret_key"),
+        "{said}"
+    );
     assert!(!said.contains("hunter2"));
 
     let folder = tempfile::tempdir().unwrap();
@@ -63,13 +91,30 @@ fn postgres_needs_its_secrets_and_no_secret_is_ever_printed() {
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
     let file = file.to_str().unwrap();
     let secret = "cd".repeat(32);
-    let config =
-        load("", &[url, ("LANEWAY_AUTH_HASH_KEY_FILE", file), ("LANEWAY_STORE_SECRET_KEY", &secret)]).unwrap();
+    let config = load(
+        "",
+        &[
+            url,
+            ("LANEWAY_AUTH_HASH_KEY_FILE", file),
+            ("LANEWAY_STORE_SECRET_KEY", &secret),
+        ],
+    )
+    .unwrap();
     assert_eq!(config.auth.hash_key.reveal(), "ab".repeat(32));
     let printed = format!("{config:?}");
-    assert!(!printed.contains("hunter2") && !printed.contains("abab") && !printed.contains("cdcd"), "{printed}");
+    assert!(
+        !printed.contains("hunter2") && !printed.contains("abab") && !printed.contains("cdcd"),
+        "{printed}"
+    );
 
-    let both = load("", &[("LANEWAY_AUTH_HASH_KEY_FILE", file), ("LANEWAY_AUTH_HASH_KEY", &secret)]).unwrap_err();
+    let both = load(
+        "",
+        &[
+            ("LANEWAY_AUTH_HASH_KEY_FILE", file),
+            ("LANEWAY_AUTH_HASH_KEY", &secret),
+        ],
+    )
+    .unwrap_err();
     assert!(both.contains("are both set"), "{both}");
     let gone = load("", &[("LANEWAY_AUTH_HASH_KEY_FILE", "/nowhere/key")]).unwrap_err();
     assert!(gone.contains("auth.hash_key_file"), "{gone}");
@@ -77,5 +122,15 @@ fn postgres_needs_its_secrets_and_no_secret_is_ever_printed() {
 
 #[test]
 fn variables_of_tests_and_of_the_command_line_are_left_alone() {
-    assert!(load("", &[("LANEWAY_TEST_KAFKA", "x"), ("LANEWAY_KEY", "lwk_x"), ("PATH", "/bin")]).is_ok());
+    assert!(
+        load(
+            "",
+            &[
+                ("LANEWAY_TEST_KAFKA", "x"),
+                ("LANEWAY_KEY", "lwk_x"),
+                ("PATH", "/bin")
+            ]
+        )
+        .is_ok()
+    );
 }

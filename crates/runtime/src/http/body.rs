@@ -21,7 +21,9 @@ pub fn empty() -> Body {
 }
 
 pub fn full(bytes: impl Into<Bytes>) -> Body {
-    Full::new(bytes.into()).map_err(|never| match never {}).boxed()
+    Full::new(bytes.into())
+        .map_err(|never| match never {})
+        .boxed()
 }
 
 /// A response with a body of JSON.
@@ -30,15 +32,27 @@ pub fn json<T: Serialize + ?Sized>(status: StatusCode, value: &T) -> Response<Bo
         Ok(bytes) => with_type(status, "application/json", bytes),
         Err(error) => {
             tracing::error!(%error, "a response cannot be written as JSON");
-            Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Something went wrong here", "").into_response()
+            Problem::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "internal",
+                "Something went wrong here",
+                "",
+            )
+            .into_response()
         }
     }
 }
 
-pub fn with_type(status: StatusCode, content_type: &'static str, bytes: impl Into<Bytes>) -> Response<Body> {
+pub fn with_type(
+    status: StatusCode,
+    content_type: &'static str,
+    bytes: impl Into<Bytes>,
+) -> Response<Body> {
     let mut response = Response::new(full(bytes));
     *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
 }
 
@@ -65,13 +79,17 @@ where
     if announced > limits.bytes as u64 {
         return Err(too_large(limits.bytes));
     }
-    let collected = tokio::time::timeout(limits.timeout, collect(body, announced, limits.bytes)).await;
+    let collected =
+        tokio::time::timeout(limits.timeout, collect(body, announced, limits.bytes)).await;
     let bytes = collected.map_err(|_| {
         Problem::new(
             StatusCode::REQUEST_TIMEOUT,
             "body-timeout",
             "The body came too slowly",
-            format!("Send all of the body within {} s.", limits.timeout.as_secs()),
+            format!(
+                "Send all of the body within {} s.",
+                limits.timeout.as_secs()
+            ),
         )
     })??;
     match encoding {
@@ -90,9 +108,14 @@ where
     let mut all = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| {
-            Problem::bad_request(format!("The body ended early: {}", Into::<BodyError>::into(error)))
+            Problem::bad_request(format!(
+                "The body ended early: {}",
+                Into::<BodyError>::into(error)
+            ))
         })?;
-        let Ok(data) = frame.into_data() else { continue };
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
         if first.len() + all.len() + data.len() > limit {
             return Err(too_large(limit));
         }
@@ -119,7 +142,9 @@ enum Encoding {
 
 impl Encoding {
     fn of(headers: &HeaderMap) -> Result<Self, Problem> {
-        let Some(value) = headers.get(header::CONTENT_ENCODING) else { return Ok(Encoding::Identity) };
+        let Some(value) = headers.get(header::CONTENT_ENCODING) else {
+            return Ok(Encoding::Identity);
+        };
         let name = value.to_str().unwrap_or_default().trim();
         if name.is_empty() || name.eq_ignore_ascii_case("identity") {
             Ok(Encoding::Identity)
@@ -142,14 +167,22 @@ fn decompress(encoding: Encoding, bytes: &[u8], limit: usize) -> Result<Bytes, P
     let mut out = Vec::new();
     let bound = limit as u64 + 1;
     let result = match encoding {
-        Encoding::Identity => std::io::Cursor::new(bytes).take(bound).read_to_end(&mut out),
-        Encoding::Gzip => flate2::read::MultiGzDecoder::new(bytes).take(bound).read_to_end(&mut out),
-        Encoding::Zstd => zstd::stream::read::Decoder::with_buffer(bytes).and_then(|mut decoder| {
-            decoder.window_log_max(ZSTD_WINDOW_LOG)?;
-            decoder.take(bound).read_to_end(&mut out)
-        }),
+        Encoding::Identity => std::io::Cursor::new(bytes)
+            .take(bound)
+            .read_to_end(&mut out),
+        Encoding::Gzip => flate2::read::MultiGzDecoder::new(bytes)
+            .take(bound)
+            .read_to_end(&mut out),
+        Encoding::Zstd => {
+            zstd::stream::read::Decoder::with_buffer(bytes).and_then(|mut decoder| {
+                decoder.window_log_max(ZSTD_WINDOW_LOG)?;
+                decoder.take(bound).read_to_end(&mut out)
+            })
+        }
     };
-    result.map_err(|error| Problem::bad_request(format!("The body cannot be decompressed: {error}")))?;
+    result.map_err(|error| {
+        Problem::bad_request(format!("The body cannot be decompressed: {error}"))
+    })?;
     if out.len() > limit {
         return Err(too_large(limit));
     }
@@ -166,74 +199,4 @@ fn too_large(limit: usize) -> Problem {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::io::Write;
-
-    use super::*;
-
-    const LIMITS: BodyLimits =
-        BodyLimits { bytes: 1000, decompressed_bytes: 5000, timeout: Duration::from_secs(5) };
-
-    fn encoded(name: &'static str) -> HeaderMap {
-        HeaderMap::from_iter([(header::CONTENT_ENCODING, HeaderValue::from_static(name))])
-    }
-
-    fn gzip(bytes: &[u8]) -> Bytes {
-        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
-        encoder.write_all(bytes).unwrap();
-        encoder.finish().unwrap().into()
-    }
-
-    async fn read_full(headers: HeaderMap, bytes: Bytes) -> Result<Bytes, Problem> {
-        read(&headers, Full::new(bytes), LIMITS).await
-    }
-
-    #[tokio::test]
-    async fn a_decompression_bomb_is_refused_at_the_bound() {
-        let zeros = vec![0; 100_000];
-        let refused = read_full(encoded("gzip"), gzip(&zeros)).await.unwrap_err();
-        assert_eq!(refused.kind, "too-large");
-        let zstd = zstd::encode_all(&zeros[..], 3).unwrap();
-        assert_eq!(read_full(encoded("zstd"), zstd.into()).await.unwrap_err().kind, "too-large");
-    }
-
-    #[tokio::test]
-    async fn compressed_bodies_arrive_whole() {
-        let text = b"lane".repeat(1000);
-        assert_eq!(read_full(encoded("gzip"), gzip(&text)).await.unwrap(), text);
-        let zstd = zstd::encode_all(&text[..], 3).unwrap();
-        assert_eq!(read_full(encoded("ZSTD"), zstd.into()).await.unwrap(), text);
-        assert_eq!(read_full(HeaderMap::new(), Bytes::from_static(b"as it is")).await.unwrap(), "as it is");
-    }
-
-    #[tokio::test]
-    async fn broken_or_unknown_encodings_are_the_clients_fault() {
-        let broken = read_full(encoded("gzip"), Bytes::from_static(b"not gzip")).await.unwrap_err();
-        assert_eq!(broken.status, StatusCode::BAD_REQUEST);
-        let truncated = gzip(&b"lane".repeat(100));
-        let truncated = read_full(encoded("gzip"), truncated.slice(..truncated.len() - 9)).await.unwrap_err();
-        assert_eq!(truncated.status, StatusCode::BAD_REQUEST);
-        let unknown = read_full(encoded("br"), Bytes::from_static(b"x")).await.unwrap_err();
-        assert_eq!(unknown.status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
-    }
-
-    #[tokio::test]
-    async fn a_body_over_the_limit_is_refused_announced_or_not() {
-        assert_eq!(read_full(HeaderMap::new(), vec![1; 1001].into()).await.unwrap_err().kind, "too-large");
-        let frames = futures_util::stream::iter((0..11).map(|_| {
-            Ok::<_, std::io::Error>(hyper::body::Frame::data(Bytes::from(vec![1; 100])))
-        }));
-        let chunked = http_body_util::StreamBody::new(frames);
-        assert_eq!(read(&HeaderMap::new(), chunked, LIMITS).await.unwrap_err().kind, "too-large");
-    }
-
-    #[tokio::test]
-    async fn a_body_that_never_ends_is_given_up() {
-        let forever = http_body_util::StreamBody::new(futures_util::stream::pending::<
-            Result<hyper::body::Frame<Bytes>, std::io::Error>,
-        >());
-        let limits = BodyLimits { timeout: Duration::from_millis(20), ..LIMITS };
-        let refused = read(&HeaderMap::new(), forever, limits).await.unwrap_err();
-        assert_eq!(refused.status, StatusCode::REQUEST_TIMEOUT);
-    }
-}
+mod tests;

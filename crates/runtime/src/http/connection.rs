@@ -136,7 +136,10 @@ pub(super) struct Answering {
 
 impl Answering {
     pub(super) fn new(body: Body, in_flight: InFlight) -> Self {
-        Answering { body, _in_flight: in_flight }
+        Answering {
+            body,
+            _in_flight: in_flight,
+        }
     }
 }
 
@@ -169,13 +172,25 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    pub(super) fn new(transport: Transport, activity: Arc<Activity>, place: OwnedSemaphorePermit) -> Self {
-        Stream { transport, activity, _place: place }
+    pub(super) fn new(
+        transport: Transport,
+        activity: Arc<Activity>,
+        place: OwnedSemaphorePermit,
+    ) -> Self {
+        Stream {
+            transport,
+            activity,
+            _place: place,
+        }
     }
 }
 
 impl AsyncRead for Stream {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         ready!(on_transport!(&mut self.transport, s => Pin::new(s).poll_read(cx, buf)))?;
         if buf.filled().len() > before {
@@ -186,7 +201,11 @@ impl AsyncRead for Stream {
 }
 
 impl AsyncWrite for Stream {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
         let result = on_transport!(&mut self.transport, s => Pin::new(s).poll_write(cx, buf));
         self.activity.wrote(&result);
         result
@@ -197,7 +216,8 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let result = on_transport!(&mut self.transport, s => Pin::new(s).poll_write_vectored(cx, bufs));
+        let result =
+            on_transport!(&mut self.transport, s => Pin::new(s).poll_write_vectored(cx, bufs));
         self.activity.wrote(&result);
         result
     }

@@ -14,7 +14,9 @@ pub struct Cidr {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("'{0}' is no network: write an address, or an address and a prefix length such as 10.0.0.0/8")]
+#[error(
+    "'{0}' is no network: write an address, or an address and a prefix length such as 10.0.0.0/8"
+)]
 pub struct CidrError(String);
 
 impl Cidr {
@@ -68,7 +70,9 @@ impl fmt::Display for Cidr {
 
 impl<'de> serde::Deserialize<'de> for Cidr {
     fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        String::deserialize(d)?.parse().map_err(serde::de::Error::custom)
+        String::deserialize(d)?
+            .parse()
+            .map_err(serde::de::Error::custom)
     }
 }
 
@@ -81,10 +85,15 @@ pub fn client_address(socket: IpAddr, headers: &HeaderMap, trusted: &[Cidr]) -> 
     if !is_trusted(client) {
         return client;
     }
-    let values: Vec<&str> =
-        headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok()).collect();
+    let values: Vec<&str> = headers
+        .get_all("x-forwarded-for")
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .collect();
     for hop in values.iter().rev().flat_map(|value| value.rsplit(',')) {
-        let Some(address) = hop_address(hop.trim()) else { break };
+        let Some(address) = hop_address(hop.trim()) else {
+            break;
+        };
         client = address;
         if !is_trusted(client) {
             break;
@@ -120,24 +129,52 @@ mod tests {
 
     #[test]
     fn a_client_cannot_choose_its_address() {
-        assert_eq!(client("198.51.100.7", &["203.0.113.9"], &[]), "198.51.100.7");
-        assert_eq!(client("198.51.100.7", &["203.0.113.9"], &["10.0.0.0/8"]), "198.51.100.7");
-        assert_eq!(client("10.1.2.3", &["1.1.1.1, 203.0.113.9"], &["10.0.0.0/8"]), "203.0.113.9");
-        assert_eq!(client("10.1.2.3", &["1.1.1.1", "203.0.113.9, 10.9.9.9"], &["10.0.0.0/8"]), "203.0.113.9");
-        assert_eq!(client("10.1.2.3", &["203.0.113.9, nonsense"], &["10.0.0.0/8"]), "10.1.2.3");
+        assert_eq!(
+            client("198.51.100.7", &["203.0.113.9"], &[]),
+            "198.51.100.7"
+        );
+        assert_eq!(
+            client("198.51.100.7", &["203.0.113.9"], &["10.0.0.0/8"]),
+            "198.51.100.7"
+        );
+        assert_eq!(
+            client("10.1.2.3", &["1.1.1.1, 203.0.113.9"], &["10.0.0.0/8"]),
+            "203.0.113.9"
+        );
+        assert_eq!(
+            client(
+                "10.1.2.3",
+                &["1.1.1.1", "203.0.113.9, 10.9.9.9"],
+                &["10.0.0.0/8"]
+            ),
+            "203.0.113.9"
+        );
+        assert_eq!(
+            client("10.1.2.3", &["203.0.113.9, nonsense"], &["10.0.0.0/8"]),
+            "10.1.2.3"
+        );
     }
 
     #[test]
     fn proxies_alone_leave_the_furthest_of_them() {
-        assert_eq!(client("10.1.2.3", &["10.0.0.1, 10.0.0.2"], &["10.0.0.0/8"]), "10.0.0.1");
+        assert_eq!(
+            client("10.1.2.3", &["10.0.0.1, 10.0.0.2"], &["10.0.0.0/8"]),
+            "10.0.0.1"
+        );
         assert_eq!(client("10.1.2.3", &[], &["10.0.0.0/8"]), "10.1.2.3");
     }
 
     #[test]
     fn hops_with_ports_brackets_and_mapped_addresses_are_understood() {
         let trusted = &["::1", "10.0.0.0/8"];
-        assert_eq!(client("::1", &["[2001:db8::5]:443"], trusted), "2001:db8::5");
-        assert_eq!(client("::ffff:10.0.0.1", &["203.0.113.9:1234"], trusted), "203.0.113.9");
+        assert_eq!(
+            client("::1", &["[2001:db8::5]:443"], trusted),
+            "2001:db8::5"
+        );
+        assert_eq!(
+            client("::ffff:10.0.0.1", &["203.0.113.9:1234"], trusted),
+            "203.0.113.9"
+        );
     }
 
     #[test]

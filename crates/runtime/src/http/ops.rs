@@ -26,16 +26,24 @@ impl HealthService {
     fn answer(&self, path: &str, with_reasons: bool) -> Response<Body> {
         match path {
             "/health/live" => body::json(StatusCode::OK, &serde_json::json!({"status": "ok"})),
-            "/health" | "/health/ready" if self.lifecycle.is_draining() => {
-                body::json(StatusCode::SERVICE_UNAVAILABLE, &serde_json::json!({"status": "draining", "checks": []}))
-            }
+            "/health" | "/health/ready" if self.lifecycle.is_draining() => body::json(
+                StatusCode::SERVICE_UNAVAILABLE,
+                &serde_json::json!({"status": "draining", "checks": []}),
+            ),
             "/health" | "/health/ready" => {
                 let report = self.health.report();
                 let code = match report.status {
                     Status::Ok | Status::Degraded => StatusCode::OK,
                     Status::Failing => StatusCode::SERVICE_UNAVAILABLE,
                 };
-                body::json(code, &if with_reasons { report } else { report.without_reasons() })
+                body::json(
+                    code,
+                    &if with_reasons {
+                        report
+                    } else {
+                        report.without_reasons()
+                    },
+                )
             }
             _ => Problem::not_found().into_response(),
         }
@@ -43,8 +51,14 @@ impl HealthService {
 }
 
 impl Service for HealthService {
-    fn call(self: Arc<Self>, request: Request<Incoming>, _peer: Peer) -> BoxFuture<'static, Response<Body>> {
-        Box::pin(std::future::ready(only_get(&request, |path| self.answer(path, false))))
+    fn call(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        _peer: Peer,
+    ) -> BoxFuture<'static, Response<Body>> {
+        Box::pin(std::future::ready(only_get(&request, |path| {
+            self.answer(path, false)
+        })))
     }
 }
 
@@ -57,13 +71,25 @@ pub struct OpsService {
 }
 
 impl OpsService {
-    pub fn new(health: Arc<HealthService>, metrics: PrometheusHandle, tenants: Arc<TenantMetrics>) -> Arc<Self> {
-        Arc::new(OpsService { health, metrics, tenants })
+    pub fn new(
+        health: Arc<HealthService>,
+        metrics: PrometheusHandle,
+        tenants: Arc<TenantMetrics>,
+    ) -> Arc<Self> {
+        Arc::new(OpsService {
+            health,
+            metrics,
+            tenants,
+        })
     }
 }
 
 impl Service for OpsService {
-    fn call(self: Arc<Self>, request: Request<Incoming>, _peer: Peer) -> BoxFuture<'static, Response<Body>> {
+    fn call(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        _peer: Peer,
+    ) -> BoxFuture<'static, Response<Body>> {
         Box::pin(std::future::ready(only_get(&request, |path| match path {
             "/metrics" => {
                 let mut text = self.metrics.render();
@@ -75,11 +101,19 @@ impl Service for OpsService {
     }
 }
 
-fn only_get<T>(request: &Request<T>, answer: impl FnOnce(&str) -> Response<Body>) -> Response<Body> {
+fn only_get<T>(
+    request: &Request<T>,
+    answer: impl FnOnce(&str) -> Response<Body>,
+) -> Response<Body> {
     if request.method() == Method::GET || request.method() == Method::HEAD {
         answer(request.uri().path())
     } else {
-        Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Only GET is answered here", "")
-            .into_response()
+        Problem::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "method-not-allowed",
+            "Only GET is answered here",
+            "",
+        )
+        .into_response()
     }
 }

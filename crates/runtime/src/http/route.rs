@@ -23,22 +23,31 @@ impl Routes {
     /// `/` takes everything.
     pub fn route(mut self, prefix: &'static str, service: Arc<dyn Service>) -> Self {
         self.0.push((prefix, service));
-        self.0.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
+        self.0
+            .sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
         self
     }
 
     fn find(&self, path: &str) -> Option<&Arc<dyn Service>> {
-        self.0.iter().find(|(prefix, _)| matches(prefix, path)).map(|(_, service)| service)
+        self.0
+            .iter()
+            .find(|(prefix, _)| matches(prefix, path))
+            .map(|(_, service)| service)
     }
 }
 
 fn matches(prefix: &str, path: &str) -> bool {
     let prefix = prefix.trim_end_matches('/');
-    path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    path.strip_prefix(prefix)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 impl Service for Routes {
-    fn call(self: Arc<Self>, request: Request<Incoming>, peer: Peer) -> BoxFuture<'static, Response<Body>> {
+    fn call(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        peer: Peer,
+    ) -> BoxFuture<'static, Response<Body>> {
         match self.find(request.uri().path()) {
             Some(service) => service.clone().call(request, peer),
             None => Box::pin(std::future::ready(Problem::not_found().into_response())),
@@ -53,7 +62,11 @@ mod tests {
     struct Nothing;
 
     impl Service for Nothing {
-        fn call(self: Arc<Self>, _: Request<Incoming>, _: Peer) -> BoxFuture<'static, Response<Body>> {
+        fn call(
+            self: Arc<Self>,
+            _: Request<Incoming>,
+            _: Peer,
+        ) -> BoxFuture<'static, Response<Body>> {
             Box::pin(std::future::ready(Problem::not_found().into_response()))
         }
     }
@@ -62,13 +75,26 @@ mod tests {
     fn a_path_goes_to_the_longest_prefix_of_whole_segments() {
         let routes = ["/", "/location", "/location/history"]
             .into_iter()
-            .fold(Routes::new(), |routes, prefix| routes.route(prefix, Arc::new(Nothing)));
-        let prefix = |path: &str| routes.0.iter().find(|(p, _)| matches(p, path)).map(|(p, _)| *p);
+            .fold(Routes::new(), |routes, prefix| {
+                routes.route(prefix, Arc::new(Nothing))
+            });
+        let prefix = |path: &str| {
+            routes
+                .0
+                .iter()
+                .find(|(p, _)| matches(p, path))
+                .map(|(p, _)| *p)
+        };
         assert_eq!(prefix("/location"), Some("/location"));
         assert_eq!(prefix("/location/update"), Some("/location"));
         assert_eq!(prefix("/location/history/7"), Some("/location/history"));
         assert_eq!(prefix("/locations"), Some("/"));
         assert_eq!(prefix("/"), Some("/"));
-        assert!(Routes::new().route("/stream", Arc::new(Nothing)).find("/streams").is_none());
+        assert!(
+            Routes::new()
+                .route("/stream", Arc::new(Nothing))
+                .find("/streams")
+                .is_none()
+        );
     }
 }

@@ -2,8 +2,7 @@
 
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,23 +12,18 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use rustls::ServerConfig;
-use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
 
 use super::connection::{Activity, Answering, Stream, TooLong, Transport};
 use super::forwarded::{Cidr, client_address};
+use super::listen::{Listener, Socket, listen, listen_unix};
 use super::tls::{Certificate, TlsConfig};
 use super::{Peer, Service};
 use crate::Lifecycle;
 
 /// A request head, and what hyper holds of a body at a time.
 const MAX_BUFFER: usize = 64 * 1024;
-/// Connections that wait in the kernel to be accepted.
-const BACKLOG: u32 = 4096;
-/// After this much silence the kernel asks whether the other end is still there.
-const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
-const KEEPALIVE_EVERY: Duration = Duration::from_secs(15);
 /// Before accepting again, when there are no file descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -71,11 +65,6 @@ pub struct Server {
     tls: Option<Arc<ServerConfig>>,
 }
 
-enum Listener {
-    Tcp(TcpListener),
-    Unix(UnixListener, PathBuf),
-}
-
 struct Bounds {
     trusted_proxies: Vec<Cidr>,
     header_timeout: Duration,
@@ -85,10 +74,17 @@ struct Bounds {
 impl Server {
     /// Binds at once, so that a taken port or a broken certificate is an error at start.
     pub fn bind(config: ListenConfig) -> anyhow::Result<Server> {
-        let listener = listen(config.address)
-            .with_context(|| format!("listening on {}: choose another address, or stop what uses it", config.address))?;
+        let listener = listen(config.address).with_context(|| {
+            format!(
+                "listening on {}: choose another address, or stop what uses it",
+                config.address
+            )
+        })?;
         let certificate = config.tls.map(Certificate::open).transpose()?;
-        let tls = certificate.as_ref().map(Certificate::server_config).transpose()?;
+        let tls = certificate
+            .as_ref()
+            .map(Certificate::server_config)
+            .transpose()?;
         Ok(Server {
             listener: Listener::Tcp(listener),
             bounds: Arc::new(Bounds {
@@ -96,7 +92,9 @@ impl Server {
                 header_timeout: config.header_timeout,
                 idle_timeout: config.idle_timeout,
             }),
-            places: Arc::new(Semaphore::new(config.max_connections.clamp(1, Semaphore::MAX_PERMITS))),
+            places: Arc::new(Semaphore::new(
+                config.max_connections.clamp(1, Semaphore::MAX_PERMITS),
+            )),
             certificate,
             tls,
         })
@@ -105,8 +103,8 @@ impl Server {
     /// The operator's local socket: whoever may open the file is the operator. A socket that a
     /// killed process left behind is replaced, one that answers is an error.
     pub fn bind_unix(path: &Path) -> anyhow::Result<Server> {
-        let listener =
-            listen_unix(path).with_context(|| format!("listening on the local socket {}", path.display()))?;
+        let listener = listen_unix(path)
+            .with_context(|| format!("listening on the local socket {}", path.display()))?;
         let plain = ListenConfig::plain(SocketAddr::from(([0, 0, 0, 0], 0)));
         Ok(Server {
             listener: Listener::Unix(listener, path.to_owned()),
@@ -177,53 +175,6 @@ impl Server {
     }
 }
 
-enum Socket {
-    Tcp(TcpStream),
-    Unix(tokio::net::UnixStream),
-}
-
-impl Listener {
-    /// The address is `None` for the local socket.
-    async fn accept(&self) -> std::io::Result<(Socket, Option<IpAddr>)> {
-        match self {
-            Listener::Tcp(listener) => {
-                let (stream, address) = listener.accept().await?;
-                stream.set_nodelay(true)?;
-                Ok((Socket::Tcp(stream), Some(address.ip())))
-            }
-            Listener::Unix(listener, _) => Ok((Socket::Unix(listener.accept().await?.0), None)),
-        }
-    }
-}
-
-fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    socket.set_reuseaddr(true)?;
-    // Accepted sockets inherit these: a peer that is gone is noticed, also by a websocket.
-    socket.set_keepalive(true)?;
-    rustix::net::sockopt::set_tcp_keepidle(&socket, KEEPALIVE_IDLE)?;
-    rustix::net::sockopt::set_tcp_keepintvl(&socket, KEEPALIVE_EVERY)?;
-    socket.bind(address)?;
-    Ok(socket.listen(BACKLOG)?)
-}
-
-fn listen_unix(path: &Path) -> anyhow::Result<UnixListener> {
-    if path.exists() {
-        anyhow::ensure!(
-            std::os::unix::net::UnixStream::connect(path).is_err(),
-            "another process answers there: stop it, or give this one another data folder"
-        );
-        std::fs::remove_file(path)?;
-    }
-    // Bound under another name first: nobody can connect before the mode is set.
-    let unready = path.with_extension("binding");
-    let _ = std::fs::remove_file(&unready);
-    let listener = UnixListener::bind(&unready)?;
-    std::fs::set_permissions(&unready, std::fs::Permissions::from_mode(0o600))?;
-    std::fs::rename(&unready, path)?;
-    Ok(listener)
-}
-
 struct Connection {
     service: Arc<dyn Service>,
     bounds: Arc<Bounds>,
@@ -233,8 +184,15 @@ struct Connection {
 
 impl Connection {
     async fn run(self, socket: Socket, place: OwnedSemaphorePermit, lifecycle: Lifecycle) {
-        let Some(transport) = self.handshake(socket).await else { return };
-        let Connection { service, bounds, address, .. } = self;
+        let Some(transport) = self.handshake(socket).await else {
+            return;
+        };
+        let Connection {
+            service,
+            bounds,
+            address,
+            ..
+        } = self;
         let activity = Activity::new();
         let stream = TokioIo::new(Stream::new(transport, activity.clone(), place));
         let (header_timeout, idle_timeout) = (bounds.header_timeout, bounds.idle_timeout);
@@ -242,7 +200,8 @@ impl Connection {
         let answer = service_fn(move |request: Request<Incoming>| {
             let in_flight = requests.request();
             let peer = Peer {
-                address: address.map(|a| client_address(a, request.headers(), &bounds.trusted_proxies)),
+                address: address
+                    .map(|a| client_address(a, request.headers(), &bounds.trusted_proxies)),
                 local_operator: address.is_none(),
             };
             let response = service.clone().call(request, peer);
@@ -260,7 +219,9 @@ impl Connection {
             .with_upgrades();
         let draining = lifecycle.draining();
         tokio::pin!(serving, draining);
-        let every = header_timeout.min(idle_timeout).max(Duration::from_millis(10));
+        let every = header_timeout
+            .min(idle_timeout)
+            .max(Duration::from_millis(10));
         let mut look = tokio::time::interval_at(tokio::time::Instant::now() + every, every);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut drained = false;

@@ -43,7 +43,11 @@ impl Certificate {
     pub fn open(files: TlsConfig) -> anyhow::Result<Arc<Self>> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let current = ArcSwap::from_pointee(load(&files, &provider)?);
-        Ok(Arc::new(Certificate { files, current, provider }))
+        Ok(Arc::new(Certificate {
+            files,
+            current,
+            provider,
+        }))
     }
 
     /// For a listener that shows this certificate and speaks HTTP/1.1.
@@ -138,9 +142,14 @@ mod tests {
     #[test]
     fn a_broken_certificate_leaves_the_old_one_in_use() {
         let folder = tempfile::tempdir().unwrap();
-        let files =
-            TlsConfig { cert_file: folder.path().join("cert.pem"), key_file: folder.path().join("key.pem") };
-        assert!(Certificate::open(files.clone()).is_err(), "there are no files yet");
+        let files = TlsConfig {
+            cert_file: folder.path().join("cert.pem"),
+            key_file: folder.path().join("key.pem"),
+        };
+        assert!(
+            Certificate::open(files.clone()).is_err(),
+            "there are no files yet"
+        );
         write(&files);
         let certificate = Certificate::open(files.clone()).unwrap();
         let first = certificate.current.load_full().cert.clone();

@@ -1,0 +1,193 @@
+//! `laneway admin`: tenants and what belongs to them, through the API.
+
+mod ask;
+mod command;
+mod show;
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use serde_json::json;
+
+use crate::client::{Client, Target};
+use ask::Api;
+pub use command::Admin;
+use command::{
+    Credential, CredentialKind, Destination, Device, Key, Of, OperatorKey, Tenant, What,
+};
+
+/// `socket` says where the local socket is by the configuration.
+pub async fn run(
+    admin: Admin,
+    socket: impl FnOnce() -> anyhow::Result<PathBuf>,
+) -> anyhow::Result<()> {
+    let connection = admin.connection;
+    let target = match (&connection.url, connection.socket) {
+        (Some(url), _) => Target::url(url)?,
+        (None, Some(path)) => Target::Socket(path),
+        (None, None) => Target::Socket(socket()?),
+    };
+    let key = connection
+        .key
+        .as_deref()
+        .filter(|_| matches!(target, Target::Url(_)));
+    let mut api = Api::new(Client::new(target, key, connection.ca)?, admin.json);
+    match admin.what {
+        What::Tenant(command) => tenant(&mut api, command).await,
+        What::Device(command) => device(&mut api, command).await,
+        What::Credential(command) => credential(&mut api, command).await,
+        What::Key(command) => self::key(&mut api, command).await,
+        What::Destination(command) => destination(&mut api, command).await,
+        What::OperatorKey(OperatorKey::Create { name }) => {
+            api.create("/operator/keys", &json!({ "name": name })).await
+        }
+        What::Lag => api.lag().await,
+        What::Backup { path } => api.backup(path).await,
+    }
+}
+
+async fn tenant(api: &mut Api, command: Tenant) -> anyhow::Result<()> {
+    let state = |tenant: &str| format!("/tenants/{}/state", ask::segment(tenant));
+    match command {
+        Tenant::Create {
+            slug,
+            lanes,
+            events_per_second,
+            device_events_per_second,
+        } => {
+            let mut body = json!({
+                "slug": slug,
+                "limits": {
+                    "events_per_second": events_per_second,
+                    "device_events_per_second": device_events_per_second,
+                },
+            });
+            if let Some(lanes) = lanes {
+                body["lanes"] = lanes.into();
+            }
+            api.create("/tenants", &body).await
+        }
+        Tenant::List => {
+            api.list("/tenants", &["slug", "id", "state", "created_at"])
+                .await
+        }
+        Tenant::Show { tenant } => {
+            api.show(&format!("/tenants/{}", ask::segment(&tenant)))
+                .await
+        }
+        Tenant::Suspend { tenant } => {
+            api.put(&state(&tenant), &json!({"state": "suspended"}))
+                .await
+        }
+        Tenant::Activate { tenant } => api.put(&state(&tenant), &json!({"state": "active"})).await,
+    }
+}
+
+async fn device(api: &mut Api, command: Device) -> anyhow::Result<()> {
+    match command {
+        Device::Create { of, id } => api.create(&of.path("/devices"), &json!({ "id": id })).await,
+        Device::List { of } => {
+            api.list(&of.path("/devices"), &["id", "since", "created_at"])
+                .await
+        }
+        Device::Delete { of, id } => {
+            api.delete(&of.path(&format!("/devices/{}", ask::segment(&id))))
+                .await
+        }
+    }
+}
+
+async fn credential(api: &mut Api, command: Credential) -> anyhow::Result<()> {
+    let path =
+        |of: &Of, device: &str| of.path(&format!("/devices/{}/credentials", ask::segment(device)));
+    match command {
+        Credential::Create { of, device, kind } => {
+            let body = match kind {
+                CredentialKind::Token => json!({"kind": "token"}),
+                CredentialKind::Password => json!({"kind": "password", "password": password()?}),
+            };
+            api.create(&path(&of, &device), &body).await
+        }
+        Credential::List { of, device } => {
+            api.list(&path(&of, &device), &["id", "kind", "created_at"])
+                .await
+        }
+        Credential::Revoke { of, device, id } => {
+            api.delete(&format!("{}/{}", path(&of, &device), ask::segment(&id)))
+                .await
+        }
+    }
+}
+
+async fn key(api: &mut Api, command: Key) -> anyhow::Result<()> {
+    match command {
+        Key::Create { of, scope, name } => {
+            api.create(&of.path("/keys"), &json!({"name": name, "grants": scope}))
+                .await
+        }
+        Key::List { of } => {
+            api.list(&of.path("/keys"), &["id", "name", "grants", "created_at"])
+                .await
+        }
+        Key::Revoke { of, id } => {
+            api.delete(&of.path(&format!("/keys/{}", ask::segment(&id))))
+                .await
+        }
+    }
+}
+
+async fn destination(api: &mut Api, command: Destination) -> anyhow::Result<()> {
+    let path = |of: &Of, id: &str| of.path(&format!("/destinations/{}", ask::segment(id)));
+    match command {
+        Destination::Create {
+            of,
+            url,
+            types,
+            devices,
+        } => {
+            let body =
+                json!({"kind": "webhook", "url": url, "event_types": types, "devices": devices});
+            api.create(&of.path("/destinations"), &body).await
+        }
+        Destination::List { of } => {
+            api.list(
+                &of.path("/destinations"),
+                &["id", "state", "url", "event_types", "devices"],
+            )
+            .await
+        }
+        Destination::Enable { of, id } => {
+            api.patch(&path(&of, &id), &json!({"state": "active"}))
+                .await
+        }
+        Destination::Disable { of, id } => {
+            api.patch(&path(&of, &id), &json!({"state": "disabled"}))
+                .await
+        }
+        Destination::Delete { of, id } => api.delete(&path(&of, &id)).await,
+    }
+}
+
+impl Of {
+    /// The operator names the tenant in the path; a tenant's own key acts for its tenant.
+    fn path(&self, rest: &str) -> String {
+        match &self.tenant {
+            Some(tenant) => format!("/tenants/{}{rest}", ask::segment(tenant)),
+            None => rest.to_owned(),
+        }
+    }
+}
+
+/// A line of standard input: arguments can be seen by others on the machine.
+fn password() -> anyhow::Result<String> {
+    let mut line = String::new();
+    std::io::stdin()
+        .read_line(&mut line)
+        .context("reading the password from standard input")?;
+    let password = line.trim_end_matches(['\r', '\n']).to_owned();
+    anyhow::ensure!(
+        !password.is_empty(),
+        "there was no password on standard input: give it as a line"
+    );
+    Ok(password)
+}

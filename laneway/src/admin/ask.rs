@@ -1,0 +1,157 @@
+//! Requests of the command line, and what is printed of their answers.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use bytes::Bytes;
+use http::Method;
+use serde_json::{Value, json};
+
+use super::show;
+use crate::client::Client;
+
+pub struct Api {
+    client: Client,
+    as_json: bool,
+}
+
+impl Api {
+    pub fn new(client: Client, as_json: bool) -> Self {
+        Api { client, as_json }
+    }
+
+    pub async fn create(&mut self, path: &str, body: &Value) -> anyhow::Result<()> {
+        let answer = self.ask(Method::POST, path, Some(body)).await?;
+        self.print(&answer)
+    }
+
+    pub async fn put(&mut self, path: &str, body: &Value) -> anyhow::Result<()> {
+        let answer = self.ask(Method::PUT, path, Some(body)).await?;
+        self.print(&answer)
+    }
+
+    pub async fn patch(&mut self, path: &str, body: &Value) -> anyhow::Result<()> {
+        let answer = self.ask(Method::PATCH, path, Some(body)).await?;
+        self.print(&answer)
+    }
+
+    pub async fn show(&mut self, path: &str) -> anyhow::Result<()> {
+        let answer = self.ask(Method::GET, path, None).await?;
+        self.print(&answer)
+    }
+
+    pub async fn delete(&mut self, path: &str) -> anyhow::Result<()> {
+        self.ask(Method::DELETE, path, None).await.map(drop)
+    }
+
+    /// All pages.
+    pub async fn list(&mut self, path: &str, columns: &[&str]) -> anyhow::Result<()> {
+        let mut items = Vec::new();
+        let mut next: Option<String> = None;
+        loop {
+            let page = match &next {
+                Some(after) => format!("{path}?limit=1000&after={}", segment(after)),
+                None => path.to_owned(),
+            };
+            let mut answer = self.ask(Method::GET, &page, None).await?;
+            if let Some(found) = answer["items"].as_array_mut() {
+                items.append(found);
+            }
+            match answer["next"].as_str() {
+                Some(after) => next = Some(after.to_owned()),
+                None => break,
+            }
+        }
+        if self.as_json {
+            println!("{}", Value::Array(items));
+        } else {
+            print!("{}", show::table(&items, columns));
+        }
+        Ok(())
+    }
+
+    /// The sum of each group and topic; every lane as JSON.
+    pub async fn lag(&mut self) -> anyhow::Result<()> {
+        let answer = self.ask(Method::GET, "/operator/lag", None).await?;
+        if self.as_json {
+            return self.print(&answer);
+        }
+        let mut sums: Vec<Value> = Vec::new();
+        for lane in answer["lanes"].as_array().into_iter().flatten() {
+            let of = |sum: &Value| sum["group"] == lane["group"] && sum["topic"] == lane["topic"];
+            let lag = lane["lag"].as_u64().unwrap_or_default();
+            match sums.iter_mut().find(|sum| of(sum)) {
+                Some(sum) => {
+                    sum["lag"] = (sum["lag"].as_u64().unwrap_or_default() + lag).into();
+                    sum["most"] = sum["most"].as_u64().unwrap_or_default().max(lag).into();
+                }
+                None => sums.push(json!({"group": lane["group"], "topic": lane["topic"], "lag": lag, "most": lag})),
+            }
+        }
+        print!("{}", show::table(&sums, &["group", "topic", "lag", "most"]));
+        Ok(())
+    }
+
+    pub async fn backup(&mut self, to: Option<PathBuf>) -> anyhow::Result<()> {
+        let mut answer = self.ask(Method::POST, "/operator/backup", None).await?;
+        if let Some(to) = to {
+            let made = PathBuf::from(
+                answer["folder"]
+                    .as_str()
+                    .context("the answer names no folder")?,
+            );
+            anyhow::ensure!(
+                !to.exists(),
+                "{} is there already; the backup stays in {}: move it where you like",
+                to.display(),
+                made.display()
+            );
+            std::fs::rename(&made, &to).with_context(|| {
+                format!(
+                    "moving the backup to {}: it stays in {}; copy it from there if that is another disk or machine",
+                    to.display(),
+                    made.display()
+                )
+            })?;
+            answer["folder"] = to.display().to_string().into();
+        }
+        self.print(&answer)
+    }
+
+    async fn ask(
+        &mut self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> anyhow::Result<Value> {
+        let body = body.map(|body| Bytes::from(body.to_string()));
+        let answer = self.client.request(method.clone(), path, body).await?;
+        anyhow::ensure!(
+            answer.status.is_success(),
+            "{method} {path} was refused: {}",
+            answer.refusal()
+        );
+        answer.json()
+    }
+
+    fn print(&self, answer: &Value) -> anyhow::Result<()> {
+        if self.as_json {
+            println!("{answer}");
+        } else {
+            print!("{}", show::fields(answer));
+        }
+        Ok(())
+    }
+}
+
+/// As one segment of a path, or a value of a query.
+pub fn segment(text: &str) -> String {
+    text.bytes()
+        .map(|byte| match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b':' => {
+                char::from(byte).to_string()
+            }
+            other => format!("%{other:02X}"),
+        })
+        .collect()
+}

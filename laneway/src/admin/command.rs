@@ -1,0 +1,205 @@
+//! The commands below `laneway admin`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+use crate::cli::Connection;
+
+#[derive(Debug, Args)]
+pub struct Admin {
+    #[command(flatten)]
+    pub connection: Connection,
+    /// Print JSON, as the API answers it.
+    #[arg(long, global = true)]
+    pub json: bool,
+    #[command(subcommand)]
+    pub what: What,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum What {
+    /// Tenants.
+    #[command(subcommand)]
+    Tenant(Tenant),
+    /// Devices of a tenant.
+    #[command(subcommand)]
+    Device(Device),
+    /// What a device authenticates with.
+    #[command(subcommand)]
+    Credential(Credential),
+    /// API keys of a tenant.
+    #[command(subcommand)]
+    Key(Key),
+    /// Where a tenant's events are delivered.
+    #[command(subcommand)]
+    Destination(Destination),
+    /// Keys of the platform's operators.
+    #[command(subcommand)]
+    OperatorKey(OperatorKey),
+    /// How far each group is behind.
+    Lag,
+    /// Copy the embedded log and store while they run.
+    Backup {
+        /// Folder to move the copy to; on the same machine. Default: it stays in the data folder.
+        path: Option<PathBuf>,
+    },
+}
+
+/// Whose: needed unless the key is the tenant's own.
+#[derive(Debug, Args)]
+pub struct Of {
+    /// Slug or id of the tenant.
+    #[arg(long, value_name = "TENANT")]
+    pub tenant: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Tenant {
+    Create {
+        /// Its name in URLs: a–z, 0–9 and hyphens.
+        slug: String,
+        /// Partitions that its records may use.
+        #[arg(long)]
+        lanes: Option<u32>,
+        /// Events a second; 0 is no limit.
+        #[arg(long, default_value_t = 0, value_name = "N")]
+        events_per_second: u32,
+        /// Events a second of one device; 0 is no limit.
+        #[arg(long, default_value_t = 0, value_name = "N")]
+        device_events_per_second: u32,
+    },
+    List,
+    Show {
+        tenant: String,
+    },
+    /// Refuse its devices and keys until it is activated again.
+    Suspend {
+        tenant: String,
+    },
+    Activate {
+        tenant: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Device {
+    Create {
+        #[command(flatten)]
+        of: Of,
+        /// Chosen by the tenant.
+        id: String,
+    },
+    List {
+        #[command(flatten)]
+        of: Of,
+    },
+    /// Remove the device with its credentials; what it sent stays.
+    Delete {
+        #[command(flatten)]
+        of: Of,
+        id: String,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum CredentialKind {
+    /// A bearer token, which is printed once.
+    Token,
+    /// A password for HTTP basic authentication, read from standard input.
+    Password,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Credential {
+    Create {
+        #[command(flatten)]
+        of: Of,
+        #[arg(long, value_name = "ID")]
+        device: String,
+        #[arg(long, value_enum, default_value = "token")]
+        kind: CredentialKind,
+    },
+    List {
+        #[command(flatten)]
+        of: Of,
+        #[arg(long, value_name = "ID")]
+        device: String,
+    },
+    Revoke {
+        #[command(flatten)]
+        of: Of,
+        #[arg(long, value_name = "ID")]
+        device: String,
+        id: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Key {
+    Create {
+        #[command(flatten)]
+        of: Of,
+        /// What it may do: stream:read, positions:read, location:write, tenant:admin.
+        #[arg(long, value_delimiter = ',', required = true, value_name = "SCOPES")]
+        scope: Vec<String>,
+        /// Says what it is for.
+        #[arg(long, default_value = "made on the command line")]
+        name: String,
+    },
+    List {
+        #[command(flatten)]
+        of: Of,
+    },
+    Revoke {
+        #[command(flatten)]
+        of: Of,
+        id: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Destination {
+    /// Add a webhook; its signing secret is printed once.
+    Create {
+        #[command(flatten)]
+        of: Of,
+        /// Where events are posted. (The address of the API goes before: `laneway admin --url …`.)
+        #[arg(long = "url", id = "hook_url", value_name = "URL")]
+        url: String,
+        /// Event types it wants. Default: all.
+        #[arg(long, value_delimiter = ',')]
+        types: Vec<String>,
+        /// Devices it wants. Default: all.
+        #[arg(long, value_delimiter = ',')]
+        devices: Vec<String>,
+    },
+    List {
+        #[command(flatten)]
+        of: Of,
+    },
+    Enable {
+        #[command(flatten)]
+        of: Of,
+        id: String,
+    },
+    Disable {
+        #[command(flatten)]
+        of: Of,
+        id: String,
+    },
+    Delete {
+        #[command(flatten)]
+        of: Of,
+        id: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum OperatorKey {
+    Create {
+        /// Says what it is for.
+        #[arg(long, default_value = "made on the command line")]
+        name: String,
+    },
+}

@@ -1,0 +1,223 @@
+//! A small HTTP client of the API, over TCP, TLS, or the operator's local socket.
+
+mod connect;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, header};
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http1::SendRequest;
+use hyper_util::rt::TokioIo;
+
+pub use connect::Io;
+
+/// Bound on one request, from connecting to the last byte of its answer.
+const REQUEST_BOUND: Duration = Duration::from_secs(120);
+
+/// Where the API is.
+#[derive(Debug, Clone)]
+pub enum Target {
+    Socket(PathBuf),
+    Url(Uri),
+}
+
+impl Target {
+    pub fn url(text: &str) -> anyhow::Result<Target> {
+        let uri: Uri = text
+            .parse()
+            .with_context(|| format!("'{text}' is no address"))?;
+        let known = matches!(uri.scheme_str(), Some("http" | "https"));
+        anyhow::ensure!(
+            known && uri.host().is_some(),
+            "'{text}' is no address: write it like https://laneway.example.com or http://127.0.0.1:8080"
+        );
+        Ok(Target::Url(uri))
+    }
+
+    /// Connects; `extra_ca` is a PEM file of an authority that is trusted besides the public ones.
+    pub async fn connect(&self, extra_ca: Option<&std::path::Path>) -> anyhow::Result<Box<dyn Io>> {
+        match self {
+            Target::Socket(path) => connect::unix(path).await,
+            Target::Url(uri) => connect::tcp(uri, extra_ca).await,
+        }
+    }
+
+    fn authority(&self) -> String {
+        match self {
+            Target::Socket(_) => "localhost".to_owned(),
+            Target::Url(uri) => uri.authority().map(ToString::to_string).unwrap_or_default(),
+        }
+    }
+
+    /// The path below whatever path the address has itself.
+    fn path(&self, path: &str) -> String {
+        let base = match self {
+            Target::Socket(_) => "",
+            Target::Url(uri) => uri.path().trim_end_matches('/'),
+        };
+        format!("{base}{path}")
+    }
+}
+
+impl std::fmt::Display for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Target::Socket(path) => write!(f, "the local socket {}", path.display()),
+            Target::Url(uri) => write!(f, "{uri}"),
+        }
+    }
+}
+
+/// An answer, read whole.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+impl Answer {
+    pub fn json(&self) -> anyhow::Result<serde_json::Value> {
+        if self.body.is_empty() {
+            return Ok(serde_json::Value::Null);
+        }
+        serde_json::from_slice(&self.body).with_context(|| {
+            format!(
+                "reading an answer of status {}: it is no JSON; is this the address of Laneway?",
+                self.status
+            )
+        })
+    }
+
+    /// After how long to try again, where the answer says so.
+    pub fn retry_after(&self) -> Option<Duration> {
+        let seconds = self
+            .headers
+            .get(header::RETRY_AFTER)?
+            .to_str()
+            .ok()?
+            .parse()
+            .ok()?;
+        Some(Duration::from_secs(seconds))
+    }
+
+    /// What a refusal says.
+    pub fn refusal(&self) -> String {
+        let problem = self.json().unwrap_or_default();
+        let text = |name: &str| problem[name].as_str().unwrap_or_default().to_owned();
+        let said = [text("title"), text("detail")]
+            .into_iter()
+            .filter(|t| !t.is_empty())
+            .collect::<Vec<_>>()
+            .join(": ");
+        if said.is_empty() {
+            self.status.to_string()
+        } else {
+            format!("{} {said}", self.status.as_u16())
+        }
+    }
+}
+
+/// One connection, made anew when it is lost.
+pub struct Client {
+    target: Target,
+    authorization: Option<HeaderValue>,
+    extra_ca: Option<PathBuf>,
+    connection: Option<SendRequest<Full<Bytes>>>,
+}
+
+impl Client {
+    /// `secret` is sent as a bearer token.
+    pub fn new(
+        target: Target,
+        secret: Option<&str>,
+        extra_ca: Option<PathBuf>,
+    ) -> anyhow::Result<Client> {
+        let authorization = secret.map(bearer).transpose()?;
+        Ok(Client {
+            target,
+            authorization,
+            extra_ca,
+            connection: None,
+        })
+    }
+
+    /// Asks. An error means that no answer came: the request may have had its effect.
+    pub async fn request(
+        &mut self,
+        method: Method,
+        path: &str,
+        body: Option<Bytes>,
+    ) -> anyhow::Result<Answer> {
+        let answer = tokio::time::timeout(REQUEST_BOUND, self.exchange(method.clone(), path, body))
+            .await
+            .map_err(|_| anyhow::anyhow!("no answer within {} s", REQUEST_BOUND.as_secs()))
+            .and_then(|answer| answer);
+        if answer.is_err() {
+            self.connection = None;
+        }
+        answer.with_context(|| format!("asking {} for {method} {path}", self.target))
+    }
+
+    async fn exchange(
+        &mut self,
+        method: Method,
+        path: &str,
+        body: Option<Bytes>,
+    ) -> anyhow::Result<Answer> {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(self.target.path(path))
+            .header(header::HOST, self.target.authority())
+            .header(
+                header::USER_AGENT,
+                concat!("laneway/", env!("CARGO_PKG_VERSION")),
+            );
+        if let Some(authorization) = &self.authorization {
+            request = request.header(header::AUTHORIZATION, authorization);
+        }
+        if body.is_some() {
+            request = request.header(header::CONTENT_TYPE, "application/json");
+        }
+        let request = request.body(Full::new(body.unwrap_or_default()))?;
+        let connection = self.connection().await?;
+        let (head, body) = connection.send_request(request).await?.into_parts();
+        let body = body.collect().await?.to_bytes();
+        Ok(Answer {
+            status: head.status,
+            headers: head.headers,
+            body,
+        })
+    }
+
+    async fn connection(&mut self) -> anyhow::Result<&mut SendRequest<Full<Bytes>>> {
+        let mut open = self.connection.take();
+        if let Some(connection) = &mut open
+            && connection.ready().await.is_err()
+        {
+            open = None;
+        }
+        let connection = match open {
+            Some(connection) => connection,
+            None => {
+                let stream = self.target.connect(self.extra_ca.as_deref()).await?;
+                let (connection, driver) =
+                    hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+                // Its end shows in the next request.
+                tokio::spawn(driver);
+                connection
+            }
+        };
+        Ok(self.connection.insert(connection))
+    }
+}
+
+pub fn bearer(secret: &str) -> anyhow::Result<HeaderValue> {
+    let mut value = HeaderValue::from_str(&format!("Bearer {}", secret.trim()))
+        .context("the key has characters that no key has: copy it again")?;
+    value.set_sensitive(true);
+    Ok(value)
+}
