@@ -15,7 +15,7 @@ mod sessions;
 mod wire;
 mod window;
 
-pub use codec::{DamagedState, StateBody, decode_device, write_state};
+pub use codec::{DamagedState, StateBody, decode_device, pack, packed_name, unpack, write_state};
 pub use device::{Device, Extra, Fix, FixOutcome, Touch};
 pub use geo::{EARTH_RADIUS_M, distance_m};
 pub use id::{EntityId, IdHasher, fix_hash};

@@ -8,7 +8,7 @@
 //! written, all in the one unit. [`restore`] reads the state back after an assignment.
 
 pub mod derive;
-mod devices;
+pub mod devices;
 mod emit;
 mod event_id;
 mod health;

@@ -1,11 +1,10 @@
-//! What an idle device costs. Counts what is allocated: this file has one test, and so a process
-//! of its own.
+//! What an idle device costs. Its one test measures the resident memory of a process of its own.
 
-use std::collections::HashMap;
-
-use laneway_processor::derive::{Bounds, Device, Fix, Touch};
+use laneway_processor::derive::{Bounds, Fix, Touch};
+use laneway_processor::devices::Devices;
 
 const DEVICES: u32 = 1_000_000;
+const PARTITIONS: u32 = 24;
 
 fn resident_bytes() -> usize {
     let statm = std::fs::read_to_string("/proc/self/statm").expect("this test runs on Linux");
@@ -18,33 +17,34 @@ fn an_idle_device_takes_less_than_300_bytes() {
     let bounds = Bounds { horizon_us: 86_400_000_000, max_points: 2_000 };
     let before = resident_bytes();
     let mut touch = Touch::default();
-    let mut chunks: Vec<Vec<Device>> = Vec::new();
-    let mut index: HashMap<u64, u32> = HashMap::new();
+    let mut partitions: Vec<Devices> = (0..PARTITIONS).map(|_| Devices::new()).collect();
     for n in 0..DEVICES {
-        if n % 256 == 0 {
-            chunks.push(Vec::with_capacity(256));
+        let devices = &mut partitions[(n % PARTITIONS) as usize];
+        let place = devices.place(0, &format!("vehicle-{n:07}"));
+        let device = devices.get_mut(place);
+        touch.reset(place);
+        for i in 0..3 {
+            let id = format!("vehicle-{n:07}-{}", 1_763_690_400_000_000u64 + i);
+            let fix = Fix {
+                id: &id,
+                session: None,
+                at: 1_763_690_400_000_000 + i64::from(n) + i64::try_from(i).unwrap() * 1_000_000,
+                received_at: 1_763_690_400_000_000,
+                latitude: f64::from(n) / 1e5,
+                longitude: 13.123_456,
+                speed: Some(12.5),
+                ahead: false,
+            };
+            device.apply_fix(&fix, &bounds, &mut touch, &mut |_| {});
         }
-        touch.reset(n);
-        let mut device = Device::new(0, &format!("vehicle-{n:07}"));
-        let id = format!("vehicle-{n:07}-1763690400000000");
-        let fix = Fix {
-            id: &id,
-            session: None,
-            at: 1_763_690_400_000_000 + i64::from(n),
-            received_at: 1_763_690_400_000_000,
-            latitude: 52.0,
-            longitude: 13.0,
-            speed: None,
-            ahead: false,
-        };
-        device.apply_fix(&fix, &bounds, &mut touch, &mut |_| {});
         device.close_idle(&bounds, &mut touch, &mut |_| {});
-        device.shrink();
-        chunks.last_mut().unwrap().push(device);
-        index.insert(u64::from(n).wrapping_mul(0x9e37_79b9_7f4a_7c15), n);
+        devices.rest(place);
     }
     let each = (resident_bytes() - before) / DEVICES as usize;
-    println!("{each} bytes an idle device, {} of them its struct", size_of::<Device>());
+    println!("{each} bytes an idle device with 3 remembered fixes");
     assert!(each < 300, "{each} bytes an idle device");
-    drop((chunks, index));
+
+    let place = partitions[5].place(0, "vehicle-0000005");
+    assert_eq!(partitions[5].len(), DEVICES as usize / PARTITIONS as usize + 1);
+    assert_eq!(partitions[5].get_mut(place).points().len(), 3, "what it rested with is not what it wakes with");
 }

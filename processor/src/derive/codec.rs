@@ -156,6 +156,34 @@ pub fn decode_device(
     Ok(device)
 }
 
+/// Everything of a device in as few bytes as can be, for as long as nothing comes for it. `false`
+/// where some of its points are in blocks.
+pub fn pack(device: &Device, out: &mut Vec<u8>) -> bool {
+    if device.extra().is_some_and(|e| !e.blocks.is_empty() || e.written_first != e.first_block) {
+        return false;
+    }
+    out.clear();
+    out.extend_from_slice(&device.tenant.to_le_bytes());
+    put_bytes(out, device.id().as_bytes());
+    put_head(device, out);
+    true
+}
+
+/// Tenant and id of a packed device, and the rest of it.
+pub fn packed_name(packed: &[u8]) -> Result<(u32, &str, &[u8]), DamagedState> {
+    let mut bytes = Bytes::new(packed);
+    let mut tenant = [0; 4];
+    tenant.copy_from_slice(bytes.take(4)?);
+    let id = bytes.text()?;
+    Ok((u32::from_le_bytes(tenant), id, bytes.rest()))
+}
+
+/// The device that was packed.
+pub fn unpack(packed: &[u8]) -> Result<Device, DamagedState> {
+    let (tenant, id, head) = packed_name(packed)?;
+    decode_device(tenant, id, head, &BTreeMap::new())
+}
+
 fn check_version(bytes: &mut Bytes<'_>) -> Result<(), DamagedState> {
     match bytes.u8()? {
         VERSION => Ok(()),

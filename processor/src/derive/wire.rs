@@ -65,6 +65,10 @@ impl<'a> Bytes<'a> {
         self.at == self.all.len()
     }
 
+    pub fn rest(&self) -> &'a [u8] {
+        &self.all[self.at..]
+    }
+
     pub fn take(&mut self, len: usize) -> Result<&'a [u8], DamagedState> {
         let taken = self.at.checked_add(len).and_then(|end| self.all.get(self.at..end));
         let taken = taken.ok_or_else(|| self.damaged("the state ends too early"))?;

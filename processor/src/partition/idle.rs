@@ -32,7 +32,7 @@ impl Partition {
                 self.due.push(Reverse((due, place)));
             } else {
                 device.queued = false;
-                device.shrink();
+                self.devices.rest(place);
             }
         }
         false
@@ -61,10 +61,12 @@ impl Partition {
         }
     }
 
-    /// Puts a restored device into the queue of idle closes.
+    /// Puts a restored device into the queue of idle closes, or to rest.
     pub fn queue_restored(&mut self, place: u32, idle_close_us: i64) {
-        if self.devices.get(place).waits() {
+        if self.devices.get_mut(place).waits() {
             queue(&mut self.due, &mut self.devices, place, idle_close_us);
+        } else {
+            self.devices.rest(place);
         }
     }
 
@@ -75,7 +77,7 @@ impl Partition {
                 return;
             }
             self.due.pop();
-            let device = self.devices.get(place);
+            let device = self.devices.get_mut(place);
             let due = device.last_received().saturating_add(*idle_close_us);
             if due > self.clock {
                 self.due.push(Reverse((due, place)));
@@ -89,9 +91,8 @@ impl Partition {
                 let mut emit = |derived: Derived<'_>| emitter.derived(&derived, codecs, records);
                 device.close_idle(bounds, touch, &mut emit);
             }
-            let device = self.devices.get_mut(place);
-            device.queued = false;
-            device.shrink();
+            self.devices.get_mut(place).queued = false;
+            self.devices.rest(place);
         }
     }
 }

@@ -1,12 +1,10 @@
 //! What isolation refuses goes to quarantine whole, and what is news to the processor is waited
 //! for, not refused.
 
-#[path = "support/mod.rs"]
-mod support;
-
 use laneway_log::{Records, Topic};
 use laneway_schemas::{Quarantined, SessionAction};
-use support::{Read, START, World, fix, session, tenant};
+
+use crate::support::{Read, START, World, fix, session, tenant};
 
 async fn quarantined(world: &World, count: usize) -> Vec<(Read, Quarantined)> {
     let mut read = Vec::new();
@@ -59,6 +57,8 @@ async fn each_refusal_is_quarantined_whole_and_what_is_good_passes() {
     world.log.append(records).await.unwrap();
 
     let running = world.start("a");
+    assert!(running.health.check().is_err(), "it is healthy before it has joined");
+    let health = running.health.clone();
     let refused = quarantined(&world, inputs - 2).await;
     let mut reasons: Vec<(u32, &str)> = refused.iter().map(|(r, q)| (r.partition, q.reason.as_str())).collect();
     reasons.sort_unstable();
@@ -91,7 +91,9 @@ async fn each_refusal_is_quarantined_whole_and_what_is_good_passes() {
     world.follow(Topic::TenantStreams).await.until("what is good", &mut passed, |r| r.len() >= 2).await;
     assert!(passed.iter().all(|r| r.header("ce_type") == "laneway.position"), "{passed:?}");
     assert_eq!(passed[0].header("ce_source"), format!("/tenants/{mine}/devices/sold"));
+    assert_eq!(health.check(), Ok(()));
     running.drain().await;
+    assert!(health.check().is_err(), "it is healthy after it has stopped");
 }
 
 #[tokio::test]

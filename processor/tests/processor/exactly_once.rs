@@ -2,17 +2,14 @@
 //! units, join, leave and come back, and every event is in the stream once, with the last
 //! revisions that an offline recomputation gives.
 
-#[path = "derivation/model.rs"]
-mod model;
-#[path = "support/mod.rs"]
-mod support;
-
 use std::collections::{BTreeMap, BTreeSet};
 
 use laneway_log::{Records, Topic, group_lag};
 use laneway_processor::GROUP;
 use laneway_schemas::{Position, SessionAction, SessionStopped, SessionUpdated, Window};
-use support::{PARTITIONS, Read, Running, SECOND, START, World, fix, session, tenant};
+
+use crate::model;
+use crate::support::{self, PARTITIONS, Read, Running, SECOND, START, World, fix, session, tenant};
 
 const DEVICES: u32 = 12;
 const ROUNDS: i64 = 40;
