@@ -1,7 +1,7 @@
 //! Measures the log on Kafka: appends, in batches and one by one, and a loop of units of work
 //! that copies records. Says the rate and this process's CPU seconds per million records.
 //!
-//!     cargo run --release -p laneway-log --example kafka_rate -- HOST:PORT [records]
+//!     cargo run --release -p laneway-log --example kafka_rate -- HOST:PORT [records] [linger, ms]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,7 +17,7 @@ const UNITS: [usize; 2] = [5_000, 25_000];
 /// Units that are on their way while the next is filled.
 const AHEAD: usize = 1;
 
-fn config(bootstrap: &str) -> LogConfig {
+fn config(bootstrap: &str, linger_ms: f64) -> LogConfig {
     LogConfig {
         backend: Backend::Kafka,
         topics: TopicSetup::Create,
@@ -33,7 +33,7 @@ fn config(bootstrap: &str) -> LogConfig {
             bootstrap: bootstrap.to_owned(),
             replication_factor: 1,
             min_insync_replicas: 1,
-            linger_ms: 1.0,
+            linger_ms,
             compression: "none".into(),
             transaction_timeout_ms: 10_000,
             delivery_timeout_ms: 30_000,
@@ -154,9 +154,10 @@ async fn copy(log: &Arc<dyn Log>, size: usize, total: u64) {
 #[tokio::main]
 async fn main() {
     let mut arguments = std::env::args().skip(1);
-    let bootstrap = arguments.next().expect("usage: kafka_rate HOST:PORT [records]");
+    let bootstrap = arguments.next().expect("usage: kafka_rate HOST:PORT [records] [linger, ms]");
     let total: u64 = arguments.next().map_or(1_000_000, |n| n.parse().expect("a number of records"));
-    let log = laneway_log::open(&config(&bootstrap)).await.expect("opening the log");
+    let linger_ms: f64 = arguments.next().map_or(1.0, |n| n.parse().expect("milliseconds"));
+    let log = laneway_log::open(&config(&bootstrap, linger_ms)).await.expect("opening the log");
     append(&log, 16, 100, total).await;
     append(&log, 64, 1, total / 10).await;
     append(&log, 512, 1, total / 5).await;
