@@ -174,6 +174,7 @@ fn base(binary: &Path, folder: &Path, role: &'static str) -> Builder {
         // The last minute of a device that has fallen silent is closed soon.
         .env("LANEWAY_PROCESSOR_IDLE_CLOSE_SECONDS", "3")
         // The tests' receivers are on this machine.
+        .env("LANEWAY_CONTROL_ALLOW_PLAIN_HTTP", "true")
         .env("LANEWAY_SINK_WEBHOOK_ALLOW_HTTP", "true")
         .env("LANEWAY_SINK_WEBHOOK_ALLOW_PRIVATE_NETWORKS", "127.0.0.0/8")
 }

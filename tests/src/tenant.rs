@@ -53,7 +53,7 @@ impl Tenant {
 /// A new API key of a tenant.
 pub async fn key(deployment: &Deployment, slug: &str, scopes: &str) -> Result<String> {
     let key = deployment.admin(&["key", "create", "--tenant", slug, "--scope", scopes]).await?;
-    text(&key, "secret")
+    text(&key, "key")
 }
 
 /// A new token of a device.
