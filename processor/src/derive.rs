@@ -12,8 +12,8 @@ mod point;
 mod retain;
 mod session;
 mod sessions;
-mod wire;
 mod window;
+mod wire;
 
 pub use codec::{DamagedState, StateBody, decode_device, pack, packed_name, unpack, write_state};
 pub use device::{Device, Extra, Fix, FixOutcome, Touch};
@@ -36,7 +36,15 @@ pub struct Bounds {
 /// What the end of a unit (or of a window's wait) gives to the tenant's stream.
 #[derive(Debug, PartialEq)]
 pub enum Derived<'a> {
-    Window { start: i64, value: WindowValue },
-    Updated { session: &'a Session },
-    Stopped { session: &'a Session, stopped_at: i64 },
+    Window {
+        start: i64,
+        value: WindowValue,
+    },
+    Updated {
+        session: &'a Session,
+    },
+    Stopped {
+        session: &'a Session,
+        stopped_at: i64,
+    },
 }

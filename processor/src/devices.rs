@@ -24,7 +24,11 @@ pub struct Devices {
 
 impl Devices {
     pub fn new() -> Self {
-        Devices { chunks: Vec::new(), by_hash: HashMap::new(), scratch: Vec::new() }
+        Devices {
+            chunks: Vec::new(),
+            by_hash: HashMap::new(),
+            scratch: Vec::new(),
+        }
     }
 
     pub fn len(&self) -> usize {
@@ -75,11 +79,14 @@ impl Devices {
 
     /// The place of a device, new where it is.
     pub fn place(&mut self, tenant: u32, id: &str) -> u32 {
-        let mut hash = xxh3_64(id.as_bytes()) ^ u64::from(tenant).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let mut hash =
+            xxh3_64(id.as_bytes()) ^ u64::from(tenant).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         while let Some(place) = self.by_hash.get(&hash).copied() {
             let found = match self.slot(place) {
                 Slot::Awake(device) => device.tenant == tenant && device.id() == id,
-                Slot::Resting(packed) => packed_name(packed).is_ok_and(|(t, name, _)| t == tenant && name == id),
+                Slot::Resting(packed) => {
+                    packed_name(packed).is_ok_and(|(t, name, _)| t == tenant && name == id)
+                }
             };
             if found {
                 return place;
@@ -97,7 +104,8 @@ impl Devices {
     }
 
     fn push(&mut self, hash: u64, device: Device) -> u32 {
-        let place = u32::try_from(self.by_hash.len()).expect("a partition has far fewer than 2^32 devices");
+        let place =
+            u32::try_from(self.by_hash.len()).expect("a partition has far fewer than 2^32 devices");
         if self.chunks.last().is_none_or(|chunk| chunk.len() == CHUNK) {
             self.chunks.push(Vec::with_capacity(CHUNK));
         }

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use laneway_log::{Records, Topic};
 use laneway_schemas::{
-    Attributes, Codecs, Contract, EncodeError, EventType, LocationUpdate, Position, SessionStarted, SessionStopped,
-    SessionUpdated, Window,
+    Attributes, Codecs, Contract, EncodeError, EventType, LocationUpdate, Position, SessionStarted,
+    SessionStopped, SessionUpdated, Window,
 };
 use serde::Serialize;
 
@@ -67,7 +67,13 @@ impl Emitter {
         self.failure.take().map_or(Ok(()), Err)
     }
 
-    pub fn position(&mut self, fix: &LocationUpdate, flags: [bool; 3], codecs: &Codecs, records: &mut Records) {
+    pub fn position(
+        &mut self,
+        fix: &LocationUpdate,
+        flags: [bool; 3],
+        codecs: &Codecs,
+        records: &mut Records,
+    ) {
         let entity = self.entity("position", fix.fix_id.as_bytes());
         let [latest, late, ahead] = flags;
         let view = PositionView {
@@ -92,7 +98,14 @@ impl Emitter {
             ahead,
         };
         let id = EventId::new(&entity, 1);
-        self.push::<Position, _>(EventType::Position, &id, fix.recorded_at, &view, codecs, records);
+        self.push::<Position, _>(
+            EventType::Position,
+            &id,
+            fix.recorded_at,
+            &view,
+            codecs,
+            records,
+        );
     }
 
     pub fn started(&mut self, started: &Started<'_>, codecs: &Codecs, records: &mut Records) {
@@ -108,7 +121,14 @@ impl Emitter {
             attributes: started.attributes,
         };
         let id = EventId::new(&entity, 1);
-        self.push::<SessionStarted, _>(EventType::SessionStarted, &id, started.at, &view, codecs, records);
+        self.push::<SessionStarted, _>(
+            EventType::SessionStarted,
+            &id,
+            started.at,
+            &view,
+            codecs,
+            records,
+        );
     }
 
     pub fn derived(&mut self, derived: &Derived<'_>, codecs: &Codecs, records: &mut Records) {
@@ -117,7 +137,9 @@ impl Emitter {
         let device = std::mem::take(&mut self.device);
         match derived {
             Derived::Window { start, value } => {
-                let entity = self.ids.entity(&tenant, &device, "window", &start.to_le_bytes());
+                let entity = self
+                    .ids
+                    .entity(&tenant, &device, "window", &start.to_le_bytes());
                 let id = EventId::new(&entity, value.revision);
                 let end = start.saturating_add(MINUTE_US);
                 let view = WindowView {
@@ -148,9 +170,19 @@ impl Emitter {
                     duration_s: session.duration_s(),
                 };
                 let at = session.totals.last_at;
-                self.push::<SessionUpdated, _>(EventType::SessionUpdated, &id, at, &view, codecs, records);
+                self.push::<SessionUpdated, _>(
+                    EventType::SessionUpdated,
+                    &id,
+                    at,
+                    &view,
+                    codecs,
+                    records,
+                );
             }
-            Derived::Stopped { session, stopped_at } => {
+            Derived::Stopped {
+                session,
+                stopped_at,
+            } => {
                 let (entity, id) = self.session_ids(&tenant, &device, session);
                 let view = StoppedView {
                     entity_id: entity.as_str(),
@@ -165,7 +197,14 @@ impl Emitter {
                     distance_m: session.totals.distance_m,
                     duration_s: session.duration_s(),
                 };
-                self.push::<SessionStopped, _>(EventType::SessionStopped, &id, *stopped_at, &view, codecs, records);
+                self.push::<SessionStopped, _>(
+                    EventType::SessionStopped,
+                    &id,
+                    *stopped_at,
+                    &view,
+                    codecs,
+                    records,
+                );
             }
         }
         self.tenant = tenant;
@@ -176,8 +215,15 @@ impl Emitter {
         self.ids.entity(&self.tenant, &self.device, kind, opener)
     }
 
-    fn session_ids(&mut self, tenant: &str, device: &str, session: &Session) -> (EntityId, EventId) {
-        let entity = self.ids.entity(tenant, device, "session", session.id.as_bytes());
+    fn session_ids(
+        &mut self,
+        tenant: &str,
+        device: &str,
+        session: &Session,
+    ) -> (EntityId, EventId) {
+        let entity = self
+            .ids
+            .entity(tenant, device, "session", session.id.as_bytes());
         (entity, EventId::new(&entity, session.revision))
     }
 
@@ -201,11 +247,18 @@ impl Emitter {
         ];
         let failure = &mut self.failure;
         let topic = Topic::TenantStreams;
-        records.push_with(topic, self.partition, self.timestamp_ms, &self.key, headers, |out| {
-            if let Err(error) = codecs.encode_as::<T, V>(view, out) {
-                failure.get_or_insert(error);
-            }
-        });
+        records.push_with(
+            topic,
+            self.partition,
+            self.timestamp_ms,
+            &self.key,
+            headers,
+            |out| {
+                if let Err(error) = codecs.encode_as::<T, V>(view, out) {
+                    failure.get_or_insert(error);
+                }
+            },
+        );
         self.counts[kind as usize] += 1;
     }
 }

@@ -27,7 +27,11 @@ impl EventId {
         }
         let shown = &digits[first..];
         bytes[33..33 + shown.len()].copy_from_slice(shown);
-        EventId { bytes, len: 33 + shown.len(), revision }
+        EventId {
+            bytes,
+            len: 33 + shown.len(),
+            revision,
+        }
     }
 
     pub fn as_bytes(&self) -> &[u8] {
@@ -49,7 +53,10 @@ mod tests {
         let entity = IdHasher::default().entity("t", "d", "window", b"1");
         for revision in [0, 1, 10, 987, 2_147_483_647] {
             let id = EventId::new(&entity, revision);
-            assert_eq!(id.as_bytes(), format!("{}.{revision}", entity.as_str()).as_bytes());
+            assert_eq!(
+                id.as_bytes(),
+                format!("{}.{revision}", entity.as_str()).as_bytes()
+            );
         }
         assert_eq!(EventId::new(&entity, u32::MAX).revision(), i32::MAX);
     }

@@ -29,7 +29,9 @@ impl Health {
         let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match &state.phase {
             Phase::Starting => return Err("the processor has not joined its group yet".into()),
-            Phase::Rejoining(error) => return Err(format!("the processor joins its group anew after: {error}")),
+            Phase::Rejoining(error) => {
+                return Err(format!("the processor joins its group anew after: {error}"));
+            }
             Phase::Stopped => return Err("the processor has stopped".into()),
             Phase::Running => {}
         }
@@ -55,11 +57,19 @@ impl Health {
     }
 
     pub(crate) fn waits(&self, partition: u32, what: String) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).waiting.insert(partition, what);
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .waiting
+            .insert(partition, what);
     }
 
     pub(crate) fn goes_on(&self, partition: u32) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).waiting.remove(&partition);
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .waiting
+            .remove(&partition);
     }
 
     fn set(&self, phase: Phase) {

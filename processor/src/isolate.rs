@@ -44,7 +44,10 @@ pub struct Refusal {
 
 impl Refusal {
     pub fn new(reason: Reason, detail: impl Into<String>) -> Self {
-        Refusal { reason, detail: detail.into() }
+        Refusal {
+            reason,
+            detail: detail.into(),
+        }
     }
 }
 
@@ -62,14 +65,20 @@ pub enum Verdict {
     Passed(u32),
     Refused(Refusal),
     /// The writer knew of control changes that have not been read here: look again later.
-    Wait { tenant: TenantId, version: i64 },
+    Wait {
+        tenant: TenantId,
+        version: i64,
+    },
 }
 
 /// Tenant and device of a record's key, `tenant/device`.
 pub fn split_key(key: &[u8]) -> Result<(&str, &str), Refusal> {
     let bad = || {
         let shown = String::from_utf8_lossy(&key[..key.len().min(200)]);
-        Refusal::new(Reason::BadKey, format!("the key `{shown}` is not `tenant id/device id`"))
+        Refusal::new(
+            Reason::BadKey,
+            format!("the key `{shown}` is not `tenant id/device id`"),
+        )
     };
     let text = std::str::from_utf8(key).map_err(|_| bad())?;
     let (tenant, device) = text.split_once('/').ok_or_else(bad)?;
@@ -82,11 +91,17 @@ pub fn split_key(key: &[u8]) -> Result<(&str, &str), Refusal> {
 /// Whether key and payload say the same.
 pub fn same(key: (&str, &str), claim: &Claim<'_>) -> Result<(), Refusal> {
     if key.0 != claim.tenant {
-        let detail = format!("the key says tenant {}, the payload {}", key.0, claim.tenant);
+        let detail = format!(
+            "the key says tenant {}, the payload {}",
+            key.0, claim.tenant
+        );
         return Err(Refusal::new(Reason::TenantMismatch, detail));
     }
     if key.1 != claim.device {
-        let detail = format!("the key says device {}, the payload {}", key.1, claim.device);
+        let detail = format!(
+            "the key says device {}, the payload {}",
+            key.1, claim.device
+        );
         return Err(Refusal::new(Reason::DeviceMismatch, detail));
     }
     Ok(())
@@ -110,15 +125,24 @@ pub fn judge(
     };
     let version = directory.version(id);
     if version < claim.control_version {
-        return Verdict::Wait { tenant: id, version: claim.control_version };
+        return Verdict::Wait {
+            tenant: id,
+            version: claim.control_version,
+        };
     }
     let Some(place) = tenants.current(id, claim.tenant, version, directory, authority) else {
-        let detail = format!("tenant {} is not known as of control version {version}", claim.tenant);
+        let detail = format!(
+            "tenant {} is not known as of control version {version}",
+            claim.tenant
+        );
         return Verdict::Refused(Refusal::new(Reason::UnknownTenant, detail));
     };
     let lanes = &tenants.get(place).lanes;
     if lanes.binary_search(&partition).is_err() {
-        let detail = format!("partition {partition} is none of the lanes {lanes:?} of tenant {}", claim.tenant);
+        let detail = format!(
+            "partition {partition} is none of the lanes {lanes:?} of tenant {}",
+            claim.tenant
+        );
         return Verdict::Refused(Refusal::new(Reason::LaneNotAllowed, detail));
     }
     if !directory.device_known(id, claim.device, claim.control_version) {

@@ -34,10 +34,20 @@ impl Counts {
             ("repeat", self.session_repeats),
             ("late", self.session_late),
         ] {
-            add("laneway_processor_session_events_total", "outcome", name, value);
+            add(
+                "laneway_processor_session_events_total",
+                "outcome",
+                name,
+                value,
+            );
         }
         for (reason, value) in self.refused.drain() {
-            add("laneway_processor_quarantined_total", "reason", reason.code(), value);
+            add(
+                "laneway_processor_quarantined_total",
+                "reason",
+                reason.code(),
+                value,
+            );
         }
         for (kind, value) in EventType::ALL.into_iter().zip(std::mem::take(events)) {
             add("laneway_processor_events_total", "type", kind.name(), value);

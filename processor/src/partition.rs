@@ -80,9 +80,16 @@ impl Partition {
     }
 
     /// Takes queued batches until the unit has `max` inputs or a record has to wait.
-    pub fn pump(&mut self, max: usize, shared: &mut Shared, unit: &mut OpenUnit) -> Result<(), EncodeError> {
+    pub fn pump(
+        &mut self,
+        max: usize,
+        shared: &mut Shared,
+        unit: &mut OpenUnit,
+    ) -> Result<(), EncodeError> {
         while self.wait.is_none() && unit.inputs < max {
-            let Some((batch, from)) = self.queue.pop_front() else { return Ok(()) };
+            let Some((batch, from)) = self.queue.pop_front() else {
+                return Ok(());
+            };
             let mut done = from;
             while let Some(record) = batch.get(done) {
                 match self.take(batch.topic(), &record, shared, unit)? {
@@ -94,7 +101,10 @@ impl Partition {
                 }
             }
             unit.inputs += done - from;
-            let waiting_at = self.wait.and_then(|_| batch.get(done)).map(|record| record.offset);
+            let waiting_at = self
+                .wait
+                .and_then(|_| batch.get(done))
+                .map(|record| record.offset);
             let next = waiting_at.unwrap_or(batch.next_offset());
             if done > from || waiting_at.is_none() {
                 unit.covers(batch.topic(), self.number, next);
@@ -114,7 +124,8 @@ impl Partition {
         shared: &mut Shared,
         unit: &mut OpenUnit,
     ) -> Result<Step, EncodeError> {
-        let size = record.key.len() + record.headers.packed().len() + record.value.map_or(0, <[u8]>::len);
+        let size =
+            record.key.len() + record.headers.packed().len() + record.value.map_or(0, <[u8]>::len);
         let taken = if size + GROWTH_BYTES > shared.max_record_bytes {
             let detail = format!("{size} bytes leave no room for the events that come of it");
             Err((Refusal::new(Reason::TooLarge, detail), None))
@@ -136,7 +147,14 @@ impl Partition {
             Err((refusal, received_at)) => {
                 *shared.counts.refused.entry(refusal.reason).or_default() += 1;
                 let codecs = (&*shared.codecs, shared.max_record_bytes);
-                quarantine::push((topic, self.number), record, &refusal, received_at, codecs, &mut unit.records)?;
+                quarantine::push(
+                    (topic, self.number),
+                    record,
+                    &refusal,
+                    received_at,
+                    codecs,
+                    &mut unit.records,
+                )?;
                 Ok(Step::Done)
             }
         }
@@ -159,10 +177,18 @@ impl Partition {
         if !agrees {
             isolate::same(isolate::split_key(record.key)?, claim)?;
         }
-        match isolate::judge(claim, self.number, &shared.directory, &shared.authority, &mut self.tenants) {
+        match isolate::judge(
+            claim,
+            self.number,
+            &shared.directory,
+            &shared.authority,
+            &mut self.tenants,
+        ) {
             Verdict::Passed(tenant) => Ok(Ok(tenant)),
             Verdict::Refused(refusal) => Err(refusal),
-            Verdict::Wait { tenant, version } => Ok(Err(Step::Wait(Wait::Version { tenant, version }))),
+            Verdict::Wait { tenant, version } => {
+                Ok(Err(Step::Wait(Wait::Version { tenant, version })))
+            }
         }
     }
 
@@ -174,8 +200,11 @@ impl Partition {
         unit: &mut OpenUnit,
     ) -> Result<Step, (Refusal, Option<i64>)> {
         let refused = |refusal| (refusal, Some(fix.received_at));
-        let claim =
-            Claim { tenant: &fix.tenant_id, device: &fix.device_id, control_version: fix.control_version };
+        let claim = Claim {
+            tenant: &fix.tenant_id,
+            device: &fix.device_id,
+            control_version: fix.control_version,
+        };
         let tenant = match self.isolate(record, &claim, shared).map_err(refused)? {
             Ok(tenant) => tenant,
             Err(wait) => return Ok(wait),
@@ -197,12 +226,29 @@ impl Partition {
             speed: fix.speed_mps,
             ahead,
         };
-        shared.emitter.aim(known, &fix.device_id, self.number, fix.received_at);
+        shared
+            .emitter
+            .aim(known, &fix.device_id, self.number, fix.received_at);
         let place = self.devices.place(tenant, &fix.device_id);
-        let touch = touch(&mut self.touches, &mut self.touched, &mut self.devices, place);
-        let Shared { emitter, codecs, bounds, counts, .. } = shared;
+        let touch = touch(
+            &mut self.touches,
+            &mut self.touched,
+            &mut self.devices,
+            place,
+        );
+        let Shared {
+            emitter,
+            codecs,
+            bounds,
+            counts,
+            ..
+        } = shared;
         let mut emit = |derived: Derived<'_>| emitter.derived(&derived, codecs, &mut unit.records);
-        match self.devices.get_mut(place).apply_fix(&input, bounds, touch, &mut emit) {
+        match self
+            .devices
+            .get_mut(place)
+            .apply_fix(&input, bounds, touch, &mut emit)
+        {
             FixOutcome::Repeat => counts.repeats += 1,
             FixOutcome::Accepted { latest, late } => {
                 counts.fixes += 1;
@@ -222,8 +268,11 @@ impl Partition {
         unit: &mut OpenUnit,
     ) -> Result<Step, (Refusal, Option<i64>)> {
         let refused = |refusal| (refusal, Some(event.received_at));
-        let claim =
-            Claim { tenant: &event.tenant_id, device: &event.device_id, control_version: event.control_version };
+        let claim = Claim {
+            tenant: &event.tenant_id,
+            device: &event.device_id,
+            control_version: event.control_version,
+        };
         let tenant = match self.isolate(record, &claim, shared).map_err(refused)? {
             Ok(tenant) => tenant,
             Err(wait) => return Ok(wait),
@@ -236,12 +285,31 @@ impl Partition {
             received_at: event.received_at,
             attributes: &event.attributes,
         };
-        shared.emitter.aim(self.tenants.get(tenant), &event.device_id, self.number, event.received_at);
+        shared.emitter.aim(
+            self.tenants.get(tenant),
+            &event.device_id,
+            self.number,
+            event.received_at,
+        );
         let place = self.devices.place(tenant, &event.device_id);
-        let touch = touch(&mut self.touches, &mut self.touched, &mut self.devices, place);
-        let Shared { emitter, codecs, bounds, counts, .. } = shared;
+        let touch = touch(
+            &mut self.touches,
+            &mut self.touched,
+            &mut self.devices,
+            place,
+        );
+        let Shared {
+            emitter,
+            codecs,
+            bounds,
+            counts,
+            ..
+        } = shared;
         let mut emit = |derived: Derived<'_>| emitter.derived(&derived, codecs, &mut unit.records);
-        let outcome = self.devices.get_mut(place).apply_session(&step, bounds, touch, &mut emit);
+        let outcome = self
+            .devices
+            .get_mut(place)
+            .apply_session(&step, bounds, touch, &mut emit);
         match outcome {
             SessionOutcome::Repeat => counts.session_repeats += 1,
             SessionOutcome::Late => counts.session_late += 1,

@@ -18,12 +18,16 @@ pub fn push(
     records: &mut Records,
 ) -> Result<(), EncodeError> {
     let (topic, partition) = input;
-    let headers: std::collections::BTreeMap<_, _> =
-        record.headers.iter().map(|(name, value)| (name.to_owned(), value.to_vec().into())).collect();
+    let headers: std::collections::BTreeMap<_, _> = record
+        .headers
+        .iter()
+        .map(|(name, value)| (name.to_owned(), value.to_vec().into()))
+        .collect();
     let mut detail = refusal.detail.clone();
     let mut value = record.value.map(|v| v.to_vec().into());
     // The key counts twice: as the record's and in its value.
-    let size = 2 * record.key.len() + record.headers.packed().len() + record.value.map_or(0, <[u8]>::len);
+    let size =
+        2 * record.key.len() + record.headers.packed().len() + record.value.map_or(0, <[u8]>::len);
     if size + OVERHEAD_BYTES > max_bytes {
         value = None;
         detail.push_str("; its value is too large to be repeated here: read it where it came from");
@@ -42,8 +46,15 @@ pub fn push(
     };
     let mut encoded = Ok(());
     let headers: [(&str, &[u8]); 1] = [("content-type", b"application/avro")];
-    records.push_with(Topic::Quarantine, partition, refused_at / 1000, record.key, headers, |out| {
-        encoded = codecs.encode(&quarantined, out);
-    });
+    records.push_with(
+        Topic::Quarantine,
+        partition,
+        refused_at / 1000,
+        record.key,
+        headers,
+        |out| {
+            encoded = codecs.encode(&quarantined, out);
+        },
+    );
     encoded
 }

@@ -53,10 +53,17 @@ pub async fn restore(
         let mut done = std::collections::BTreeSet::new();
         while open > 0 {
             let batch = reader.next().await?;
-            let Some(reading) = readings.get_mut(&batch.partition()) else { continue };
+            let Some(reading) = readings.get_mut(&batch.partition()) else {
+                continue;
+            };
             for record in batch.iter() {
                 reading.take(&record).with_context(|| {
-                    format!("reading {}[{}] at offset {}", Topic::ProcessorState, batch.partition(), record.offset)
+                    format!(
+                        "reading {}[{}] at offset {}",
+                        Topic::ProcessorState,
+                        batch.partition(),
+                        record.offset
+                    )
                 })?;
             }
             if batch.next_offset() >= reading.end && done.insert(batch.partition()) {
@@ -68,7 +75,9 @@ pub async fn restore(
     let mut partitions = Vec::with_capacity(readings.len());
     for (number, reading) in readings {
         let partition = reading.build(number, shared).await;
-        partitions.push(partition.with_context(|| format!("restoring partition {number} of the processor"))?);
+        partitions.push(
+            partition.with_context(|| format!("restoring partition {number} of the processor"))?,
+        );
     }
     for topic in topics {
         let committed = log.committed(group, *topic).await?;
@@ -88,7 +97,9 @@ impl Reading {
             replace(&mut self.tick, record.value.unwrap_or_default());
             return Ok(());
         }
-        let slash = key.find('/').ok_or_else(|| anyhow!("the key `{key}` names no device"))?;
+        let slash = key
+            .find('/')
+            .ok_or_else(|| anyhow!("the key `{key}` names no device"))?;
         let (name, block) = match key[slash + 1..].split_once('/') {
             Some((device, block)) => (&key[..slash + 1 + device.len()], Some(block)),
             None => (key, None),
@@ -96,11 +107,15 @@ impl Reading {
         if !self.found.contains_key(name) {
             self.found.insert(name.into(), Found::default());
         }
-        let Some(found) = self.found.get_mut(name) else { return Ok(()) };
+        let Some(found) = self.found.get_mut(name) else {
+            return Ok(());
+        };
         match (block, record.value) {
             (None, value) => replace(&mut found.head, value.unwrap_or_default()),
             (Some(block), value) => {
-                let number = block.parse().with_context(|| format!("the key `{key}` names no block"))?;
+                let number = block
+                    .parse()
+                    .with_context(|| format!("the key `{key}` names no block"))?;
                 match value {
                     Some(value) => replace(found.blocks.entry(number).or_default(), value),
                     None => drop(found.blocks.remove(&number)),
@@ -128,9 +143,13 @@ impl Reading {
                 let state: ProcessorState = shared.codecs.decode_loading(&value).await?;
                 blocks.insert(block, state.body.into_vec());
             }
-            let id: TenantId =
-                head.tenant_id.parse().with_context(|| format!("the state `{key}` is of no tenant"))?;
-            let tenant = partition.tenants.place(id, &head.tenant_id, &shared.authority);
+            let id: TenantId = head
+                .tenant_id
+                .parse()
+                .with_context(|| format!("the state `{key}` is of no tenant"))?;
+            let tenant = partition
+                .tenants
+                .place(id, &head.tenant_id, &shared.authority);
             let device = decode_device(tenant, &head.device_id, &head.body, &blocks).with_context(|| {
                 format!("the state of `{key}` is damaged: restore the topic from a copy, or delete the key's records")
             })?;

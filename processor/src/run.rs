@@ -97,7 +97,8 @@ async fn work_until_drained(
 ) -> Result<(), Halt> {
     let draining = lifecycle.draining();
     let mut draining = std::pin::pin!(draining);
-    let mut ticks = tokio::time::interval(TICK.min(Duration::from_secs(work.settings.idle_close_seconds) / 4));
+    let mut ticks =
+        tokio::time::interval(TICK.min(Duration::from_secs(work.settings.idle_close_seconds) / 4));
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         let now = Instant::now();
@@ -147,7 +148,9 @@ enum Event {
 
 type Commit = tokio::task::JoinHandle<laneway_log::Result<()>>;
 
-async fn commit_in_flight(commit: &mut Option<Commit>) -> Result<laneway_log::Result<()>, tokio::task::JoinError> {
+async fn commit_in_flight(
+    commit: &mut Option<Commit>,
+) -> Result<laneway_log::Result<()>, tokio::task::JoinError> {
     match commit {
         Some(commit) => Pin::new(commit).await,
         None => std::future::pending().await,
@@ -171,7 +174,9 @@ async fn on_member(work: &mut Work<'_>, event: MemberEvent) -> Result<(), Halt> 
         MemberEvent::Lost { partitions } => {
             work.finish_commit().await?;
             if !work.unit.is_empty() {
-                return Err(Halt::Rejoin(format!("partitions {partitions:?} were lost with a unit open")));
+                return Err(Halt::Rejoin(format!(
+                    "partitions {partitions:?} were lost with a unit open"
+                )));
             }
             work.forget(&partitions);
             tracing::warn!(?partitions, "partitions lost");

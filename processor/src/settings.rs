@@ -44,18 +44,27 @@ impl ProcessorSettings {
         whole("horizon_seconds", self.horizon_seconds, 60, 366 * 86_400)?;
         whole("max_points", self.max_points as u64, 16, 1_000_000)?;
         whole("idle_close_seconds", self.idle_close_seconds, 1, 86_400)?;
-        whole("max_unit_records", self.max_unit_records as u64, 1, 1_000_000)?;
+        whole(
+            "max_unit_records",
+            self.max_unit_records as u64,
+            1,
+            1_000_000,
+        )?;
         whole("max_unit_ms", self.max_unit_ms, 1, 10_000)
     }
 
     pub fn bounds(&self) -> Bounds {
         Bounds {
-            horizon_us: i64::try_from(self.horizon_seconds).unwrap_or(i64::MAX).saturating_mul(1_000_000),
+            horizon_us: i64::try_from(self.horizon_seconds)
+                .unwrap_or(i64::MAX)
+                .saturating_mul(1_000_000),
             max_points: self.max_points,
         }
     }
 
     pub fn idle_close_us(&self) -> i64 {
-        i64::try_from(self.idle_close_seconds).unwrap_or(i64::MAX).saturating_mul(1_000_000)
+        i64::try_from(self.idle_close_seconds)
+            .unwrap_or(i64::MAX)
+            .saturating_mul(1_000_000)
     }
 }

@@ -67,7 +67,8 @@ impl Shared {
     }
 
     pub fn decode<T: Contract>(&self, value: Option<&[u8]>) -> Result<T, Undecoded> {
-        let refused = |detail: String| Undecoded::Refused(Refusal::new(Reason::Undecodable, detail));
+        let refused =
+            |detail: String| Undecoded::Refused(Refusal::new(Reason::Undecodable, detail));
         let Some(value) = value else {
             return Err(refused("the record has no value".into()));
         };

@@ -29,7 +29,10 @@ pub struct Tenants {
 
 impl Tenants {
     pub fn new() -> Self {
-        Tenants { all: Vec::new(), by_text: HashMap::new() }
+        Tenants {
+            all: Vec::new(),
+            by_text: HashMap::new(),
+        }
     }
 
     pub fn get(&self, place: u32) -> &Tenant {

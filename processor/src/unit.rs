@@ -25,7 +25,9 @@ impl OpenUnit {
     }
 
     pub fn age_ms(&self, now: Instant) -> u128 {
-        self.opened.map_or(0, |opened| now.saturating_duration_since(opened).as_millis())
+        self.opened.map_or(0, |opened| {
+            now.saturating_duration_since(opened).as_millis()
+        })
     }
 
     /// Whether there is nothing worth a commit: offsets alone wait for the next one.
@@ -36,7 +38,15 @@ impl OpenUnit {
     /// The unit, for committing; an empty one stays.
     pub fn take(&mut self, epoch: Epoch) -> Unit {
         let open = std::mem::take(self);
-        let offsets = open.offsets.into_iter().map(|((topic, partition), next)| (topic, partition, next)).collect();
-        Unit { epoch, records: open.records, offsets }
+        let offsets = open
+            .offsets
+            .into_iter()
+            .map(|((topic, partition), next)| (topic, partition, next))
+            .collect();
+        Unit {
+            epoch,
+            records: open.records,
+            offsets,
+        }
     }
 }

@@ -35,14 +35,20 @@ pub fn wait(
         let mut no_such_schema = false;
         match wait {
             Wait::Version { tenant, version } => {
-                while tokio::time::timeout(WARN_EVERY, directory.wait_for(tenant, version)).await.is_err() {
+                while tokio::time::timeout(WARN_EVERY, directory.wait_for(tenant, version))
+                    .await
+                    .is_err()
+                {
                     let read = directory.version(tenant);
                     tracing::warn!(
                         partition, %tenant, version, read,
                         "waiting for a control version that a record was accepted under; \
                          see whether tenant-events is written and read"
                     );
-                    health.waits(partition, format!("control version {version} of {tenant}, having read {read}"));
+                    health.waits(
+                        partition,
+                        format!("control version {version} of {tenant}, having read {read}"),
+                    );
                 }
             }
             Wait::Schema(id) => loop {
@@ -61,6 +67,10 @@ pub fn wait(
             },
         }
         health.goes_on(partition);
-        Over { partition, wait, no_such_schema }
+        Over {
+            partition,
+            wait,
+            no_such_schema,
+        }
     })
 }

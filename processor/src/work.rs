@@ -78,12 +78,15 @@ impl Work<'_> {
         let restored = restore(self.log, numbers, GROUP, &TOPICS, self.shared).await?;
         let devices: usize = restored.iter().map(|p| p.devices.len()).sum();
         tracing::info!(partitions = ?numbers, devices, epoch = epoch.0, "partitions assigned and restored");
-        self.partitions.extend(restored.into_iter().map(|p| (p.number, p)));
+        self.partitions
+            .extend(restored.into_iter().map(|p| (p.number, p)));
         Ok(())
     }
 
     pub fn accept(&mut self, batch: Batch) {
-        let Some(partition) = self.partitions.get_mut(&batch.partition()) else { return };
+        let Some(partition) = self.partitions.get_mut(&batch.partition()) else {
+            return;
+        };
         partition.queue.push_back((batch, 0));
         self.queued += 1;
     }
@@ -102,11 +105,21 @@ impl Work<'_> {
         self.queued = 0;
         for partition in self.partitions.values_mut() {
             let waited = partition.wait.is_some();
-            let pumped = partition.pump(self.settings.max_unit_records, self.shared, &mut self.unit);
+            let pumped =
+                partition.pump(self.settings.max_unit_records, self.shared, &mut self.unit);
             pumped.map_err(|error| Halt::Fatal(anyhow::Error::new(error)))?;
             if let Some(what) = partition.wait.filter(|_| !waited) {
-                let (directory, codecs) = (Arc::clone(&self.shared.directory), Arc::clone(&self.shared.codecs));
-                self.waits.push(wait(partition.number, what, directory, codecs, self.health.clone()));
+                let (directory, codecs) = (
+                    Arc::clone(&self.shared.directory),
+                    Arc::clone(&self.shared.codecs),
+                );
+                self.waits.push(wait(
+                    partition.number,
+                    what,
+                    directory,
+                    codecs,
+                    self.health.clone(),
+                ));
             }
             self.queued += partition.queue.len();
         }
@@ -120,7 +133,10 @@ impl Work<'_> {
         if let (true, crate::partition::Wait::Schema(id)) = (over.no_such_schema, over.wait) {
             self.shared.unreadable(id);
         }
-        let partition = self.partitions.get_mut(&over.partition).filter(|p| p.wait == Some(over.wait));
+        let partition = self
+            .partitions
+            .get_mut(&over.partition)
+            .filter(|p| p.wait == Some(over.wait));
         if let Some(partition) = partition {
             partition.wait = None;
         }
@@ -132,7 +148,9 @@ impl Work<'_> {
             let finished = partition.finish(self.shared, &mut self.unit.records);
             finished.map_err(|error| Halt::Fatal(anyhow::Error::new(error)))?;
         }
-        let Shared { counts, emitter, .. } = &mut *self.shared;
+        let Shared {
+            counts, emitter, ..
+        } = &mut *self.shared;
         counts.publish(&mut emitter.counts);
         let unit = self.unit.take(self.epoch);
         self.in_flight = Some(tokio::spawn(self.committer.commit(unit)));
@@ -182,10 +200,14 @@ impl Work<'_> {
 pub fn committed(result: Result<Result<(), LogError>, tokio::task::JoinError>) -> Result<(), Halt> {
     match result {
         Ok(Ok(())) => Ok(()),
-        Ok(Err(error @ (LogError::Fatal(_) | LogError::TooLarge { .. }))) => {
-            Err(Halt::Fatal(anyhow::Error::new(error).context("committing a unit of the processor")))
-        }
-        Ok(Err(error)) => Err(Halt::Rejoin(format!("committing a unit of the processor: {error}"))),
-        Err(panic) => Err(Halt::Fatal(anyhow::Error::new(panic).context("committing a unit of the processor"))),
+        Ok(Err(error @ (LogError::Fatal(_) | LogError::TooLarge { .. }))) => Err(Halt::Fatal(
+            anyhow::Error::new(error).context("committing a unit of the processor"),
+        )),
+        Ok(Err(error)) => Err(Halt::Rejoin(format!(
+            "committing a unit of the processor: {error}"
+        ))),
+        Err(panic) => Err(Halt::Fatal(
+            anyhow::Error::new(panic).context("committing a unit of the processor"),
+        )),
     }
 }

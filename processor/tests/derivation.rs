@@ -12,11 +12,17 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use run::{Input, Run};
 
-const WIDE: Bounds = Bounds { horizon_us: 86_400_000_000, max_points: 2_000 };
+const WIDE: Bounds = Bounds {
+    horizon_us: 86_400_000_000,
+    max_points: 2_000,
+};
 const SECOND: i64 = 1_000_000;
 const START: i64 = 1_763_690_400 * SECOND;
 
-fn fix(index: usize, (at, latitude, longitude, speed, session): (i64, f64, f64, Option<f64>, u8)) -> Fix {
+fn fix(
+    index: usize,
+    (at, latitude, longitude, speed, session): (i64, f64, f64, Option<f64>, u8),
+) -> Fix {
     Fix {
         id: format!("fix-{index}"),
         at: START + at,
@@ -31,11 +37,18 @@ fn fix(index: usize, (at, latitude, longitude, speed, session): (i64, f64, f64, 
 fn fixes(most: usize) -> impl Strategy<Value = Vec<Fix>> {
     let at = prop_oneof![(0i64..1200).prop_map(|s| s * SECOND), 0i64..1200 * SECOND];
     let degrees = |from: f64| {
-        prop_oneof![(from..from + 0.01), (0i32..1000).prop_map(move |n| from + f64::from(n) / 1e5)]
+        prop_oneof![
+            (from..from + 0.01),
+            (0i32..1000).prop_map(move |n| from + f64::from(n) / 1e5)
+        ]
     };
     let speed = proptest::option::weighted(0.5, 0.0f64..50.0);
-    vec((at, degrees(52.0), degrees(13.0), speed, 0u8..5), 1..most)
-        .prop_map(|all| all.into_iter().enumerate().map(|(i, f)| fix(i, f)).collect())
+    vec((at, degrees(52.0), degrees(13.0), speed, 0u8..5), 1..most).prop_map(|all| {
+        all.into_iter()
+            .enumerate()
+            .map(|(i, f)| fix(i, f))
+            .collect()
+    })
 }
 
 /// Starts and stops of the three sessions.
@@ -44,7 +57,11 @@ fn times() -> impl Strategy<Value = Vec<SessionTimes>> {
     vec((at(), at()), 3).prop_map(|all| {
         all.into_iter()
             .enumerate()
-            .map(|(i, (started_at, stopped_at))| SessionTimes { id: format!("session-{i}"), started_at, stopped_at })
+            .map(|(i, (started_at, stopped_at))| SessionTimes {
+                id: format!("session-{i}"),
+                started_at,
+                stopped_at,
+            })
             .collect()
     })
 }
@@ -52,8 +69,16 @@ fn times() -> impl Strategy<Value = Vec<SessionTimes>> {
 fn inputs(fixes: &[Fix], times: &[SessionTimes], repeats: &[usize]) -> Vec<Input> {
     let mut all: Vec<Input> = fixes.iter().cloned().map(Input::Fix).collect();
     for session in times {
-        all.extend(session.started_at.map(|at| Input::Start(session.id.clone(), at)));
-        all.extend(session.stopped_at.map(|at| Input::Stop(session.id.clone(), at)));
+        all.extend(
+            session
+                .started_at
+                .map(|at| Input::Start(session.id.clone(), at)),
+        );
+        all.extend(
+            session
+                .stopped_at
+                .map(|at| Input::Stop(session.id.clone(), at)),
+        );
     }
     for repeat in repeats {
         all.push(all[repeat % all.len()].clone());
@@ -65,7 +90,12 @@ fn inputs(fixes: &[Fix], times: &[SessionTimes], repeats: &[usize]) -> Vec<Input
 fn history() -> impl Strategy<Value = (Vec<Fix>, Vec<SessionTimes>, Vec<Input>, Vec<usize>)> {
     (fixes(60), times(), vec(0usize..1000, 0..20)).prop_flat_map(|(fixes, times, repeats)| {
         let all = inputs(&fixes, &times, &repeats);
-        (Just(fixes), Just(times), Just(all).prop_shuffle(), vec(1usize..12, 1..20))
+        (
+            Just(fixes),
+            Just(times),
+            Just(all).prop_shuffle(),
+            vec(1usize..12, 1..20),
+        )
     })
 }
 
@@ -119,14 +149,21 @@ proptest! {
 }
 
 fn at(index: usize, seconds: i64) -> Input {
-    Input::Fix(fix(index, (seconds * SECOND, 52.0, 13.0 + seconds as f64 / 1e5, None, 9)))
+    Input::Fix(fix(
+        index,
+        (seconds * SECOND, 52.0, 13.0 + seconds as f64 / 1e5, None, 9),
+    ))
 }
 
 #[test]
 fn a_window_is_said_when_the_watermark_passes_it_and_again_for_a_late_fix() {
     let mut run = Run::new(WIDE);
     run.all(&[at(0, 10), at(1, 50)], &[2], false);
-    assert!(run.said.iter().all(|s| !s.contains("window")), "an open window was said: {:?}", run.said);
+    assert!(
+        run.said.iter().all(|s| !s.contains("window")),
+        "an open window was said: {:?}",
+        run.said
+    );
     run.all(&[at(2, 61)], &[1], false);
     assert_eq!(run.windows().len(), 1);
     run.all(&[at(3, 30)], &[1], false);
@@ -138,20 +175,36 @@ fn a_fix_in_one_window_changes_the_way_into_the_next() {
     let mut run = Run::new(WIDE);
     run.all(&[at(0, 10), at(1, 70), at(2, 200)], &[3], false);
     let before = run.windows()[&(START + 60 * SECOND)];
-    run.all(&[Input::Fix(fix(3, (50 * SECOND, 52.5, 13.0, None, 9)))], &[1], false);
+    run.all(
+        &[Input::Fix(fix(3, (50 * SECOND, 52.5, 13.0, None, 9)))],
+        &[1],
+        false,
+    );
     let after = run.windows()[&(START + 60 * SECOND)];
     assert!(after.distance_m > before.distance_m + 1000.0);
 }
 
 #[test]
 fn a_device_that_floods_one_minute_stays_bounded() {
-    let bounds = Bounds { horizon_us: 3600 * SECOND, max_points: 16 };
+    let bounds = Bounds {
+        horizon_us: 3600 * SECOND,
+        max_points: 16,
+    };
     let mut run = Run::new(bounds);
     let inputs: Vec<Input> = (0..2000)
-        .map(|i| Input::Fix(fix(i, (i64::try_from(i).unwrap() * 10_000, 52.0, 13.0, None, 9))))
+        .map(|i| {
+            Input::Fix(fix(
+                i,
+                (i64::try_from(i).unwrap() * 10_000, 52.0, 13.0, None, 9),
+            ))
+        })
         .collect();
     run.all(&inputs, &[50], true);
-    assert!(run.device.points().len() <= 16 * 8 + 1, "{} points are kept", run.device.points().len());
+    assert!(
+        run.device.points().len() <= 16 * 8 + 1,
+        "{} points are kept",
+        run.device.points().len()
+    );
     assert!(!run.late.is_empty());
 }
 
@@ -176,7 +229,10 @@ fn ahead_fixes_are_remembered_and_move_nothing() {
     let mut run = Run::new(WIDE);
     run.all(&[at(0, 10)], &[1], false);
     assert!(run.ahead("fix-9", START + 4000 * SECOND));
-    assert!(!run.ahead("fix-9", START + 4000 * SECOND), "a repeat was accepted");
+    assert!(
+        !run.ahead("fix-9", START + 4000 * SECOND),
+        "a repeat was accepted"
+    );
     assert_eq!(run.device.watermark(), Some(START + 10 * SECOND));
     run.close_idle();
     assert_eq!(run.windows().len(), 1);

@@ -14,7 +14,10 @@ fn resident_bytes() -> usize {
 
 #[test]
 fn an_idle_device_takes_less_than_300_bytes() {
-    let bounds = Bounds { horizon_us: 86_400_000_000, max_points: 2_000 };
+    let bounds = Bounds {
+        horizon_us: 86_400_000_000,
+        max_points: 2_000,
+    };
     let before = resident_bytes();
     let mut touch = Touch::default();
     let mut partitions: Vec<Devices> = (0..PARTITIONS).map(|_| Devices::new()).collect();
@@ -45,6 +48,13 @@ fn an_idle_device_takes_less_than_300_bytes() {
     assert!(each < 300, "{each} bytes an idle device");
 
     let place = partitions[5].place(0, "vehicle-0000005");
-    assert_eq!(partitions[5].len(), DEVICES as usize / PARTITIONS as usize + 1);
-    assert_eq!(partitions[5].get_mut(place).points().len(), 3, "what it rested with is not what it wakes with");
+    assert_eq!(
+        partitions[5].len(),
+        DEVICES as usize / PARTITIONS as usize + 1
+    );
+    assert_eq!(
+        partitions[5].get_mut(place).points().len(),
+        3,
+        "what it rested with is not what it wakes with"
+    );
 }

@@ -31,7 +31,11 @@ pub enum StateBody {
 }
 
 /// Gives `put` what the unit's changes make of the state in the log: `None` deletes.
-pub fn write_state(device: &mut Device, scratch: &mut Vec<u8>, put: &mut dyn FnMut(StateBody, Option<&[u8]>)) {
+pub fn write_state(
+    device: &mut Device,
+    scratch: &mut Vec<u8>,
+    put: &mut dyn FnMut(StateBody, Option<&[u8]>),
+) {
     if device.tail >= BLOCK_POINTS {
         let number = seal_tail(device, scratch);
         put(StateBody::Block(number), Some(scratch));
@@ -141,7 +145,9 @@ pub fn decode_device(
             extra.sessions.push(take_session(&mut bytes)?);
         }
         for number in first..first.saturating_add(count) {
-            let block = blocks.get(&number).ok_or_else(|| bytes.damaged("a block of points is missing"))?;
+            let block = blocks
+                .get(&number)
+                .ok_or_else(|| bytes.damaged("a block of points is missing"))?;
             let mut block = Bytes::new(block);
             check_version(&mut block)?;
             let last_at = take_points(&mut block, false, &mut restored)?;
@@ -159,7 +165,10 @@ pub fn decode_device(
 /// Everything of a device in as few bytes as can be, for as long as nothing comes for it. `false`
 /// where some of its points are in blocks.
 pub fn pack(device: &Device, out: &mut Vec<u8>) -> bool {
-    if device.extra().is_some_and(|e| !e.blocks.is_empty() || e.written_first != e.first_block) {
+    if device
+        .extra()
+        .is_some_and(|e| !e.blocks.is_empty() || e.written_first != e.first_block)
+    {
         return false;
     }
     out.clear();

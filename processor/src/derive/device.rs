@@ -29,7 +29,10 @@ pub struct Fix<'a> {
 pub enum FixOutcome {
     /// The same fix id was read before: nothing changes.
     Repeat,
-    Accepted { latest: bool, late: bool },
+    Accepted {
+        latest: bool,
+        late: bool,
+    },
 }
 
 /// What a unit of work has done to a device so far.
@@ -187,11 +190,18 @@ impl Device {
                 ring.pop_front();
             }
             ring.push_back(id);
-            return FixOutcome::Accepted { latest: false, late };
+            return FixOutcome::Accepted {
+                latest: false,
+                late,
+            };
         }
-        let latest = (fix.at, fix.id) > (self.watermark, self.latest_fix()) || self.watermark().is_none();
+        let latest =
+            (fix.at, fix.id) > (self.watermark, self.latest_fix()) || self.watermark().is_none();
         if latest {
-            let closed = self.open.then(|| minute_of(self.watermark)).filter(|m| *m < minute_of(fix.at));
+            let closed = self
+                .open
+                .then(|| minute_of(self.watermark))
+                .filter(|m| *m < minute_of(fix.at));
             if let Some(closed) = closed {
                 touch.mark(closed);
                 self.open = false;
@@ -233,13 +243,23 @@ impl Device {
     }
 
     /// The end of a unit: says what it changed.
-    pub fn finish(&mut self, bounds: &Bounds, touch: &mut Touch, emit: &mut dyn FnMut(Derived<'_>)) {
+    pub fn finish(
+        &mut self,
+        bounds: &Bounds,
+        touch: &mut Touch,
+        emit: &mut dyn FnMut(Derived<'_>),
+    ) {
         self.finish_windows(touch, emit);
         self.finish_sessions(false, bounds, emit);
     }
 
     /// Nothing has come for a while: says what has waited for more. Returns whether anything did.
-    pub fn close_idle(&mut self, bounds: &Bounds, touch: &mut Touch, emit: &mut dyn FnMut(Derived<'_>)) -> bool {
+    pub fn close_idle(
+        &mut self,
+        bounds: &Bounds,
+        touch: &mut Touch,
+        emit: &mut dyn FnMut(Derived<'_>),
+    ) -> bool {
         if !self.waits() {
             return false;
         }
@@ -253,7 +273,10 @@ impl Device {
 
     /// Whether an idle close would say something.
     pub fn waits(&self) -> bool {
-        self.open || self.extra().is_some_and(|e| e.sessions.iter().any(Session::waits))
+        self.open
+            || self
+                .extra()
+                .is_some_and(|e| e.sessions.iter().any(Session::waits))
     }
 
     pub(super) fn finish_windows(&self, touch: &mut Touch, emit: &mut dyn FnMut(Derived<'_>)) {

@@ -32,7 +32,12 @@ impl IdHasher {
     /// Of (tenant, device, kind, opener).
     pub fn entity(&mut self, tenant: &str, device: &str, kind: &str, opener: &[u8]) -> EntityId {
         self.0.clear();
-        for part in [tenant.as_bytes(), device.as_bytes(), kind.as_bytes(), opener] {
+        for part in [
+            tenant.as_bytes(),
+            device.as_bytes(),
+            kind.as_bytes(),
+            opener,
+        ] {
             // Parts are ids and numbers, bounded by the size of a record.
             let len = u32::try_from(part.len()).unwrap_or(u32::MAX);
             self.0.extend_from_slice(&len.to_le_bytes());
@@ -61,7 +66,13 @@ mod tests {
     #[test]
     fn parts_that_run_together_differ() {
         let mut hasher = IdHasher::default();
-        assert_ne!(hasher.entity("t", "ab", "k", b"c"), hasher.entity("t", "a", "k", b"bc"));
-        assert_ne!(hasher.entity("t", "a", "window", b"x"), hasher.entity("t", "a", "windowx", b""));
+        assert_ne!(
+            hasher.entity("t", "ab", "k", b"c"),
+            hasher.entity("t", "a", "k", b"bc")
+        );
+        assert_ne!(
+            hasher.entity("t", "a", "window", b"x"),
+            hasher.entity("t", "a", "windowx", b"")
+        );
     }
 }

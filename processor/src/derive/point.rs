@@ -55,7 +55,9 @@ impl Points {
     /// Whether a fix with this hash is remembered.
     pub fn contains(&self, id: u64) -> bool {
         // Without an early exit within a chunk, so that it compiles to vector compares.
-        self.ids().chunks(64).any(|chunk| chunk.iter().fold(false, |hit, other| hit | (*other == id)))
+        self.ids()
+            .chunks(64)
+            .any(|chunk| chunk.iter().fold(false, |hit, other| hit | (*other == id)))
     }
 
     /// Inserts in order and returns the place.
@@ -111,7 +113,14 @@ mod tests {
     use super::*;
 
     fn point(at: i64) -> Point {
-        Point { at, latitude: 0.0, longitude: 0.0, speed: f64::NAN, slot: 0, in_tail: true }
+        Point {
+            at,
+            latitude: 0.0,
+            longitude: 0.0,
+            speed: f64::NAN,
+            slot: 0,
+            in_tail: true,
+        }
     }
 
     proptest::proptest! {

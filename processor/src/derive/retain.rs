@@ -10,15 +10,27 @@ const HARD_FACTOR: usize = 8;
 
 impl Device {
     /// Raises the floor after a fix was added, and forgets what lies out of reach of it.
-    pub(super) fn raise_floor(&mut self, bounds: &Bounds, touch: &mut Touch, emit: &mut dyn FnMut(Derived<'_>)) {
-        let Some(watermark) = self.watermark() else { return };
+    pub(super) fn raise_floor(
+        &mut self,
+        bounds: &Bounds,
+        touch: &mut Touch,
+        emit: &mut dyn FnMut(Derived<'_>),
+    ) {
+        let Some(watermark) = self.watermark() else {
+            return;
+        };
         let mut floor = minute_of(watermark.saturating_sub(bounds.horizon_us));
         let rows = self.points.rows();
-        if let Some(excess) = rows.len().checked_sub(bounds.max_points.max(1)).filter(|e| *e > 0) {
+        if let Some(excess) = rows
+            .len()
+            .checked_sub(bounds.max_points.max(1))
+            .filter(|e| *e > 0)
+        {
             if rows.len() > bounds.max_points.saturating_mul(HARD_FACTOR) {
                 return self.seal_all(watermark, touch, emit);
             }
-            let beyond = minute_of(rows[excess - 1].at.saturating_add(REACH_US)).saturating_add(MINUTE_US);
+            let beyond =
+                minute_of(rows[excess - 1].at.saturating_add(REACH_US)).saturating_add(MINUTE_US);
             floor = floor.max(beyond.min(minute_of(watermark)));
         }
         self.floor = self.floor.max(floor);
@@ -32,7 +44,12 @@ impl Device {
 
     /// Forgets everything but the last point, which the way to the next fix starts from: what
     /// lies up to the end of its minute is late from now on.
-    pub(super) fn seal_all(&mut self, watermark: i64, touch: &mut Touch, emit: &mut dyn FnMut(Derived<'_>)) {
+    pub(super) fn seal_all(
+        &mut self,
+        watermark: i64,
+        touch: &mut Touch,
+        emit: &mut dyn FnMut(Derived<'_>),
+    ) {
         if std::mem::take(&mut self.open) {
             touch.mark(minute_of(watermark));
         }
@@ -53,7 +70,9 @@ impl Device {
         for point in &points.rows()[..count] {
             of_tail += u32::from(point.in_tail);
             if point.slot != 0 {
-                let session = extra.as_mut().and_then(|e| e.sessions.iter_mut().find(|s| s.slot == point.slot));
+                let session = extra
+                    .as_mut()
+                    .and_then(|e| e.sessions.iter_mut().find(|s| s.slot == point.slot));
                 if let Some(session) = session {
                     session.seal(point);
                 }

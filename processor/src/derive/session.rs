@@ -108,7 +108,10 @@ impl Session {
             return;
         }
         let mut totals = self.sealed;
-        for point in points.iter().filter(|p| p.slot == self.slot && self.takes(p.at)) {
+        for point in points
+            .iter()
+            .filter(|p| p.slot == self.slot && self.takes(p.at))
+        {
             totals.add(point);
         }
         self.totals = totals;
@@ -125,7 +128,9 @@ impl Session {
             return true;
         }
         let later = |emitted: i64| self.totals.last_at.saturating_sub(emitted) >= UPDATE_EVERY_US;
-        self.started_at.is_some() && self.totals.fixes > 0 && (idle || self.emitted_at.is_none_or(later))
+        self.started_at.is_some()
+            && self.totals.fixes > 0
+            && (idle || self.emitted_at.is_none_or(later))
     }
 
     /// Whether it waits for nothing but time.
@@ -136,7 +141,9 @@ impl Session {
     /// Seconds from the start (or the first fix) to the stop (or the last fix).
     pub fn duration_s(&self) -> f64 {
         let has_fixes = self.totals.fixes > 0;
-        let from = self.started_at.or(has_fixes.then_some(self.totals.first_at));
+        let from = self
+            .started_at
+            .or(has_fixes.then_some(self.totals.first_at));
         let to = self.stopped_at.or(has_fixes.then_some(self.totals.last_at));
         match (from, to) {
             (Some(from), Some(to)) => (to.saturating_sub(from) as f64 / 1e6).max(0.0),
@@ -147,6 +154,10 @@ impl Session {
     /// The latest event time that is known of it.
     pub fn last_at(&self) -> i64 {
         let fix = (self.totals.fixes > 0).then_some(self.totals.last_at);
-        [self.started_at, self.stopped_at, fix].into_iter().flatten().max().unwrap_or(i64::MIN)
+        [self.started_at, self.stopped_at, fix]
+            .into_iter()
+            .flatten()
+            .max()
+            .unwrap_or(i64::MIN)
     }
 }

@@ -43,12 +43,16 @@ impl Device {
         let edge = self.session_edge(bounds);
         let known = self.extra().is_some_and(|extra| {
             let session = extra.sessions.iter().find(|s| *s.id == *step.session);
-            session.is_some_and(|s| s.started_at.is_some() || s.stopped_at.is_some() || s.last_at() >= edge)
+            session.is_some_and(|s| {
+                s.started_at.is_some() || s.stopped_at.is_some() || s.last_at() >= edge
+            })
         });
         if !known && step.at < edge {
             return SessionOutcome::Late;
         }
-        let Some(index) = self.session_named(step.session, emit) else { return SessionOutcome::Late };
+        let Some(index) = self.session_named(step.session, emit) else {
+            return SessionOutcome::Late;
+        };
         let session = &mut self.extra_mut().sessions[index];
         let outcome = match step.action {
             SessionAction::Start if session.started_at.is_some() => return SessionOutcome::Repeat,
@@ -72,7 +76,11 @@ impl Device {
 
     /// The place of a session among the device's, new where the name is. `None` where the device
     /// names hundreds of sessions within its horizon.
-    pub(super) fn session_named(&mut self, id: &str, emit: &mut dyn FnMut(Derived<'_>)) -> Option<usize> {
+    pub(super) fn session_named(
+        &mut self,
+        id: &str,
+        emit: &mut dyn FnMut(Derived<'_>),
+    ) -> Option<usize> {
         if let Some(index) = self.extra_mut().sessions.iter().position(|s| *s.id == *id) {
             return Some(index);
         }
@@ -82,16 +90,29 @@ impl Device {
         // A session that gave way may have left points with its slot.
         let mut taken = [false; 256];
         taken[0] = true;
-        self.points.rows().iter().for_each(|p| taken[usize::from(p.slot)] = true);
+        self.points
+            .rows()
+            .iter()
+            .for_each(|p| taken[usize::from(p.slot)] = true);
         let extra = self.extra_mut();
-        extra.sessions.iter().for_each(|s| taken[usize::from(s.slot)] = true);
+        extra
+            .sessions
+            .iter()
+            .for_each(|s| taken[usize::from(s.slot)] = true);
         let free = (1..=u8::MAX).find(|slot| !taken[usize::from(*slot)])?;
-        extra.sessions.push(Session::new(id, free, extra.revision_base));
+        extra
+            .sessions
+            .push(Session::new(id, free, extra.revision_base));
         Some(extra.sessions.len() - 1)
     }
 
     /// Says what is pending of the sessions, then drops those that nothing can change any more.
-    pub(super) fn finish_sessions(&mut self, idle: bool, bounds: &Bounds, emit: &mut dyn FnMut(Derived<'_>)) {
+    pub(super) fn finish_sessions(
+        &mut self,
+        idle: bool,
+        bounds: &Bounds,
+        emit: &mut dyn FnMut(Derived<'_>),
+    ) {
         let edge = self.session_edge(bounds);
         let (points, extra) = self.points_and_extra();
         let Some(extra) = extra else { return };
@@ -116,7 +137,8 @@ impl Device {
 
     /// Sessions that ended before this event time are forgotten.
     fn session_edge(&self, bounds: &Bounds) -> i64 {
-        self.watermark().map_or(i64::MIN, |w| minute_of(w.saturating_sub(bounds.horizon_us)))
+        self.watermark()
+            .map_or(i64::MIN, |w| minute_of(w.saturating_sub(bounds.horizon_us)))
     }
 
     fn drop_quietest(&mut self, emit: &mut dyn FnMut(Derived<'_>)) {
@@ -137,7 +159,10 @@ fn say(session: &mut Session, emit: &mut dyn FnMut(Derived<'_>)) {
     session.revision += 1;
     session.pending = false;
     match session.stopped_at {
-        Some(stopped_at) => emit(Derived::Stopped { session, stopped_at }),
+        Some(stopped_at) => emit(Derived::Stopped {
+            session,
+            stopped_at,
+        }),
         None => {
             session.emitted_at = Some(session.totals.last_at);
             emit(Derived::Updated { session });

@@ -36,13 +36,18 @@ pub fn window(points: &Points, start: i64) -> Option<WindowValue> {
     let mut max_speed: Option<f64> = None;
     for i in first..end {
         let row = &rows[i];
-        let before = i.checked_sub(1).map(|b| &rows[b]).filter(|b| row.at.saturating_sub(b.at) <= REACH_US);
+        let before = i
+            .checked_sub(1)
+            .map(|b| &rows[b])
+            .filter(|b| row.at.saturating_sub(b.at) <= REACH_US);
         let segment = before.map(|b| (distance_m(b.place(), row.place()), row.at - b.at));
         if let Some((metres, _)) = segment {
             distance += metres;
         }
         let speed = if row.speed.is_nan() {
-            segment.filter(|(_, us)| *us > 0).map(|(metres, us)| metres / (us as f64 / 1e6))
+            segment
+                .filter(|(_, us)| *us > 0)
+                .map(|(metres, us)| metres / (us as f64 / 1e6))
         } else {
             Some(row.speed)
         };

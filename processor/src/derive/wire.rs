@@ -58,7 +58,11 @@ impl<'a> Bytes<'a> {
     }
 
     pub fn damaged(&self, what: &'static str) -> DamagedState {
-        DamagedState { what, at: self.at, len: self.all.len() }
+        DamagedState {
+            what,
+            at: self.at,
+            len: self.all.len(),
+        }
     }
 
     pub fn is_done(&self) -> bool {
@@ -70,7 +74,10 @@ impl<'a> Bytes<'a> {
     }
 
     pub fn take(&mut self, len: usize) -> Result<&'a [u8], DamagedState> {
-        let taken = self.at.checked_add(len).and_then(|end| self.all.get(self.at..end));
+        let taken = self
+            .at
+            .checked_add(len)
+            .and_then(|end| self.all.get(self.at..end));
         let taken = taken.ok_or_else(|| self.damaged("the state ends too early"))?;
         self.at += len;
         Ok(taken)

@@ -11,7 +11,11 @@ use crate::views::StateView;
 impl Partition {
     /// Says what the unit changed, closes what has been idle for long enough by the partition's
     /// clock, and writes the state of every device that was touched.
-    pub fn finish(&mut self, shared: &mut Shared, records: &mut Records) -> Result<(), EncodeError> {
+    pub fn finish(
+        &mut self,
+        shared: &mut Shared,
+        records: &mut Records,
+    ) -> Result<(), EncodeError> {
         self.say_changes(shared, records);
         self.close_idle(shared, records);
         let written = self.write_states(shared, records);
@@ -22,21 +26,40 @@ impl Partition {
     }
 
     fn say_changes(&mut self, shared: &mut Shared, records: &mut Records) {
-        let Shared { emitter, codecs, bounds, .. } = shared;
+        let Shared {
+            emitter,
+            codecs,
+            bounds,
+            ..
+        } = shared;
         for touch in &mut self.touches[..self.touched] {
             // Repeats alone change nothing.
             if touch.received_at == i64::MIN {
                 continue;
             }
             let device = self.devices.get_mut(touch.device);
-            emitter.aim(self.tenants.get(device.tenant), device.id(), self.number, touch.received_at);
+            emitter.aim(
+                self.tenants.get(device.tenant),
+                device.id(),
+                self.number,
+                touch.received_at,
+            );
             let mut emit = |derived: Derived<'_>| emitter.derived(&derived, codecs, records);
             device.finish(bounds, touch, &mut emit);
         }
     }
 
-    fn write_states(&mut self, shared: &mut Shared, records: &mut Records) -> Result<(), EncodeError> {
-        let Shared { emitter, codecs, scratch, .. } = shared;
+    fn write_states(
+        &mut self,
+        shared: &mut Shared,
+        records: &mut Records,
+    ) -> Result<(), EncodeError> {
+        let Shared {
+            emitter,
+            codecs,
+            scratch,
+            ..
+        } = shared;
         let mut result = Ok(());
         let mut block_key = Vec::new();
         for touch in &self.touches[..self.touched] {
@@ -62,14 +85,32 @@ impl Partition {
                     }
                 };
                 let Some(body) = body else {
-                    return records.push_tombstone(Topic::ProcessorState, number, timestamp_ms, key);
+                    return records.push_tombstone(
+                        Topic::ProcessorState,
+                        number,
+                        timestamp_ms,
+                        key,
+                    );
                 };
-                let view = StateView { tenant_id: &tenant.text, device_id: &device_id, kind, clock, body };
-                records.push_with(Topic::ProcessorState, number, timestamp_ms, key, [], |out| {
-                    if let Err(error) = codecs.encode_as::<ProcessorState, _>(&view, out) {
-                        result = Err(error);
-                    }
-                });
+                let view = StateView {
+                    tenant_id: &tenant.text,
+                    device_id: &device_id,
+                    kind,
+                    clock,
+                    body,
+                };
+                records.push_with(
+                    Topic::ProcessorState,
+                    number,
+                    timestamp_ms,
+                    key,
+                    [],
+                    |out| {
+                        if let Err(error) = codecs.encode_as::<ProcessorState, _>(&view, out) {
+                            result = Err(error);
+                        }
+                    },
+                );
             });
         }
         result

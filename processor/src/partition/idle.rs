@@ -40,24 +40,47 @@ impl Partition {
 
     /// Sets the clock to `now` as part of the unit. The unit also repeats the partition's
     /// positions, so that it is refused where the partition has another owner by now.
-    pub fn tick(&mut self, now: i64, shared: &Shared, unit: &mut OpenUnit) -> Result<(), EncodeError> {
+    pub fn tick(
+        &mut self,
+        now: i64,
+        shared: &Shared,
+        unit: &mut OpenUnit,
+    ) -> Result<(), EncodeError> {
         self.clock = self.clock.max(now);
         for (topic, next) in &self.positions {
             unit.covers(*topic, self.number, *next);
         }
         let key = format!("{TICK_KEY}{}", self.number);
-        let view = StateView { tenant_id: "", device_id: "", kind: StateKind::Tick, clock: self.clock, body: &[] };
+        let view = StateView {
+            tenant_id: "",
+            device_id: "",
+            kind: StateKind::Tick,
+            clock: self.clock,
+            body: &[],
+        };
         let mut encoded = Ok(());
-        unit.records.push_with(Topic::ProcessorState, self.number, now / 1000, key.as_bytes(), [], |out| {
-            encoded = shared.codecs.encode_as::<ProcessorState, _>(&view, out);
-        });
+        unit.records.push_with(
+            Topic::ProcessorState,
+            self.number,
+            now / 1000,
+            key.as_bytes(),
+            [],
+            |out| {
+                encoded = shared.codecs.encode_as::<ProcessorState, _>(&view, out);
+            },
+        );
         encoded
     }
 
     /// Puts the unit's devices into the queue of idle closes.
     pub(super) fn queue_touched(&mut self, idle_close_us: i64) {
         for touch in &self.touches[..self.touched] {
-            queue(&mut self.due, &mut self.devices, touch.device, idle_close_us);
+            queue(
+                &mut self.due,
+                &mut self.devices,
+                touch.device,
+                idle_close_us,
+            );
         }
     }
 
@@ -71,7 +94,13 @@ impl Partition {
     }
 
     pub(super) fn close_idle(&mut self, shared: &mut Shared, records: &mut Records) {
-        let Shared { emitter, codecs, bounds, idle_close_us, .. } = shared;
+        let Shared {
+            emitter,
+            codecs,
+            bounds,
+            idle_close_us,
+            ..
+        } = shared;
         while let Some(Reverse((at, place))) = self.due.peek().copied() {
             if at > self.clock {
                 return;
@@ -84,10 +113,20 @@ impl Partition {
                 continue;
             }
             if device.waits() {
-                let touch = touch(&mut self.touches, &mut self.touched, &mut self.devices, place);
+                let touch = touch(
+                    &mut self.touches,
+                    &mut self.touched,
+                    &mut self.devices,
+                    place,
+                );
                 touch.received_at = self.clock;
                 let device = self.devices.get_mut(place);
-                emitter.aim(self.tenants.get(device.tenant), device.id(), self.number, self.clock);
+                emitter.aim(
+                    self.tenants.get(device.tenant),
+                    device.id(),
+                    self.number,
+                    self.clock,
+                );
                 let mut emit = |derived: Derived<'_>| emitter.derived(&derived, codecs, records);
                 device.close_idle(bounds, touch, &mut emit);
             }
@@ -106,6 +145,9 @@ fn queue(
     let device = devices.get_mut(place);
     if !device.queued && device.last_received() != i64::MIN {
         device.queued = true;
-        due.push(Reverse((device.last_received().saturating_add(idle_close_us), place)));
+        due.push(Reverse((
+            device.last_received().saturating_add(idle_close_us),
+            place,
+        )));
     }
 }

@@ -92,7 +92,9 @@ pub fn sessions(fixes: &[Fix], times: &[SessionTimes]) -> BTreeMap<String, Sessi
         }
         let from = t.started_at.or(members.first().map(|f| f.at));
         let to = t.stopped_at.or(members.last().map(|f| f.at));
-        let duration = from.zip(to).map_or(0.0, |(from, to)| ((to - from) as f64 / 1e6).max(0.0));
+        let duration = from
+            .zip(to)
+            .map_or(0.0, |(from, to)| ((to - from) as f64 / 1e6).max(0.0));
         sessions.insert(
             t.id.clone(),
             Session {

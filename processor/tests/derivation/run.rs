@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use laneway_processor::derive::{
-    Bounds, Derived, Device, Fix as Input_, FixOutcome, SessionOutcome, SessionStep, StateBody, Touch, decode_device,
-    write_state,
+    Bounds, Derived, Device, Fix as Input_, FixOutcome, SessionOutcome, SessionStep, StateBody,
+    Touch, decode_device, write_state,
 };
 use laneway_schemas::{Attributes, SessionAction};
 
@@ -45,19 +45,31 @@ impl Sink {
     fn take(&mut self, derived: &Derived<'_>) {
         self.said.push(match derived {
             Derived::Window { start, value } => format!("window {start} {value:?}"),
-            Derived::Updated { session } => format!("updated {} {} {:?}", session.id, session.revision, session.totals),
+            Derived::Updated { session } => format!(
+                "updated {} {} {:?}",
+                session.id, session.revision, session.totals
+            ),
             Derived::Stopped { session, .. } => {
-                format!("stopped {} {} {:?}", session.id, session.revision, session.totals)
+                format!(
+                    "stopped {} {} {:?}",
+                    session.id, session.revision, session.totals
+                )
             }
         });
         let (session, stopped_at) = match derived {
             Derived::Window { start, value } => {
-                let window =
-                    Window { fixes: value.fixes, distance_m: value.distance_m, max_speed_mps: value.max_speed_mps };
+                let window = Window {
+                    fixes: value.fixes,
+                    distance_m: value.distance_m,
+                    max_speed_mps: value.max_speed_mps,
+                };
                 return self.windows.push((*start, value.revision, window));
             }
             Derived::Updated { session } => (session, None),
-            Derived::Stopped { session, stopped_at } => (session, Some(*stopped_at)),
+            Derived::Stopped {
+                session,
+                stopped_at,
+            } => (session, Some(*stopped_at)),
         };
         let said = Session {
             stopped_at,
@@ -66,7 +78,8 @@ impl Sink {
             distance_m: session.totals.distance_m,
             duration_s: session.duration_s(),
         };
-        self.sessions.push((session.id.to_string(), session.revision, said));
+        self.sessions
+            .push((session.id.to_string(), session.revision, said));
     }
 }
 
@@ -123,7 +136,11 @@ impl Run {
                         self.late.insert(fix.id.clone());
                     }
                     if !late {
-                        assert!(self.in_time.insert(fix.id.clone()), "{} was accepted twice in time", fix.id);
+                        assert!(
+                            self.in_time.insert(fix.id.clone()),
+                            "{} was accepted twice in time",
+                            fix.id
+                        );
                     }
                 }
             }
@@ -144,20 +161,39 @@ impl Run {
             speed: fix.speed,
             ahead,
         };
-        let outcome = self.device.apply_fix(&input, &self.bounds, &mut self.touch, &mut |d| sink.take(&d));
+        let outcome = self
+            .device
+            .apply_fix(&input, &self.bounds, &mut self.touch, &mut |d| {
+                sink.take(&d)
+            });
         self.keep(sink);
         outcome
     }
 
     pub fn ahead(&mut self, id: &str, at: i64) -> bool {
-        let fix = Fix { id: id.into(), at, latitude: 1.0, longitude: 1.0, speed: None, session: None };
+        let fix = Fix {
+            id: id.into(),
+            at,
+            latitude: 1.0,
+            longitude: 1.0,
+            speed: None,
+            session: None,
+        };
         self.fix(&fix, true) != FixOutcome::Repeat
     }
 
     fn session(&mut self, id: &str, at: i64, action: SessionAction) {
         let mut sink = Sink::default();
-        let step = SessionStep { session: id, action, at, received_at: at, attributes: &Attributes::new() };
-        let outcome = self.device.apply_session(&step, &self.bounds, &mut self.touch, &mut |d| sink.take(&d));
+        let step = SessionStep {
+            session: id,
+            action,
+            at,
+            received_at: at,
+            attributes: &Attributes::new(),
+        };
+        let outcome = self
+            .device
+            .apply_session(&step, &self.bounds, &mut self.touch, &mut |d| sink.take(&d));
         self.keep(sink);
         if outcome == SessionOutcome::Started {
             self.said.push(format!("started {id} {at}"));
@@ -166,26 +202,37 @@ impl Run {
 
     pub fn close_idle(&mut self) {
         let mut sink = Sink::default();
-        self.device.close_idle(&self.bounds, &mut self.touch, &mut |d| sink.take(&d));
+        self.device
+            .close_idle(&self.bounds, &mut self.touch, &mut |d| sink.take(&d));
         self.keep(sink);
         assert!(!self.device.waits(), "a device waits after its idle close");
     }
 
     fn end_unit(&mut self, restart: bool) {
         let mut sink = Sink::default();
-        self.device.finish(&self.bounds, &mut self.touch, &mut |d| sink.take(&d));
+        self.device
+            .finish(&self.bounds, &mut self.touch, &mut |d| sink.take(&d));
         self.keep(sink);
         self.touch.reset(0);
         let (head, blocks) = (&mut self.head, &mut self.blocks);
         let written = &mut self.blocks_written;
-        write_state(&mut self.device, &mut Vec::new(), &mut |part, body| match (part, body) {
-            (StateBody::Head, body) => *head = body.unwrap().to_vec(),
-            (StateBody::Block(n), Some(body)) => {
-                *written += 1;
-                assert!(blocks.insert(n, body.to_vec()).is_none(), "block {n} was written twice");
-            }
-            (StateBody::Block(n), None) => assert!(blocks.remove(&n).is_some(), "block {n} was not there"),
-        });
+        write_state(
+            &mut self.device,
+            &mut Vec::new(),
+            &mut |part, body| match (part, body) {
+                (StateBody::Head, body) => *head = body.unwrap().to_vec(),
+                (StateBody::Block(n), Some(body)) => {
+                    *written += 1;
+                    assert!(
+                        blocks.insert(n, body.to_vec()).is_none(),
+                        "block {n} was written twice"
+                    );
+                }
+                (StateBody::Block(n), None) => {
+                    assert!(blocks.remove(&n).is_some(), "block {n} was not there")
+                }
+            },
+        );
         self.last_head_bytes = self.head.len();
         if restart {
             self.device = decode_device(0, "device", &self.head, &self.blocks).unwrap();
@@ -196,20 +243,32 @@ impl Run {
         self.said.extend(sink.said);
         for (start, revision, window) in sink.windows {
             let before = self.windows.insert(start, (revision, window));
-            assert!(before.is_none_or(|(r, _)| r < revision), "window {start}: {revision} after {before:?}");
+            assert!(
+                before.is_none_or(|(r, _)| r < revision),
+                "window {start}: {revision} after {before:?}"
+            );
         }
         for (id, revision, session) in sink.sessions {
             let before = self.sessions.insert(id.clone(), (revision, session));
-            assert!(before.as_ref().is_none_or(|(r, _)| *r < revision), "session {id}: {revision} after {before:?}");
+            assert!(
+                before.as_ref().is_none_or(|(r, _)| *r < revision),
+                "session {id}: {revision} after {before:?}"
+            );
         }
     }
 
     pub fn windows(&self) -> BTreeMap<i64, Window> {
-        self.windows.iter().map(|(start, (_, window))| (*start, *window)).collect()
+        self.windows
+            .iter()
+            .map(|(start, (_, window))| (*start, *window))
+            .collect()
     }
 
     pub fn sessions(&self) -> BTreeMap<String, Session> {
-        self.sessions.iter().map(|(id, (_, session))| (id.clone(), session.clone())).collect()
+        self.sessions
+            .iter()
+            .map(|(id, (_, session))| (id.clone(), session.clone()))
+            .collect()
     }
 
     /// Every fix was accepted once, and the last one said to be the latest is.
@@ -220,6 +279,9 @@ impl Run {
         expected.sort();
         assert_eq!(once, expected);
         let latest = fixes.iter().map(|f| (f.at, f.id.as_str())).max().unwrap();
-        assert_eq!((self.device.watermark(), self.device.latest_fix()), (Some(latest.0), latest.1));
+        assert_eq!(
+            (self.device.watermark(), self.device.latest_fix()),
+            (Some(latest.0), latest.1)
+        );
     }
 }

@@ -20,7 +20,12 @@ fn scatter(n: i64, modulus: i64) -> i64 {
 }
 
 /// The fixes of a device: mostly in order, some late by a minute, all within some minutes.
-fn device_fix(id: laneway_tenancy::TenantId, device: u32, n: i64, version: i64) -> laneway_schemas::LocationUpdate {
+fn device_fix(
+    id: laneway_tenancy::TenantId,
+    device: u32,
+    n: i64,
+    version: i64,
+) -> laneway_schemas::LocationUpdate {
     let at = START + n * 7 * SECOND - if n % 5 == 3 { 61 * SECOND } else { 0 };
     let mut fix = fix(id, &format!("d-{device}"), &format!("f-{n}"), at, version);
     fix.received_at = START + n * 7 * SECOND;
@@ -36,7 +41,12 @@ async fn all_done(world: &World) {
         loop {
             let mut lag = 0;
             for topic in [Topic::LocationUpdates, Topic::SessionEvents] {
-                lag += group_lag(&*world.log, GROUP, topic).await.unwrap().iter().map(|l| l.lag).sum::<u64>();
+                lag += group_lag(&*world.log, GROUP, topic)
+                    .await
+                    .unwrap()
+                    .iter()
+                    .map(|l| l.lag)
+                    .sum::<u64>();
             }
             if lag == 0 {
                 return;
@@ -44,7 +54,9 @@ async fn all_done(world: &World) {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(support::PATIENCE, caught_up).await.expect("the group catches up");
+    tokio::time::timeout(support::PATIENCE, caught_up)
+        .await
+        .expect("the group catches up");
 }
 
 /// Where in the run a processor is killed or drained, and another one started.
@@ -83,13 +95,31 @@ async fn kills_joins_and_leaves_neither_lose_nor_repeat_nor_change_a_total() {
                 world.push_fix(&mut records, lane, &device_fix(id, device, n, version));
             }
             // Sent again, as a device does that missed the answer.
-            world.push_fix(&mut records, lane, &device_fix(id, device, round * 2, version));
+            world.push_fix(
+                &mut records,
+                lane,
+                &device_fix(id, device, round * 2, version),
+            );
             if round == i64::from(device) {
-                let start = session(id, &name, "trip", SessionAction::Start, START - 100 * SECOND, version);
+                let start = session(
+                    id,
+                    &name,
+                    "trip",
+                    SessionAction::Start,
+                    START - 100 * SECOND,
+                    version,
+                );
                 world.push_session(&mut records, lane, &start);
             }
             if round == 20 && device % 2 == 0 {
-                let stop = session(id, &name, "trip", SessionAction::Stop, START + 500 * SECOND, version);
+                let stop = session(
+                    id,
+                    &name,
+                    "trip",
+                    SessionAction::Stop,
+                    START + 500 * SECOND,
+                    version,
+                );
                 world.push_session(&mut records, lane, &stop);
             }
         }
@@ -125,7 +155,9 @@ async fn kills_joins_and_leaves_neither_lose_nor_repeat_nor_change_a_total() {
             stopped_at: (device % 2 == 0).then_some(START + 500 * SECOND),
         };
         expected_sessions.extend(
-            model::sessions(&all, &[times]).into_values().map(|s| (format!("d-{device}"), (s.fixes, s.distance_m))),
+            model::sessions(&all, &[times])
+                .into_values()
+                .map(|s| (format!("d-{device}"), (s.fixes, s.distance_m))),
         );
     }
     let mut read = Vec::new();
@@ -142,7 +174,10 @@ async fn kills_joins_and_leaves_neither_lose_nor_repeat_nor_change_a_total() {
     let ids: Vec<&str> = read.iter().map(|r| r.header("ce_id")).collect();
     let distinct: BTreeSet<&str> = ids.iter().copied().collect();
     assert_eq!(ids.len(), distinct.len(), "an event was written twice");
-    let positions = read.iter().filter(|r| r.header("ce_type") == "laneway.position").count();
+    let positions = read
+        .iter()
+        .filter(|r| r.header("ce_type") == "laneway.position")
+        .count();
     assert_eq!(positions as i64, fixes * i64::from(DEVICES));
     for running in running {
         running.drain().await;
@@ -161,7 +196,10 @@ fn last_words(world: &World, read: &[Read]) -> LastWords {
     let mut revisions: BTreeMap<String, i32> = BTreeMap::new();
     let mut grows = |entity: String, revision: i32| {
         let before = revisions.insert(entity.clone(), revision);
-        assert!(before.is_none_or(|b| b < revision), "{entity}: {revision} after {before:?}");
+        assert!(
+            before.is_none_or(|b| b < revision),
+            "{entity}: {revision} after {before:?}"
+        );
     };
     for record in read {
         match record.header("ce_type") {
@@ -178,12 +216,16 @@ fn last_words(world: &World, read: &[Read]) -> LastWords {
             "laneway.session.updated" => {
                 let s: SessionUpdated = world.codecs.decode(&record.value).unwrap();
                 grows(s.entity_id, s.revision);
-                words.sessions.insert(s.device_id, (u64::try_from(s.fixes).unwrap(), s.distance_m));
+                words
+                    .sessions
+                    .insert(s.device_id, (u64::try_from(s.fixes).unwrap(), s.distance_m));
             }
             "laneway.session.stopped" => {
                 let s: SessionStopped = world.codecs.decode(&record.value).unwrap();
                 grows(s.entity_id, s.revision);
-                words.sessions.insert(s.device_id, (u64::try_from(s.fixes).unwrap(), s.distance_m));
+                words
+                    .sessions
+                    .insert(s.device_id, (u64::try_from(s.fixes).unwrap(), s.distance_m));
             }
             _ => {}
         }
@@ -198,22 +240,32 @@ async fn an_idle_window_is_closed_by_a_tick_also_after_a_restart_and_only_once()
     world.add_tenant(id, &[2]);
     let version = world.add_device(id, "truck");
     let running = world.start("a");
-    world.append_fix(2, &fix(id, "truck", "f-1", START + SECOND, version)).await;
+    world
+        .append_fix(2, &fix(id, "truck", "f-1", START + SECOND, version))
+        .await;
     let mut read = Vec::new();
     let mut follower = world.follow(Topic::TenantStreams).await;
-    follower.until("the position", &mut read, |r| !r.is_empty()).await;
+    follower
+        .until("the position", &mut read, |r| !r.is_empty())
+        .await;
     running.drain().await;
 
     world.clock.set(START + 3600 * SECOND);
     let running = world.start("a");
-    follower.until("the idle window", &mut read, |r| r.len() >= 2).await;
+    follower
+        .until("the idle window", &mut read, |r| r.len() >= 2)
+        .await;
     assert_eq!(read[1].header("ce_type"), "laneway.window");
     assert_eq!(read[1].header("ce_time"), "2025-11-21T02:01:00.000000Z");
     running.drain().await;
 
     let running = world.start("b");
-    world.append_fix(2, &fix(id, "truck", "f-2", START + 120 * SECOND, version)).await;
-    follower.until("the next position", &mut read, |r| r.len() >= 3).await;
+    world
+        .append_fix(2, &fix(id, "truck", "f-2", START + 120 * SECOND, version))
+        .await;
+    follower
+        .until("the next position", &mut read, |r| r.len() >= 3)
+        .await;
     let position: Position = world.codecs.decode(&read[2].value).unwrap();
     assert!(position.latest && position.fix_id == "f-2");
     running.drain().await;

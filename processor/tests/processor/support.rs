@@ -8,12 +8,14 @@ use std::time::Duration;
 
 use laneway_directory::Directory;
 use laneway_log::{
-    Backend, EmbeddedConfig, KafkaConfig, Log, LogConfig, Reader, Records, SaslConfig, Topic, TopicSetup,
+    Backend, EmbeddedConfig, KafkaConfig, Log, LogConfig, Reader, Records, SaslConfig, Topic,
+    TopicSetup,
 };
 use laneway_processor::{Health, Processor, ProcessorDeps, ProcessorSettings};
 use laneway_runtime::{Clock, Lifecycle};
 use laneway_schemas::{
-    Attributes, Codecs, ControlKind, LocationUpdate, MemoryRegistry, SessionAction, SessionEvent, TenantEvent,
+    Attributes, Codecs, ControlKind, LocationUpdate, MemoryRegistry, SessionAction, SessionEvent,
+    TenantEvent,
 };
 use laneway_tenancy::control::{DeviceBody, Limits, TenantBody, TenantState};
 use laneway_tenancy::{Placement, TenantId};
@@ -59,7 +61,9 @@ pub struct Running {
 impl Running {
     pub async fn drain(self) {
         self.lifecycle.drain();
-        let ended = tokio::time::timeout(PATIENCE, self.task).await.expect("draining in time");
+        let ended = tokio::time::timeout(PATIENCE, self.task)
+            .await
+            .expect("draining in time");
         ended.expect("no panic").expect("a clean end");
     }
 
@@ -81,7 +85,11 @@ fn config(path: &Path) -> LogConfig {
         max_record_bytes: 64 << 10,
         max_queued_bytes: 64 << 20,
         session_timeout_ms: 10_000,
-        embedded: EmbeddedConfig { path: path.to_owned(), min_free_bytes: 1, cache_bytes: 16 << 20 },
+        embedded: EmbeddedConfig {
+            path: path.to_owned(),
+            min_free_bytes: 1,
+            cache_bytes: 16 << 20,
+        },
         kafka: KafkaConfig {
             bootstrap: String::new(),
             replication_factor: 1,
@@ -92,7 +100,11 @@ fn config(path: &Path) -> LogConfig {
             delivery_timeout_ms: 20_000,
             security: "plaintext".into(),
             ca_file: String::new(),
-            sasl: SaslConfig { mechanism: String::new(), username: String::new(), password: String::new() },
+            sasl: SaslConfig {
+                mechanism: String::new(),
+                username: String::new(),
+                password: String::new(),
+            },
         },
     }
 }
@@ -112,7 +124,10 @@ impl World {
             codecs: Arc::new(codecs),
             directory: Arc::new(Directory::new()),
             clock: Arc::new(ManualClock(AtomicI64::new(START))),
-            settings: ProcessorSettings { idle_close_seconds: 1, ..ProcessorSettings::default() },
+            settings: ProcessorSettings {
+                idle_close_seconds: 1,
+                ..ProcessorSettings::default()
+            },
             versions: BTreeMap::new(),
             _folder: folder,
         }
@@ -129,10 +144,21 @@ impl World {
         })
         .unwrap();
         let (lifecycle, health) = (Lifecycle::new(), processor.health());
-        Running { task: tokio::spawn(processor.run(lifecycle.clone())), lifecycle, health }
+        Running {
+            task: tokio::spawn(processor.run(lifecycle.clone())),
+            lifecycle,
+            health,
+        }
     }
 
-    fn change(&mut self, id: TenantId, kind: ControlKind, name: &str, body: String, deleted: bool) -> i64 {
+    fn change(
+        &mut self,
+        id: TenantId,
+        kind: ControlKind,
+        name: &str,
+        body: String,
+        deleted: bool,
+    ) -> i64 {
         let version = self.versions.entry(id).or_default();
         *version += 1;
         let event = TenantEvent {
@@ -154,10 +180,20 @@ impl World {
             slug: id.to_string(),
             parent: None,
             state: TenantState::Active,
-            placement: Placement { generation: 1, partitions: PARTITIONS, lanes: lanes.to_vec() },
+            placement: Placement {
+                generation: 1,
+                partitions: PARTITIONS,
+                lanes: lanes.to_vec(),
+            },
             limits: Limits::default(),
         };
-        self.change(id, ControlKind::Tenant, &id.to_string(), serde_json::to_string(&body).unwrap(), false)
+        self.change(
+            id,
+            ControlKind::Tenant,
+            &id.to_string(),
+            serde_json::to_string(&body).unwrap(),
+            false,
+        )
     }
 
     pub fn add_device(&mut self, id: TenantId, device: &str) -> i64 {
@@ -174,14 +210,28 @@ impl World {
         let mut value = Vec::new();
         self.codecs.encode(fix, &mut value).unwrap();
         let key = format!("{}/{}", fix.tenant_id, fix.device_id);
-        records.push(Topic::LocationUpdates, partition, fix.received_at / 1000, key.as_bytes(), [], &value);
+        records.push(
+            Topic::LocationUpdates,
+            partition,
+            fix.received_at / 1000,
+            key.as_bytes(),
+            [],
+            &value,
+        );
     }
 
     pub fn push_session(&self, records: &mut Records, partition: u32, event: &SessionEvent) {
         let mut value = Vec::new();
         self.codecs.encode(event, &mut value).unwrap();
         let key = format!("{}/{}", event.tenant_id, event.device_id);
-        records.push(Topic::SessionEvents, partition, event.received_at / 1000, key.as_bytes(), [], &value);
+        records.push(
+            Topic::SessionEvents,
+            partition,
+            event.received_at / 1000,
+            key.as_bytes(),
+            [],
+            &value,
+        );
     }
 
     pub async fn append_fix(&self, partition: u32, fix: &LocationUpdate) {
@@ -191,12 +241,22 @@ impl World {
     }
 
     pub async fn follow(&self, topic: Topic) -> Follower {
-        let reader = self.log.reader(topic, (0..PARTITIONS).map(|p| (p, 0)).collect()).await.unwrap();
+        let reader = self
+            .log
+            .reader(topic, (0..PARTITIONS).map(|p| (p, 0)).collect())
+            .await
+            .unwrap();
         Follower { reader }
     }
 }
 
-pub fn fix(id: TenantId, device: &str, fix_id: &str, at: i64, control_version: i64) -> LocationUpdate {
+pub fn fix(
+    id: TenantId,
+    device: &str,
+    fix_id: &str,
+    at: i64,
+    control_version: i64,
+) -> LocationUpdate {
     LocationUpdate {
         tenant_id: id.to_string(),
         device_id: device.to_owned(),
@@ -216,7 +276,14 @@ pub fn fix(id: TenantId, device: &str, fix_id: &str, at: i64, control_version: i
     }
 }
 
-pub fn session(id: TenantId, device: &str, name: &str, action: SessionAction, at: i64, version: i64) -> SessionEvent {
+pub fn session(
+    id: TenantId,
+    device: &str,
+    name: &str,
+    action: SessionAction,
+    at: i64,
+    version: i64,
+) -> SessionEvent {
     SessionEvent {
         tenant_id: id.to_string(),
         device_id: device.to_owned(),
@@ -250,7 +317,12 @@ pub struct Follower {
 
 impl Follower {
     /// Reads on until `enough`, looking after every batch.
-    pub async fn until(&mut self, what: &str, read: &mut Vec<Read>, mut enough: impl FnMut(&[Read]) -> bool) {
+    pub async fn until(
+        &mut self,
+        what: &str,
+        read: &mut Vec<Read>,
+        mut enough: impl FnMut(&[Read]) -> bool,
+    ) {
         let reading = async {
             while !enough(read) {
                 let batch = self.reader.next().await.unwrap();
@@ -269,7 +341,10 @@ impl Follower {
             }
         };
         if tokio::time::timeout(PATIENCE, reading).await.is_err() {
-            panic!("{what}: not within {PATIENCE:?}; {} records were read", read.len());
+            panic!(
+                "{what}: not within {PATIENCE:?}; {} records were read",
+                read.len()
+            );
         }
     }
 }

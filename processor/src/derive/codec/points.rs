@@ -93,7 +93,11 @@ fn take_degrees(bytes: &mut Bytes<'_>, whole: bool, before: &mut i64) -> Result<
 pub struct Restored(Vec<(u64, Point)>);
 
 /// Reads what [`put_points`] wrote; returns the newest recorded_at.
-pub fn take_points(bytes: &mut Bytes<'_>, in_tail: bool, into: &mut Restored) -> Result<i64, DamagedState> {
+pub fn take_points(
+    bytes: &mut Bytes<'_>,
+    in_tail: bool,
+    into: &mut Restored,
+) -> Result<i64, DamagedState> {
     let mut before = Before::default();
     let mut last_at = i64::MIN;
     for _ in 0..bytes.u32()? {
@@ -110,9 +114,23 @@ pub fn take_points(bytes: &mut Bytes<'_>, in_tail: bool, into: &mut Restored) ->
         } else {
             f64::NAN
         };
-        let slot = if flags & HAS_SLOT != 0 { bytes.u8()? } else { 0 };
+        let slot = if flags & HAS_SLOT != 0 {
+            bytes.u8()?
+        } else {
+            0
+        };
         last_at = last_at.max(at);
-        into.0.push((id, Point { at, latitude, longitude, speed, slot, in_tail }));
+        into.0.push((
+            id,
+            Point {
+                at,
+                latitude,
+                longitude,
+                speed,
+                slot,
+                in_tail,
+            },
+        ));
     }
     Ok(last_at)
 }

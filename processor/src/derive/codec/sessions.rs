@@ -28,7 +28,10 @@ pub fn put_session(session: &Session, out: &mut Vec<u8>) {
     out.push(session.slot);
     put_bytes(out, session.id.as_bytes());
     put_u64(out, u64::from(session.revision));
-    for at in [session.started_at, session.stopped_at, session.emitted_at].into_iter().flatten() {
+    for at in [session.started_at, session.stopped_at, session.emitted_at]
+        .into_iter()
+        .flatten()
+    {
         put_i64(out, at);
     }
     if session.sealed.fixes > 0 {
