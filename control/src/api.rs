@@ -48,16 +48,30 @@ pub(crate) fn router(control: Weak<Control>) -> Router {
 fn of_tenant() -> Router<App> {
     Router::new()
         .route("/devices", post(devices::create).get(devices::list))
-        .route("/devices/{device}", get(devices::find).delete(devices::remove))
-        .route("/devices/{device}/credentials", post(credentials::create).get(credentials::list))
-        .route("/devices/{device}/credentials/{credential}", delete(credentials::remove))
+        .route(
+            "/devices/{device}",
+            get(devices::find).delete(devices::remove),
+        )
+        .route(
+            "/devices/{device}/credentials",
+            post(credentials::create).get(credentials::list),
+        )
+        .route(
+            "/devices/{device}/credentials/{credential}",
+            delete(credentials::remove),
+        )
         .route("/devices/{device}/position", get(positions::latest))
         .route("/devices/{device}/sessions", get(positions::sessions))
         .route("/keys", post(keys::create).get(keys::list))
         .route("/keys/{key}", delete(keys::remove))
-        .route("/destinations", post(destinations::create).get(destinations::list))
+        .route(
+            "/destinations",
+            post(destinations::create).get(destinations::list),
+        )
         .route(
             "/destinations/{destination}",
-            get(destinations::find).patch(destinations::change).delete(destinations::remove),
+            get(destinations::find)
+                .patch(destinations::change)
+                .delete(destinations::remove),
         )
 }

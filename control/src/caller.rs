@@ -20,7 +20,9 @@ pub(crate) struct App(pub(crate) Weak<Control>);
 
 impl App {
     pub(crate) fn control(&self) -> ApiResult<Arc<Control>> {
-        self.0.upgrade().ok_or_else(|| Problem::unavailable("The server is stopping.").into())
+        self.0
+            .upgrade()
+            .ok_or_else(|| Problem::unavailable("The server is stopping.").into())
     }
 }
 
@@ -53,13 +55,20 @@ impl FromRequestParts<App> for Caller {
     async fn from_request_parts(parts: &mut Parts, app: &App) -> ApiResult<Self> {
         let control = app.control()?;
         let peer = parts.extensions.get::<Peer>();
-        let authorization = parts.headers.get(header::AUTHORIZATION).map(|value| value.as_bytes());
+        let authorization = parts
+            .headers
+            .get(header::AUTHORIZATION)
+            .map(|value| value.as_bytes());
         let local = peer.is_some_and(|p| p.local_operator) && authorization.is_none();
         if let (true, Some(proof)) = (local, &control.deps.local_socket) {
             return Ok(Caller::LocalOperator(OperatorScope::local(proof)));
         }
         let address = peer.and_then(|p| p.address);
-        let authenticated = control.deps.authenticator.authenticate(authorization, address).await?;
+        let authenticated = control
+            .deps
+            .authenticator
+            .authenticate(authorization, address)
+            .await?;
         Ok(Caller::Tenant(authenticated))
     }
 }
@@ -72,7 +81,9 @@ impl FromRequestParts<App> for Operator {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> ApiResult<Self> {
         let caller = Caller::from_request_parts(parts, app).await?;
-        let operator = caller.operator().ok_or_else(|| Problem::forbidden("This takes an operator's key."))?;
+        let operator = caller
+            .operator()
+            .ok_or_else(|| Problem::forbidden("This takes an operator's key."))?;
         Ok(Operator(operator))
     }
 }
@@ -89,7 +100,10 @@ impl Acting {
         if self.scope.may(grant) {
             Ok(&self.scope)
         } else {
-            Err(Problem::forbidden(format!("This takes a key with the grant {}.", grant.name())).into())
+            Err(
+                Problem::forbidden(format!("This takes a key with the grant {}.", grant.name()))
+                    .into(),
+            )
         }
     }
 }
@@ -103,12 +117,19 @@ impl FromRequestParts<App> for Acting {
         let named = path.ok().and_then(|Path(mut parts)| parts.remove("tenant"));
         match (named, caller) {
             (Some(name), caller) => {
-                let operator =
-                    caller.operator().ok_or_else(|| Problem::forbidden("This takes an operator's key."))?;
+                let operator = caller
+                    .operator()
+                    .ok_or_else(|| Problem::forbidden("This takes an operator's key."))?;
                 let tenant = find_tenant(&*app.control()?, &operator, &name).await?;
-                Ok(Acting { scope: operator.scope(tenant.id), slug: tenant.body.slug })
+                Ok(Acting {
+                    scope: operator.scope(tenant.id),
+                    slug: tenant.body.slug,
+                })
             }
-            (None, Caller::Tenant(caller)) => Ok(Acting { slug: caller.tenant.slug.clone(), scope: caller.scope }),
+            (None, Caller::Tenant(caller)) => Ok(Acting {
+                slug: caller.tenant.slug.clone(),
+                scope: caller.scope,
+            }),
             (None, Caller::LocalOperator(_)) => Err(Problem::bad_request(
                 "The operator acts for a tenant that the path names: /tenants/{tenant}/….",
             )
@@ -118,7 +139,11 @@ impl FromRequestParts<App> for Acting {
 }
 
 /// By id or slug.
-pub(crate) async fn find_tenant(control: &Control, operator: &OperatorScope, name: &str) -> ApiResult<Tenant> {
+pub(crate) async fn find_tenant(
+    control: &Control,
+    operator: &OperatorScope,
+    name: &str,
+) -> ApiResult<Tenant> {
     let tenants = control.deps.store.tenants(operator);
     let found = match name.parse() {
         Ok(id) => tenants.find(id).await?,

@@ -51,7 +51,10 @@ pub struct Control {
 
 impl Control {
     pub fn build(deps: ControlDeps) -> Arc<Control> {
-        Arc::new_cyclic(|weak| Control { deps, router: api::router(weak.clone()) })
+        Arc::new_cyclic(|weak| Control {
+            deps,
+            router: api::router(weak.clone()),
+        })
     }
 
     /// Creates the platform's own tenant where it is missing, then relays the outbox to the log
@@ -76,7 +79,9 @@ impl Control {
                 Ok(change) => self.forget(&change),
                 Err(RecvError::Lagged(_)) => {
                     for tenant in self.deps.directory.tenants() {
-                        self.deps.authenticator.forget(tenant.id, ChangeKind::Tenant, "");
+                        self.deps
+                            .authenticator
+                            .forget(tenant.id, ChangeKind::Tenant, "");
                     }
                 }
                 Err(RecvError::Closed) => {
@@ -95,7 +100,9 @@ impl Control {
             ControlKind::Key => ChangeKind::Key,
             ControlKind::Destination => return,
         };
-        self.deps.authenticator.forget(change.tenant, kind, &change.id);
+        self.deps
+            .authenticator
+            .forget(change.tenant, kind, &change.id);
     }
 
     async fn answer(&self, request: Request<Incoming>, peer: Peer) -> Response<Body> {
@@ -118,7 +125,11 @@ impl Control {
 }
 
 impl Service for Control {
-    fn call(self: Arc<Self>, request: Request<Incoming>, peer: Peer) -> BoxFuture<'static, Response<Body>> {
+    fn call(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        peer: Peer,
+    ) -> BoxFuture<'static, Response<Body>> {
         Box::pin(async move { self.answer(request, peer).await })
     }
 }

@@ -14,7 +14,12 @@ pub(crate) type ApiResult<T> = Result<T, ApiError>;
 
 impl ApiError {
     pub(crate) fn invalid(detail: impl Into<String>) -> Self {
-        ApiError(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", "The request is not valid", detail))
+        ApiError(Problem::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "invalid",
+            "The request is not valid",
+            detail,
+        ))
     }
 
     pub(crate) fn not_found() -> Self {
@@ -22,11 +27,21 @@ impl ApiError {
     }
 
     pub(crate) fn conflict(detail: impl Into<String>) -> Self {
-        ApiError(Problem::new(StatusCode::CONFLICT, "conflict", "This is not possible as things are", detail))
+        ApiError(Problem::new(
+            StatusCode::CONFLICT,
+            "conflict",
+            "This is not possible as things are",
+            detail,
+        ))
     }
 
     pub(crate) fn internal() -> Self {
-        ApiError(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Something went wrong here", ""))
+        ApiError(Problem::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal",
+            "Something went wrong here",
+            "",
+        ))
     }
 }
 
@@ -76,7 +91,9 @@ impl From<AuthError> for ApiError {
                 "",
             )
             .retry_after(retry_after_s),
-            AuthError::Unavailable => Problem::unavailable("Credentials cannot be verified at the moment."),
+            AuthError::Unavailable => {
+                Problem::unavailable("Credentials cannot be verified at the moment.")
+            }
         })
     }
 }

@@ -20,15 +20,19 @@ impl<S: Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
-        let bytes = axum::body::to_bytes(request.into_body(), MAX_BODY).await.map_err(|_| {
-            Problem::new(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "too-large",
-                "The body is too large",
-                format!("At most {MAX_BODY} bytes are read."),
-            )
-        })?;
-        serde_json::from_slice(&bytes).map(Json).map_err(|e| Problem::bad_request(format!("The body: {e}.")).into())
+        let bytes = axum::body::to_bytes(request.into_body(), MAX_BODY)
+            .await
+            .map_err(|_| {
+                Problem::new(
+                    StatusCode::PAYLOAD_TOO_LARGE,
+                    "too-large",
+                    "The body is too large",
+                    format!("At most {MAX_BODY} bytes are read."),
+                )
+            })?;
+        serde_json::from_slice(&bytes)
+            .map(Json)
+            .map_err(|e| Problem::bad_request(format!("The body: {e}.")).into())
     }
 }
 
@@ -40,7 +44,9 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for In<T> {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let found = Path::<T>::from_request_parts(parts, state).await;
-        found.map(|Path(value)| In(value)).map_err(|_| ApiError::not_found())
+        found
+            .map(|Path(value)| In(value))
+            .map_err(|_| ApiError::not_found())
     }
 }
 
@@ -51,7 +57,9 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let found = Query::<T>::from_request_parts(parts, state).await;
-        found.map(|Query(value)| Params(value)).map_err(|e| Problem::bad_request(format!("The query: {e}.")).into())
+        found
+            .map(|Query(value)| Params(value))
+            .map_err(|e| Problem::bad_request(format!("The query: {e}.")).into())
     }
 }
 

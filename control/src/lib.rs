@@ -14,5 +14,5 @@ mod settings;
 
 pub use control::{Backup, Control, ControlDeps};
 pub use openapi::openapi_json;
-pub use platform::{ensure_platform, PLATFORM_SLUG};
+pub use platform::{PLATFORM_SLUG, ensure_platform};
 pub use settings::ControlSettings;

@@ -9,15 +9,37 @@ use crate::api::{credentials, destinations, devices, keys, operator, positions, 
 
 #[derive(OpenApi)]
 #[openapi(
-    info(title = "Laneway control API", description = "Tenants, devices, credentials, keys, destinations, and what is known of devices. Errors are problem details (RFC 9457).", license(name = "MIT")),
+    info(
+        title = "Laneway control API",
+        description = "Tenants, devices, credentials, keys, destinations, and what is known of devices. Errors are problem details (RFC 9457).",
+        license(name = "MIT")
+    ),
     paths(
-        tenants::create, tenants::list, tenants::find, tenants::set_state, tenants::set_limits,
-        operator::create_key, operator::lag, operator::backup,
-        devices::create, devices::list, devices::find, devices::remove,
-        credentials::create, credentials::list, credentials::remove,
-        positions::latest, positions::sessions,
-        keys::create, keys::list, keys::remove,
-        destinations::create, destinations::list, destinations::find, destinations::change, destinations::remove,
+        tenants::create,
+        tenants::list,
+        tenants::find,
+        tenants::set_state,
+        tenants::set_limits,
+        operator::create_key,
+        operator::lag,
+        operator::backup,
+        devices::create,
+        devices::list,
+        devices::find,
+        devices::remove,
+        credentials::create,
+        credentials::list,
+        credentials::remove,
+        positions::latest,
+        positions::sessions,
+        keys::create,
+        keys::list,
+        keys::remove,
+        destinations::create,
+        destinations::list,
+        destinations::find,
+        destinations::change,
+        destinations::remove,
     )
 )]
 struct Description;
@@ -32,8 +54,10 @@ pub fn openapi_json() -> Result<String, serde_json::Error> {
         components.add_security_scheme("basic", http(HttpAuthScheme::Basic));
     }
     let none: [&str; 0] = [];
-    api.security =
-        Some(vec![SecurityRequirement::new("bearer", none), SecurityRequirement::new("basic", none)]);
+    api.security = Some(vec![
+        SecurityRequirement::new("bearer", none),
+        SecurityRequirement::new("basic", none),
+    ]);
     let mut json = api.to_pretty_json()?;
     json.push('\n');
     Ok(json)
@@ -49,9 +73,23 @@ fn under_tenants(api: &mut utoipa::openapi::OpenApi) {
         .map(|(path, item)| (format!("/tenants/{{tenant}}{path}"), item.clone()))
         .collect();
     for (path, mut item) in own {
-        for operation in [&mut item.get, &mut item.post, &mut item.patch, &mut item.delete].into_iter().flatten() {
-            operation.parameters.get_or_insert_default().push(RefOr::T(tenant_parameter()));
-            operation.operation_id = operation.operation_id.as_ref().map(|id| format!("{id}_for_tenant"));
+        for operation in [
+            &mut item.get,
+            &mut item.post,
+            &mut item.patch,
+            &mut item.delete,
+        ]
+        .into_iter()
+        .flatten()
+        {
+            operation
+                .parameters
+                .get_or_insert_default()
+                .push(RefOr::T(tenant_parameter()));
+            operation.operation_id = operation
+                .operation_id
+                .as_ref()
+                .map(|id| format!("{id}_for_tenant"));
             operation.tags = Some(vec!["operator".to_owned()]);
         }
         api.paths.paths.insert(path, item);

@@ -26,23 +26,39 @@ pub async fn ensure_platform(
     }
     let id = TenantId::from_u128(new_id(random, now_us));
     let placement = Placement::first(id, 1, log.partitions(Topic::LocationUpdates));
-    let new = NewTenant { id, slug: PLATFORM_SLUG.to_owned(), placement, limits: Limits::default() };
+    let new = NewTenant {
+        id,
+        slug: PLATFORM_SLUG.to_owned(),
+        placement,
+        limits: Limits::default(),
+    };
     match tenants.create(new, now_us).await {
         // Another node was first.
         Err(StoreError::Exists { .. }) => {
             let found = tenants.by_slug(PLATFORM_SLUG).await?;
-            found.ok_or_else(|| StoreError::Missing { what: "tenant platform".to_owned() })
+            found.ok_or_else(|| StoreError::Missing {
+                what: "tenant platform".to_owned(),
+            })
         }
         created => created,
     }
 }
 
 /// Tries until the store is there, or the drain begins.
-pub(crate) async fn ensure_until_drain(deps: &ControlDeps, lifecycle: &Lifecycle) -> anyhow::Result<()> {
+pub(crate) async fn ensure_until_drain(
+    deps: &ControlDeps,
+    lifecycle: &Lifecycle,
+) -> anyhow::Result<()> {
     let operator = OperatorScope::of_role(&deps.authority);
     loop {
-        let ensured =
-            ensure_platform(&deps.store, &operator, &*deps.log, &*deps.random, deps.clock.now_us()).await;
+        let ensured = ensure_platform(
+            &deps.store,
+            &operator,
+            &*deps.log,
+            &*deps.random,
+            deps.clock.now_us(),
+        )
+        .await;
         match ensured {
             Ok(_) => return Ok(()),
             Err(error) if error.is_transient() => {

@@ -28,13 +28,25 @@ pub(crate) fn router() -> Router<App> {
         .route("/", get(root))
         .route("/subjects", get(subjects))
         .route("/subjects/{subject}", post(write::lookup))
-        .route("/subjects/{subject}/versions", get(versions).post(write::register))
+        .route(
+            "/subjects/{subject}/versions",
+            get(versions).post(write::register),
+        )
         .route("/subjects/{subject}/versions/{version}", get(version))
-        .route("/subjects/{subject}/versions/{version}/schema", get(version_schema))
+        .route(
+            "/subjects/{subject}/versions/{version}/schema",
+            get(version_schema),
+        )
         .route("/schemas/ids/{id}", get(by_id))
         .route("/schemas/types", get(types))
-        .route("/compatibility/subjects/{subject}/versions", post(write::compatible_with_latest))
-        .route("/compatibility/subjects/{subject}/versions/{version}", post(write::compatible))
+        .route(
+            "/compatibility/subjects/{subject}/versions",
+            post(write::compatible_with_latest),
+        )
+        .route(
+            "/compatibility/subjects/{subject}/versions/{version}",
+            post(write::compatible),
+        )
         .route("/config", get(config).put(write::set_config))
         .route("/config/{subject}", get(config).put(write::set_config))
         .route("/mode", get(mode))
@@ -73,7 +85,10 @@ async fn config(caller: RegistryResult<Caller>) -> RegistryResult<Response> {
     answer(&json!({ "compatibilityLevel": "BACKWARD" }))
 }
 
-async fn subjects(caller: RegistryResult<Caller>, control: Arc<Control>) -> RegistryResult<Response> {
+async fn subjects(
+    caller: RegistryResult<Caller>,
+    control: Arc<Control>,
+) -> RegistryResult<Response> {
     let caller = caller?;
     answer(&visible(&control, &caller).subjects().await?)
 }
@@ -94,7 +109,9 @@ async fn version(
     Path((subject, version)): Path<(String, String)>,
 ) -> RegistryResult<Response> {
     let caller = caller?;
-    answer(&view(&find(&visible(&control, &caller), &subject, &version).await?))
+    answer(&view(
+        &find(&visible(&control, &caller), &subject, &version).await?,
+    ))
 }
 
 async fn version_schema(
@@ -104,7 +121,12 @@ async fn version_schema(
 ) -> RegistryResult<Response> {
     let caller = caller?;
     let found = find(&visible(&control, &caller), &subject, &version).await?;
-    Ok((StatusCode::OK, [(header::CONTENT_TYPE, CONTENT_TYPE)], found.schema).into_response())
+    Ok((
+        StatusCode::OK,
+        [(header::CONTENT_TYPE, CONTENT_TYPE)],
+        found.schema,
+    )
+        .into_response())
 }
 
 async fn by_id(
@@ -126,15 +148,32 @@ fn view(found: &RegisteredSchema) -> serde_json::Value {
 
 async fn of_subject(schemas: &SchemaStore, subject: &str) -> RegistryResult<Vec<RegisteredSchema>> {
     let found = schemas.versions(subject).await?;
-    if found.is_empty() { Err(RegistryApiError::no_subject(subject)) } else { Ok(found) }
+    if found.is_empty() {
+        Err(RegistryApiError::no_subject(subject))
+    } else {
+        Ok(found)
+    }
 }
 
 /// `version` is a number, `latest` or `-1`.
-async fn find(schemas: &SchemaStore, subject: &str, version: &str) -> RegistryResult<RegisteredSchema> {
+async fn find(
+    schemas: &SchemaStore,
+    subject: &str,
+    version: &str,
+) -> RegistryResult<RegisteredSchema> {
     let mut found = of_subject(schemas, subject).await?;
     if version == "latest" || version == "-1" {
-        return found.pop().ok_or_else(|| RegistryApiError::no_subject(subject));
+        return found
+            .pop()
+            .ok_or_else(|| RegistryApiError::no_subject(subject));
     }
-    let number: u32 = version.parse().ok().filter(|n| *n > 0).ok_or_else(|| RegistryApiError::bad_version(version))?;
-    found.into_iter().find(|v| v.version == number).ok_or_else(|| RegistryApiError::no_version(number))
+    let number: u32 = version
+        .parse()
+        .ok()
+        .filter(|n| *n > 0)
+        .ok_or_else(|| RegistryApiError::bad_version(version))?;
+    found
+        .into_iter()
+        .find(|v| v.version == number)
+        .ok_or_else(|| RegistryApiError::no_version(number))
 }

@@ -44,7 +44,10 @@ impl Relay {
                 Ok(true) => Duration::ZERO,
                 Ok(false) => poll,
                 Err(error) => {
-                    tracing::warn!(error = format!("{error:#}"), "control changes are not relayed; trying again");
+                    tracing::warn!(
+                        error = format!("{error:#}"),
+                        "control changes are not relayed; trying again"
+                    );
                     PAUSE
                 }
             };
@@ -54,7 +57,11 @@ impl Relay {
                 () = tokio::time::sleep(wait) => {}
             }
         }
-        let released = deps.store.leases(&deps.authority).release(LEASE, &deps.settings.node).await;
+        let released = deps
+            .store
+            .leases(&deps.authority)
+            .release(LEASE, &deps.settings.node)
+            .await;
         if let Err(error) = released {
             tracing::warn!(%error, "the lease of the outbox relay runs out by itself");
         }
@@ -73,16 +80,22 @@ impl Relay {
         }
         let rows = outbox.oldest(BATCH).await?;
         let records = self.records(&rows)?;
-        deps.log.append(records).await.context("appending control changes to tenant-events")?;
+        deps.log
+            .append(records)
+            .await
+            .context("appending control changes to tenant-events")?;
         outbox.relayed(&rows).await?;
         Ok(!rows.is_empty())
     }
 
     async fn hold_lease(&self) -> anyhow::Result<bool> {
         let deps = &self.control.deps;
-        let lease_us = i64::try_from(deps.settings.relay_lease_ms.saturating_mul(1000)).unwrap_or(i64::MAX / 2);
+        let lease_us = i64::try_from(deps.settings.relay_lease_ms.saturating_mul(1000))
+            .unwrap_or(i64::MAX / 2);
         let leases = deps.store.leases(&deps.authority);
-        Ok(leases.take(LEASE, &deps.settings.node, deps.clock.now_us(), lease_us).await?)
+        Ok(leases
+            .take(LEASE, &deps.settings.node, deps.clock.now_us(), lease_us)
+            .await?)
     }
 
     fn records(&self, rows: &[OutboxRow]) -> anyhow::Result<Records> {
@@ -92,11 +105,18 @@ impl Relay {
         for row in rows {
             let event = event(row);
             value.clear();
-            deps.codecs
-                .encode(&event, &mut value)
-                .with_context(|| format!("encoding control change {} of {}", row.version, row.tenant))?;
+            deps.codecs.encode(&event, &mut value).with_context(|| {
+                format!("encoding control change {} of {}", row.version, row.tenant)
+            })?;
             let key = format!("{}/{}/{}", row.tenant, kind_name(&event)?, row.id);
-            records.push(Topic::TenantEvents, 0, row.effective_from / 1000, key.as_bytes(), [], &value);
+            records.push(
+                Topic::TenantEvents,
+                0,
+                row.effective_from / 1000,
+                key.as_bytes(),
+                [],
+                &value,
+            );
         }
         Ok(records)
     }
@@ -117,5 +137,8 @@ fn event(row: &OutboxRow) -> TenantEvent {
 /// The kind as the schema spells it.
 fn kind_name(event: &TenantEvent) -> anyhow::Result<String> {
     let value = serde_json::to_value(event.kind)?;
-    Ok(value.as_str().context("a kind of control change has no name")?.to_owned())
+    Ok(value
+        .as_str()
+        .context("a kind of control change has no name")?
+        .to_owned())
 }

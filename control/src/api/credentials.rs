@@ -86,29 +86,67 @@ pub(crate) async fn create(
         CredentialNew::Token {} => {
             let token = Token::generate(TokenKind::Device, &*deps.random);
             let hash = deps.authenticator.hasher().hash(token.reveal().as_bytes());
-            (NewSecret::Token(hash), Some(token.reveal().to_owned()), None)
+            (
+                NewSecret::Token(hash),
+                Some(token.reveal().to_owned()),
+                None,
+            )
         }
         CredentialNew::Password { password } => {
-            let hash = deps.authenticator.passwords().hash(password, &*deps.random).await?;
-            (NewSecret::Password(hash), None, Some(format!("{}@{}", path.device, acting.slug)))
+            let hash = deps
+                .authenticator
+                .passwords()
+                .hash(password, &*deps.random)
+                .await?;
+            (
+                NewSecret::Password(hash),
+                None,
+                Some(format!("{}@{}", path.device, acting.slug)),
+            )
         }
     };
-    let created = deps.store.credentials(scope).create(id, &path.device, secret, now).await?;
+    let created = deps
+        .store
+        .credentials(scope)
+        .create(id, &path.device, secret, now)
+        .await?;
     if created.kind == CredentialKind::Password {
         // The password before it ends now.
-        deps.authenticator.forget(scope.tenant(), ChangeKind::Device, path.device.as_str());
+        deps.authenticator
+            .forget(scope.tenant(), ChangeKind::Device, path.device.as_str());
     }
-    Ok(answer(StatusCode::CREATED, &CredentialCreated { id: created.id, kind: kind_name(created.kind), token, login }))
+    Ok(answer(
+        StatusCode::CREATED,
+        &CredentialCreated {
+            id: created.id,
+            kind: kind_name(created.kind),
+            token,
+            login,
+        },
+    ))
 }
 
 #[utoipa::path(get, path = "/devices/{device}/credentials", tag = "devices", params(("device" = String, Path)),
     responses((status = 200, body = CredentialList), (status = 404)))]
-pub(crate) async fn list(acting: Acting, control: Arc<Control>, In(path): In<DevicePath>) -> ApiResult<Response> {
+pub(crate) async fn list(
+    acting: Acting,
+    control: Arc<Control>,
+    In(path): In<DevicePath>,
+) -> ApiResult<Response> {
     let scope = acting.may(Grant::TenantAdmin)?;
     let store = &control.deps.store;
-    store.devices(scope).find(&path.device).await?.ok_or_else(ApiError::not_found)?;
+    store
+        .devices(scope)
+        .find(&path.device)
+        .await?
+        .ok_or_else(ApiError::not_found)?;
     let found = store.credentials(scope).of_device(&path.device).await?;
-    Ok(answer(StatusCode::OK, &CredentialList { items: found.into_iter().map(CredentialView::from).collect() }))
+    Ok(answer(
+        StatusCode::OK,
+        &CredentialList {
+            items: found.into_iter().map(CredentialView::from).collect(),
+        },
+    ))
 }
 
 #[utoipa::path(delete, path = "/devices/{device}/credentials/{credential}", tag = "devices",
@@ -121,8 +159,15 @@ pub(crate) async fn remove(
 ) -> ApiResult<StatusCode> {
     let scope = acting.may(Grant::TenantAdmin)?;
     let deps = &control.deps;
-    deps.store.credentials(scope).delete(&path.device, path.credential, deps.clock.now_us()).await?;
-    deps.authenticator.forget(scope.tenant(), ChangeKind::Credential, &path.credential.to_string());
+    deps.store
+        .credentials(scope)
+        .delete(&path.device, path.credential, deps.clock.now_us())
+        .await?;
+    deps.authenticator.forget(
+        scope.tenant(),
+        ChangeKind::Credential,
+        &path.credential.to_string(),
+    );
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -106,15 +106,26 @@ pub(crate) async fn create(
     let deps = &control.deps;
     let KindView::Webhook = new.kind;
     check_url(&new.url, deps.settings.allow_plain_http)?;
-    if let Some(unknown) = new.event_types.iter().find(|name| EventType::parse(name).is_none()) {
+    if let Some(unknown) = new
+        .event_types
+        .iter()
+        .find(|name| EventType::parse(name).is_none())
+    {
         let known: Vec<&str> = EventType::ALL.into_iter().map(EventType::name).collect();
-        return Err(ApiError::invalid(format!("event_types: {unknown:?} is none; there are {}.", known.join(", "))));
+        return Err(ApiError::invalid(format!(
+            "event_types: {unknown:?} is none; there are {}.",
+            known.join(", ")
+        )));
     }
     if new.devices.len() > MAX_DEVICES {
-        return Err(ApiError::invalid(format!("devices: at most {MAX_DEVICES}; leave it out for all.")));
+        return Err(ApiError::invalid(format!(
+            "devices: at most {MAX_DEVICES}; leave it out for all."
+        )));
     }
     if let Some(bad) = new.devices.iter().find(|id| !DeviceId::is_valid(id)) {
-        return Err(ApiError::invalid(format!("devices: {bad:?} cannot be a device's id.")));
+        return Err(ApiError::invalid(format!(
+            "devices: {bad:?} cannot be a device's id."
+        )));
     }
     let now = deps.clock.now_us();
     let secret = signing_secret(&*deps.random);
@@ -130,23 +141,50 @@ pub(crate) async fn create(
         secret: secret.clone(),
     };
     let destination = deps.store.destinations(scope).create(created, now).await?;
-    Ok(answer(StatusCode::CREATED, &DestinationView::new(destination, Some(secret))))
+    Ok(answer(
+        StatusCode::CREATED,
+        &DestinationView::new(destination, Some(secret)),
+    ))
 }
 
 #[utoipa::path(get, path = "/destinations", tag = "destinations", params(PageQuery),
     responses((status = 200, body = Page<DestinationView>)))]
-pub(crate) async fn list(acting: Acting, control: Arc<Control>, Params(page): Params<PageQuery>) -> ApiResult<Response> {
+pub(crate) async fn list(
+    acting: Acting,
+    control: Arc<Control>,
+    Params(page): Params<PageQuery>,
+) -> ApiResult<Response> {
     let scope = acting.may(Grant::TenantAdmin)?;
-    let found = control.deps.store.destinations(scope).list(page.after()?, page.limit()).await?;
-    let items = found.into_iter().map(|d| DestinationView::new(d, None)).collect();
-    Ok(answer(StatusCode::OK, &Page::new(items, page.limit(), |d: &DestinationView| d.id.to_string())))
+    let found = control
+        .deps
+        .store
+        .destinations(scope)
+        .list(page.after()?, page.limit())
+        .await?;
+    let items = found
+        .into_iter()
+        .map(|d| DestinationView::new(d, None))
+        .collect();
+    Ok(answer(
+        StatusCode::OK,
+        &Page::new(items, page.limit(), |d: &DestinationView| d.id.to_string()),
+    ))
 }
 
 #[utoipa::path(get, path = "/destinations/{destination}", tag = "destinations", params(("destination" = String, Path)),
     responses((status = 200, body = DestinationView), (status = 404)))]
-pub(crate) async fn find(acting: Acting, control: Arc<Control>, In(path): In<DestinationPath>) -> ApiResult<Response> {
+pub(crate) async fn find(
+    acting: Acting,
+    control: Arc<Control>,
+    In(path): In<DestinationPath>,
+) -> ApiResult<Response> {
     let scope = acting.may(Grant::TenantAdmin)?;
-    let found = control.deps.store.destinations(scope).find(path.destination).await?;
+    let found = control
+        .deps
+        .store
+        .destinations(scope)
+        .find(path.destination)
+        .await?;
     let found = found.ok_or_else(ApiError::not_found)?;
     Ok(answer(StatusCode::OK, &DestinationView::new(found, None)))
 }
@@ -165,7 +203,12 @@ pub(crate) async fn change(
         DestinationStateView::Disabled => DestinationState::Disabled,
     };
     let now = control.deps.clock.now_us();
-    let changed = control.deps.store.destinations(scope).set_state(path.destination, state, now).await?;
+    let changed = control
+        .deps
+        .store
+        .destinations(scope)
+        .set_state(path.destination, state, now)
+        .await?;
     Ok(answer(StatusCode::OK, &DestinationView::new(changed, None)))
 }
 
@@ -177,7 +220,12 @@ pub(crate) async fn remove(
     In(path): In<DestinationPath>,
 ) -> ApiResult<StatusCode> {
     let scope = acting.may(Grant::TenantAdmin)?;
-    control.deps.store.destinations(scope).delete(path.destination, control.deps.clock.now_us()).await?;
+    control
+        .deps
+        .store
+        .destinations(scope)
+        .delete(path.destination, control.deps.clock.now_us())
+        .await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -194,14 +242,18 @@ fn check_url(url: &str, allow_plain_http: bool) -> ApiResult<()> {
     if url.len() > MAX_URL {
         return invalid("at most 2048 bytes");
     }
-    let Ok(uri) = url.parse::<http::Uri>() else { return invalid("it is no address") };
+    let Ok(uri) = url.parse::<http::Uri>() else {
+        return invalid("it is no address");
+    };
     match uri.scheme_str() {
         Some("https") => {}
         Some("http") if allow_plain_http => {}
         _ => return invalid("it must begin with https://"),
     }
     match uri.authority() {
-        Some(authority) if authority.as_str().contains('@') => invalid("user names and passwords do not belong in it"),
+        Some(authority) if authority.as_str().contains('@') => {
+            invalid("user names and passwords do not belong in it")
+        }
         Some(authority) if authority.host().is_empty() => invalid("it names no host"),
         Some(_) if url.contains('#') => invalid("it must have no fragment"),
         Some(_) => Ok(()),
@@ -219,7 +271,15 @@ mod tests {
         assert!(check_url("https://example.com:8443/", false).is_ok());
         assert!(check_url("http://example.com/", false).is_err());
         assert!(check_url("http://example.com/", true).is_ok());
-        for bad in ["", "example.com", "ftp://x/", "https://", "https://u:p@x/", "https://x/#f", "file:///etc/passwd"] {
+        for bad in [
+            "",
+            "example.com",
+            "ftp://x/",
+            "https://",
+            "https://u:p@x/",
+            "https://x/#f",
+            "file:///etc/passwd",
+        ] {
             assert!(check_url(bad, true).is_err(), "{bad}");
         }
     }

@@ -45,7 +45,12 @@ pub(crate) struct KeyView {
 
 impl From<ApiKey> for KeyView {
     fn from(key: ApiKey) -> Self {
-        KeyView { id: key.id, name: key.name, grants: names(key.grants), created_at: time(key.created_at) }
+        KeyView {
+            id: key.id,
+            name: key.name,
+            grants: names(key.grants),
+            created_at: time(key.created_at),
+        }
     }
 }
 
@@ -56,32 +61,68 @@ pub(crate) struct KeyPath {
 
 #[utoipa::path(post, path = "/keys", tag = "keys", request_body = KeyNew,
     responses((status = 201, body = KeyCreated), (status = 422)))]
-pub(crate) async fn create(acting: Acting, control: Arc<Control>, Json(new): Json<KeyNew>) -> ApiResult<Response> {
+pub(crate) async fn create(
+    acting: Acting,
+    control: Arc<Control>,
+    Json(new): Json<KeyNew>,
+) -> ApiResult<Response> {
     let scope = acting.may(Grant::TenantAdmin)?;
     let grants = parse(&new.grants)?;
-    Ok(answer(StatusCode::CREATED, &make(&control, scope, &new.name, grants).await?))
+    Ok(answer(
+        StatusCode::CREATED,
+        &make(&control, scope, &new.name, grants).await?,
+    ))
 }
 
 #[utoipa::path(get, path = "/keys", tag = "keys", params(PageQuery),
     responses((status = 200, body = Page<KeyView>)))]
-pub(crate) async fn list(acting: Acting, control: Arc<Control>, Params(page): Params<PageQuery>) -> ApiResult<Response> {
+pub(crate) async fn list(
+    acting: Acting,
+    control: Arc<Control>,
+    Params(page): Params<PageQuery>,
+) -> ApiResult<Response> {
     let scope = acting.may(Grant::TenantAdmin)?;
-    let found = control.deps.store.keys(scope).list(page.after()?, page.limit()).await?;
+    let found = control
+        .deps
+        .store
+        .keys(scope)
+        .list(page.after()?, page.limit())
+        .await?;
     let items = found.into_iter().map(KeyView::from).collect();
-    Ok(answer(StatusCode::OK, &Page::new(items, page.limit(), |k: &KeyView| k.id.to_string())))
+    Ok(answer(
+        StatusCode::OK,
+        &Page::new(items, page.limit(), |k: &KeyView| k.id.to_string()),
+    ))
 }
 
 #[utoipa::path(delete, path = "/keys/{key}", tag = "keys", params(("key" = String, Path)),
     responses((status = 204), (status = 404)))]
-pub(crate) async fn remove(acting: Acting, control: Arc<Control>, In(path): In<KeyPath>) -> ApiResult<StatusCode> {
+pub(crate) async fn remove(
+    acting: Acting,
+    control: Arc<Control>,
+    In(path): In<KeyPath>,
+) -> ApiResult<StatusCode> {
     let scope = acting.may(Grant::TenantAdmin)?;
-    control.deps.store.keys(scope).delete(path.key, control.deps.clock.now_us()).await?;
-    control.deps.authenticator.forget(scope.tenant(), ChangeKind::Key, &path.key.to_string());
+    control
+        .deps
+        .store
+        .keys(scope)
+        .delete(path.key, control.deps.clock.now_us())
+        .await?;
+    control
+        .deps
+        .authenticator
+        .forget(scope.tenant(), ChangeKind::Key, &path.key.to_string());
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// Makes a key with any grants; the caller has checked that it may.
-pub(crate) async fn make(control: &Control, scope: &TenantScope, name: &str, grants: Grants) -> ApiResult<KeyCreated> {
+pub(crate) async fn make(
+    control: &Control,
+    scope: &TenantScope,
+    name: &str,
+    grants: Grants,
+) -> ApiResult<KeyCreated> {
     if name.trim().is_empty() || name.chars().count() > 100 {
         return Err(ApiError::invalid("name: 1 to 100 characters."));
     }
@@ -90,8 +131,17 @@ pub(crate) async fn make(control: &Control, scope: &TenantScope, name: &str, gra
     let token = Token::generate(TokenKind::Key, &*deps.random);
     let hash = deps.authenticator.hasher().hash(token.reveal().as_bytes());
     let id = KeyId::from_u128(new_id(&*deps.random, now));
-    let key = deps.store.keys(scope).create(id, name, grants, hash, now).await?;
-    Ok(KeyCreated { id: key.id, name: key.name, grants: names(key.grants), key: token.reveal().to_owned() })
+    let key = deps
+        .store
+        .keys(scope)
+        .create(id, name, grants, hash, now)
+        .await?;
+    Ok(KeyCreated {
+        id: key.id,
+        name: key.name,
+        grants: names(key.grants),
+        key: token.reveal().to_owned(),
+    })
 }
 
 fn parse(names: &[String]) -> ApiResult<Grants> {
@@ -105,7 +155,11 @@ fn parse(names: &[String]) -> ApiResult<Grants> {
     if names.is_empty() {
         return Err(ApiError::invalid("grants: at least one."));
     }
-    names.iter().map(grant).collect::<ApiResult<Vec<_>>>().map(Grants::of)
+    names
+        .iter()
+        .map(grant)
+        .collect::<ApiResult<Vec<_>>>()
+        .map(Grants::of)
 }
 
 fn names(grants: Grants) -> Vec<&'static str> {

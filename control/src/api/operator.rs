@@ -38,9 +38,21 @@ pub(crate) async fn create_key(
     Json(new): Json<OperatorKeyNew>,
 ) -> ApiResult<Response> {
     let deps = &control.deps;
-    let platform =
-        ensure_platform(&deps.store, &operator, &*deps.log, &*deps.random, deps.clock.now_us()).await?;
-    let created = make(&control, &operator.scope(platform.id), &new.name, Grants::of([Grant::Operator])).await?;
+    let platform = ensure_platform(
+        &deps.store,
+        &operator,
+        &*deps.log,
+        &*deps.random,
+        deps.clock.now_us(),
+    )
+    .await?;
+    let created = make(
+        &control,
+        &operator.scope(platform.id),
+        &new.name,
+        Grants::of([Grant::Operator]),
+    )
+    .await?;
     tracing::info!(key = %created.id, "an operator's key was created");
     Ok(answer(StatusCode::CREATED, &created))
 }
@@ -68,7 +80,9 @@ pub(crate) async fn lag(_operator: Operator, control: Arc<Control>) -> ApiResult
     let mut lanes = Vec::new();
     for (group, topics) in GROUPS {
         for topic in topics {
-            let lags = group_lag(&*control.deps.log, group, *topic).await.map_err(log_trouble)?;
+            let lags = group_lag(&*control.deps.log, group, *topic)
+                .await
+                .map_err(log_trouble)?;
             lanes.extend(lags.into_iter().map(|l| LaneLag {
                 group,
                 topic: topic.name(),

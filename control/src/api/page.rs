@@ -22,8 +22,13 @@ impl PageQuery {
         self.limit.unwrap_or(100).clamp(1, MOST)
     }
 
-    pub(crate) fn after<T: std::str::FromStr<Err: std::fmt::Display>>(&self) -> ApiResult<Option<T>> {
-        let parse = |text: &String| text.parse().map_err(|e: T::Err| ApiError::invalid(format!("after: {e}.")));
+    pub(crate) fn after<T: std::str::FromStr<Err: std::fmt::Display>>(
+        &self,
+    ) -> ApiResult<Option<T>> {
+        let parse = |text: &String| {
+            text.parse()
+                .map_err(|e: T::Err| ApiError::invalid(format!("after: {e}.")))
+        };
         self.after.as_ref().map(parse).transpose()
     }
 }
@@ -38,7 +43,11 @@ pub(crate) struct Page<T> {
 
 impl<T> Page<T> {
     pub(crate) fn new(items: Vec<T>, limit: u32, id: impl Fn(&T) -> String) -> Self {
-        let next = if items.len() == limit as usize { items.last().map(id) } else { None };
+        let next = if items.len() == limit as usize {
+            items.last().map(id)
+        } else {
+            None
+        };
         Page { items, next }
     }
 }

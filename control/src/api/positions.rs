@@ -20,9 +20,18 @@ use crate::json::{In, Params, answer};
 #[utoipa::path(get, path = "/devices/{device}/position", tag = "positions", params(("device" = String, Path)),
     responses((status = 200, description = "Data of the device's latest laneway.position event, by event time", body = Object),
         (status = 404)))]
-pub(crate) async fn latest(acting: Acting, control: Arc<Control>, In(path): In<DevicePath>) -> ApiResult<Response> {
+pub(crate) async fn latest(
+    acting: Acting,
+    control: Arc<Control>,
+    In(path): In<DevicePath>,
+) -> ApiResult<Response> {
     let scope = acting.may(Grant::PositionsRead)?;
-    let found = control.deps.store.positions(scope).latest(&path.device).await?;
+    let found = control
+        .deps
+        .store
+        .positions(scope)
+        .latest(&path.device)
+        .await?;
     let found = found.ok_or_else(ApiError::not_found)?;
     let body = serde_json::from_str::<&serde_json::value::RawValue>(&found.body).map_err(|error| {
         tracing::error!(%error, device = %path.device, tenant = %scope.tenant(), "latest_positions: the body is no JSON");
@@ -52,7 +61,11 @@ impl From<Session> for SessionView {
         SessionView {
             session_id: session.session,
             device_id: session.device.to_string(),
-            state: if session.state == SessionState::Stopped { "stopped" } else { "open" },
+            state: if session.state == SessionState::Stopped {
+                "stopped"
+            } else {
+                "open"
+            },
             started_at: session.started_at.map(time),
             stopped_at: session.stopped_at.map(time),
             last_fix_at: session.last_fix_at.map(time),
@@ -74,7 +87,17 @@ pub(crate) async fn sessions(
 ) -> ApiResult<Response> {
     let scope = acting.may(Grant::PositionsRead)?;
     let after: Option<SessionId> = page.after()?;
-    let found = control.deps.store.sessions(scope).of_device(&path.device, after.as_ref(), page.limit()).await?;
+    let found = control
+        .deps
+        .store
+        .sessions(scope)
+        .of_device(&path.device, after.as_ref(), page.limit())
+        .await?;
     let items = found.into_iter().map(SessionView::from).collect();
-    Ok(answer(StatusCode::OK, &Page::new(items, page.limit(), |s: &SessionView| s.session_id.to_string())))
+    Ok(answer(
+        StatusCode::OK,
+        &Page::new(items, page.limit(), |s: &SessionView| {
+            s.session_id.to_string()
+        }),
+    ))
 }

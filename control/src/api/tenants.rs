@@ -123,7 +123,10 @@ pub(crate) async fn create(
     Json(new): Json<TenantNew>,
 ) -> ApiResult<Response> {
     if RESERVED_SLUGS.contains(&new.slug.as_str()) {
-        return Err(ApiError::conflict(format!("The slug {} is the platform's own; choose another one.", new.slug)));
+        return Err(ApiError::conflict(format!(
+            "The slug {} is the platform's own; choose another one.",
+            new.slug
+        )));
     }
     if !is_slug(&new.slug) {
         return Err(ApiError::invalid(
@@ -132,7 +135,9 @@ pub(crate) async fn create(
     }
     let deps = &control.deps;
     let partitions = deps.log.partitions(Topic::LocationUpdates);
-    let lanes = new.lanes.unwrap_or(deps.settings.default_lanes.min(partitions));
+    let lanes = new
+        .lanes
+        .unwrap_or(deps.settings.default_lanes.min(partitions));
     if lanes == 0 || lanes > partitions {
         return Err(ApiError::invalid(format!("lanes: 1 to {partitions}.")));
     }
@@ -156,9 +161,17 @@ pub(crate) async fn list(
     control: Arc<Control>,
     Params(page): Params<PageQuery>,
 ) -> ApiResult<Response> {
-    let found = control.deps.store.tenants(&operator).list(page.after()?, page.limit()).await?;
+    let found = control
+        .deps
+        .store
+        .tenants(&operator)
+        .list(page.after()?, page.limit())
+        .await?;
     let items = found.into_iter().map(TenantView::from).collect();
-    Ok(answer(StatusCode::OK, &Page::new(items, page.limit(), |t: &TenantView| t.id.to_string())))
+    Ok(answer(
+        StatusCode::OK,
+        &Page::new(items, page.limit(), |t: &TenantView| t.id.to_string()),
+    ))
 }
 
 #[utoipa::path(get, path = "/tenants/{tenant}", tag = "operator",
@@ -184,7 +197,9 @@ pub(crate) async fn set_state(
 ) -> ApiResult<Response> {
     let tenant = find_tenant(&control, &operator, &name).await?;
     if tenant.body.slug == PLATFORM_SLUG {
-        return Err(ApiError::conflict("The platform's own tenant stays active."));
+        return Err(ApiError::conflict(
+            "The platform's own tenant stays active.",
+        ));
     }
     let state = match new.state {
         StateView::Active => TenantState::Active,
@@ -203,8 +218,16 @@ pub(crate) async fn set_state(
             tenant.body.state
         )));
     }
-    let changed = control.deps.store.tenants(&operator).set_state(tenant.id, state, control.deps.clock.now_us()).await?;
-    control.deps.authenticator.forget(tenant.id, ChangeKind::Tenant, "");
+    let changed = control
+        .deps
+        .store
+        .tenants(&operator)
+        .set_state(tenant.id, state, control.deps.clock.now_us())
+        .await?;
+    control
+        .deps
+        .authenticator
+        .forget(tenant.id, ChangeKind::Tenant, "");
     tracing::info!(tenant = %tenant.id, ?state, "the state of a tenant was changed");
     Ok(answer(StatusCode::OK, &TenantView::from(changed)))
 }
@@ -220,7 +243,15 @@ pub(crate) async fn set_limits(
 ) -> ApiResult<Response> {
     let tenant = find_tenant(&control, &operator, &name).await?;
     let now = control.deps.clock.now_us();
-    let changed = control.deps.store.tenants(&operator).set_limits(tenant.id, new.into(), now).await?;
-    control.deps.authenticator.forget(tenant.id, ChangeKind::Tenant, "");
+    let changed = control
+        .deps
+        .store
+        .tenants(&operator)
+        .set_limits(tenant.id, new.into(), now)
+        .await?;
+    control
+        .deps
+        .authenticator
+        .forget(tenant.id, ChangeKind::Tenant, "");
     Ok(answer(StatusCode::OK, &TenantView::from(changed)))
 }

@@ -23,15 +23,28 @@ pub(crate) struct RegistryApiError {
 
 impl RegistryApiError {
     fn new(status: StatusCode, code: u32, message: impl Into<String>) -> Self {
-        RegistryApiError { status, code, message: message.into(), retry_after: None }
+        RegistryApiError {
+            status,
+            code,
+            message: message.into(),
+            retry_after: None,
+        }
     }
 
     pub(super) fn no_subject(subject: &str) -> Self {
-        Self::new(StatusCode::NOT_FOUND, 40401, format!("Subject '{subject}' not found."))
+        Self::new(
+            StatusCode::NOT_FOUND,
+            40401,
+            format!("Subject '{subject}' not found."),
+        )
     }
 
     pub(super) fn no_version(version: u32) -> Self {
-        Self::new(StatusCode::NOT_FOUND, 40402, format!("Version {version} not found."))
+        Self::new(
+            StatusCode::NOT_FOUND,
+            40402,
+            format!("Version {version} not found."),
+        )
     }
 
     pub(super) fn no_schema() -> Self {
@@ -39,7 +52,11 @@ impl RegistryApiError {
     }
 
     pub(super) fn bad_version(version: &str) -> Self {
-        Self::new(StatusCode::UNPROCESSABLE_ENTITY, 42202, format!("'{version}' is no version: a number from 1, or 'latest'."))
+        Self::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            42202,
+            format!("'{version}' is no version: a number from 1, or 'latest'."),
+        )
     }
 
     pub(super) fn bad_schema(reason: impl Into<String>) -> Self {
@@ -47,7 +64,11 @@ impl RegistryApiError {
     }
 
     pub(super) fn bad_level() -> Self {
-        Self::new(StatusCode::UNPROCESSABLE_ENTITY, 42203, "The compatibility level is BACKWARD; there is no other.")
+        Self::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            42203,
+            "The compatibility level is BACKWARD; there is no other.",
+        )
     }
 
     pub(super) fn forbidden(message: impl Into<String>) -> Self {
@@ -56,20 +77,29 @@ impl RegistryApiError {
 
     pub(super) fn internal(reason: &str) -> Self {
         tracing::error!(reason, "a registry request failed");
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, 50001, "Something went wrong here.")
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            50001,
+            "Something went wrong here.",
+        )
     }
 }
 
 impl IntoResponse for RegistryApiError {
     fn into_response(self) -> Response {
         let body = json!({ "error_code": self.code, "message": self.message }).to_string();
-        let mut response = (self.status, [(header::CONTENT_TYPE, CONTENT_TYPE)], body).into_response();
+        let mut response =
+            (self.status, [(header::CONTENT_TYPE, CONTENT_TYPE)], body).into_response();
         if self.status == StatusCode::UNAUTHORIZED {
             let challenge = HeaderValue::from_static("Bearer, Basic realm=\"laneway\"");
-            response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+            response
+                .headers_mut()
+                .insert(header::WWW_AUTHENTICATE, challenge);
         }
         if let Some(seconds) = self.retry_after {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
     }
@@ -78,8 +108,17 @@ impl IntoResponse for RegistryApiError {
 impl From<ApiError> for RegistryApiError {
     fn from(ApiError(problem): ApiError) -> Self {
         let code = u32::from(problem.status.as_u16()) * 100 + 1;
-        let message = if problem.detail.is_empty() { problem.title.to_owned() } else { problem.detail };
-        RegistryApiError { status: problem.status, code, message, retry_after: problem.retry_after }
+        let message = if problem.detail.is_empty() {
+            problem.title.to_owned()
+        } else {
+            problem.detail
+        };
+        RegistryApiError {
+            status: problem.status,
+            code,
+            message,
+            retry_after: problem.retry_after,
+        }
     }
 }
 
@@ -92,12 +131,18 @@ impl From<StoreError> for RegistryApiError {
 impl From<RegistryError> for RegistryApiError {
     fn from(error: RegistryError) -> Self {
         match &error {
-            RegistryError::Incompatible { .. } => Self::new(StatusCode::CONFLICT, 409, error.to_string()),
+            RegistryError::Incompatible { .. } => {
+                Self::new(StatusCode::CONFLICT, 409, error.to_string())
+            }
             RegistryError::Invalid { .. } => Self::bad_schema(error.to_string()),
             RegistryError::UnknownId { .. } => Self::no_schema(),
             RegistryError::Unavailable { .. } => {
                 tracing::warn!(%error, "the registry found the store unavailable");
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, 50003, "The store is unavailable; try again later.")
+                Self::new(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    50003,
+                    "The store is unavailable; try again later.",
+                )
             }
         }
     }
@@ -108,6 +153,8 @@ impl FromRequestParts<App> for RegistryResult<Caller> {
     type Rejection = std::convert::Infallible;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Self::Rejection> {
-        Ok(Caller::from_request_parts(parts, app).await.map_err(RegistryApiError::from))
+        Ok(Caller::from_request_parts(parts, app)
+            .await
+            .map_err(RegistryApiError::from))
     }
 }

@@ -36,16 +36,21 @@ struct ConfigBody {
 }
 
 fn parse<T: DeserializeOwned>(body: &[u8]) -> RegistryResult<T> {
-    serde_json::from_slice(body).map_err(|e| RegistryApiError::bad_schema(format!("The body: {e}.")))
+    serde_json::from_slice(body)
+        .map_err(|e| RegistryApiError::bad_schema(format!("The body: {e}.")))
 }
 
 fn schema(body: &[u8]) -> RegistryResult<String> {
     let body: SchemaBody = parse(body)?;
     if body.schema_type.is_some_and(|kind| kind != "AVRO") {
-        return Err(RegistryApiError::bad_schema("Only AVRO schemas are kept here."));
+        return Err(RegistryApiError::bad_schema(
+            "Only AVRO schemas are kept here.",
+        ));
     }
     if !body.references.is_empty() {
-        return Err(RegistryApiError::bad_schema("References are not supported: write the named types out."));
+        return Err(RegistryApiError::bad_schema(
+            "References are not supported: write the named types out.",
+        ));
     }
     Ok(body.schema)
 }
@@ -60,7 +65,9 @@ pub(super) async fn register(
     let schemas = registrar(&control, &caller, &subject)?;
     let schema = schema(&body)?;
     if subject.is_empty() || subject.len() > MAX_SUBJECT || subject.chars().any(char::is_control) {
-        return Err(RegistryApiError::bad_schema("A subject has 1 to 255 bytes, without control characters."));
+        return Err(RegistryApiError::bad_schema(
+            "A subject has 1 to 255 bytes, without control characters.",
+        ));
     }
     let id = schemas.register(&subject, &schema).await?;
     answer(&json!({ "id": id }))
@@ -72,7 +79,9 @@ fn registrar(control: &Control, caller: &Caller, subject: &str) -> RegistryResul
         return Ok(control.deps.store.schemas());
     }
     if let Caller::Tenant(caller) = caller {
-        let own = subject.strip_prefix(caller.tenant.slug.as_str()).is_some_and(|rest| rest.starts_with('.'));
+        let own = subject
+            .strip_prefix(caller.tenant.slug.as_str())
+            .is_some_and(|rest| rest.starts_with('.'));
         if own && caller.scope.may(Grant::TenantAdmin) {
             return Ok(control.deps.store.tenant_schemas(&caller.scope));
         }
@@ -122,7 +131,10 @@ pub(super) async fn compatible(
     }
 }
 
-pub(super) async fn set_config(caller: RegistryResult<Caller>, body: Bytes) -> RegistryResult<Response> {
+pub(super) async fn set_config(
+    caller: RegistryResult<Caller>,
+    body: Bytes,
+) -> RegistryResult<Response> {
     if caller?.operator().is_none() {
         return Err(RegistryApiError::forbidden("This takes an operator's key."));
     }

@@ -46,30 +46,61 @@ impl Store {
     async fn begin(&self, access: Access, write: bool) -> Result<Tx> {
         let store = self.clone();
         let begun = tokio::spawn(async move { store.begin_uncancelled(access, write).await });
-        begun.await.map_err(|e| StoreError::Unavailable { doing: "beginning a transaction", reason: e.to_string() })?
+        begun.await.map_err(|e| StoreError::Unavailable {
+            doing: "beginning a transaction",
+            reason: e.to_string(),
+        })?
     }
 
     async fn begin_uncancelled(&self, access: Access, write: bool) -> Result<Tx> {
         let kind = self.0.kind;
         match kind {
             Kind::Sqlite => {
-                let writer = if write { Some(self.0.writer.clone().lock_owned().await) } else { None };
+                let writer = if write {
+                    Some(self.0.writer.clone().lock_owned().await)
+                } else {
+                    None
+                };
                 let statement = if write { "BEGIN IMMEDIATE" } else { "BEGIN" };
-                let inner = self.0.pool.begin_with(statement).await.doing("beginning a transaction")?;
-                Ok(Tx { inner, kind, _writer: writer })
+                let inner = self
+                    .0
+                    .pool
+                    .begin_with(statement)
+                    .await
+                    .doing("beginning a transaction")?;
+                Ok(Tx {
+                    inner,
+                    kind,
+                    _writer: writer,
+                })
             }
             Kind::Postgres => {
                 // A read sees one moment: a credential with the control version it was valid at.
-                let statement = if write { "BEGIN" } else { "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY" };
-                let inner = self.0.pool.begin_with(statement).await.doing("beginning a transaction")?;
-                let mut tx = Tx { inner, kind, _writer: None };
+                let statement = if write {
+                    "BEGIN"
+                } else {
+                    "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+                };
+                let inner = self
+                    .0
+                    .pool
+                    .begin_with(statement)
+                    .await
+                    .doing("beginning a transaction")?;
+                let mut tx = Tx {
+                    inner,
+                    kind,
+                    _writer: None,
+                };
                 let (role, setting, value) = match access {
                     Access::Tenant(tenant) => ("laneway_app", "laneway.tenant", tenant.to_string()),
                     Access::Platform => ("laneway_app", "laneway.tenant", "*".to_owned()),
                     Access::Secret(hash) => ("laneway_app", "laneway.credential", hash),
                     Access::Slug(slug) => ("laneway_app", "laneway.slug", slug),
                     Access::Shared => ("laneway_app", "laneway.tenant", String::new()),
-                    Access::Projection(tenants) => ("laneway_projector", "laneway.tenants", tenants),
+                    Access::Projection(tenants) => {
+                        ("laneway_projector", "laneway.tenants", tenants)
+                    }
                 };
                 // The same as SET LOCAL ROLE, in one round trip with the setting.
                 sqlx::query("SELECT set_config('role', $1, true), set_config($2, $3, true)")

@@ -15,7 +15,9 @@ pub(crate) fn chunks<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
 /// `($1, $2), ($3, $4)` for two rows of two columns: both databases take numbered parameters.
 pub(crate) fn placeholders(columns: usize, rows: usize) -> String {
     let row = |row: usize| {
-        let all: Vec<String> = (1..=columns).map(|c| format!("${}", row * columns + c)).collect();
+        let all: Vec<String> = (1..=columns)
+            .map(|c| format!("${}", row * columns + c))
+            .collect();
         format!("({})", all.join(", "))
     };
     (0..rows).map(row).collect::<Vec<_>>().join(", ")

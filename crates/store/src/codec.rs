@@ -21,15 +21,23 @@ impl<'a> Named<'a> {
     }
 
     fn corrupt(&self, column: &str, reason: impl std::fmt::Display) -> StoreError {
-        StoreError::Corrupt { table: self.table, row: self.id.to_owned(), reason: format!("{column}: {reason}") }
+        StoreError::Corrupt {
+            table: self.table,
+            row: self.id.to_owned(),
+            reason: format!("{column}: {reason}"),
+        }
     }
 
     pub(crate) fn get<'r, T: Decode<'r, Any> + Type<Any>>(&'r self, column: &str) -> Result<T> {
-        self.row.try_get(column).map_err(|e| self.corrupt(column, e))
+        self.row
+            .try_get(column)
+            .map_err(|e| self.corrupt(column, e))
     }
 
     pub(crate) fn parse<T: FromStr<Err: std::fmt::Display>>(&self, column: &str) -> Result<T> {
-        self.get::<String>(column)?.parse().map_err(|e| self.corrupt(column, e))
+        self.get::<String>(column)?
+            .parse()
+            .map_err(|e| self.corrupt(column, e))
     }
 
     pub(crate) fn json<T: DeserializeOwned>(&self, column: &str) -> Result<T> {
@@ -45,8 +53,10 @@ impl<'a> Named<'a> {
 
 /// A value as JSON text. Ours always can be.
 pub(crate) fn to_json<T: serde::Serialize>(value: &T) -> Result<String> {
-    serde_json::to_string(value)
-        .map_err(|e| StoreError::Unavailable { doing: "writing a value as JSON", reason: e.to_string() })
+    serde_json::to_string(value).map_err(|e| StoreError::Unavailable {
+        doing: "writing a value as JSON",
+        reason: e.to_string(),
+    })
 }
 
 /// The name of a variant as it is stored.
@@ -56,9 +66,11 @@ pub(crate) fn variant_name<T: serde::Serialize>(value: &T) -> Result<String> {
 
 pub(crate) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing to a String does not fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    bytes
+        .iter()
+        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+            // Writing to a String does not fail.
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
 }

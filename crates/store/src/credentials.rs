@@ -44,7 +44,13 @@ pub struct Credentials<'a> {
 }
 
 impl Credentials<'_> {
-    pub async fn create(&self, id: CredentialId, device: &DeviceId, secret: NewSecret, at: i64) -> Result<Credential> {
+    pub async fn create(
+        &self,
+        id: CredentialId,
+        device: &DeviceId,
+        secret: NewSecret,
+        at: i64,
+    ) -> Result<Credential> {
         let tenant = self.scope.tenant();
         let mut tx = self.store.write(Access::Tenant(tenant)).await?;
         // Takes the tenant's row first: what is checked below stays true.
@@ -55,8 +61,21 @@ impl Credentials<'_> {
             NewSecret::Password(hash) => (CredentialKind::Password, "password", None, Some(hash)),
         };
         let id_text = id.to_string();
-        let body = Some(to_json(&CredentialBody { device_id: device.clone() })?);
-        emit(&mut tx, Change { tenant, version, kind: ControlKind::Credential, id: &id_text, body, at }).await?;
+        let body = Some(to_json(&CredentialBody {
+            device_id: device.clone(),
+        })?);
+        emit(
+            &mut tx,
+            Change {
+                tenant,
+                version,
+                kind: ControlKind::Credential,
+                id: &id_text,
+                body,
+                at,
+            },
+        )
+        .await?;
         if kind == CredentialKind::Password {
             delete_password(&mut tx, self.scope, device, at).await?;
         }
@@ -76,7 +95,12 @@ impl Credentials<'_> {
         .await
         .doing("creating a credential")?;
         self.store.commit_change(tx).await?;
-        Ok(Credential { id, device: device.clone(), kind, created_at: at })
+        Ok(Credential {
+            id,
+            device: device.clone(),
+            kind,
+            created_at: at,
+        })
     }
 
     pub async fn of_device(&self, device: &DeviceId) -> Result<Vec<Credential>> {
@@ -110,24 +134,49 @@ impl Credentials<'_> {
         .await
         .doing("revoking a credential")?;
         if deleted.rows_affected() == 0 {
-            return Err(StoreError::Missing { what: format!("credential {id} of device {device}") });
+            return Err(StoreError::Missing {
+                what: format!("credential {id} of device {device}"),
+            });
         }
-        emit(&mut tx, Change { tenant, version, kind: ControlKind::Credential, id: &id_text, body: None, at }).await?;
+        emit(
+            &mut tx,
+            Change {
+                tenant,
+                version,
+                kind: ControlKind::Credential,
+                id: &id_text,
+                body: None,
+                at,
+            },
+        )
+        .await?;
         self.store.commit_change(tx).await
     }
 }
 
-pub(crate) async fn delete_of_device(tx: &mut Tx, scope: &TenantScope, device: &DeviceId, at: i64) -> Result<()> {
-    let gone = sqlx::query("DELETE FROM credentials WHERE tenant_id = $1 AND device_id = $2 RETURNING credential_id")
-        .bind(scope.tenant().to_string())
-        .bind(device.as_str())
-        .fetch_all(&mut *tx.inner)
-        .await
-        .doing("revoking the credentials of a device")?;
+pub(crate) async fn delete_of_device(
+    tx: &mut Tx,
+    scope: &TenantScope,
+    device: &DeviceId,
+    at: i64,
+) -> Result<()> {
+    let gone = sqlx::query(
+        "DELETE FROM credentials WHERE tenant_id = $1 AND device_id = $2 RETURNING credential_id",
+    )
+    .bind(scope.tenant().to_string())
+    .bind(device.as_str())
+    .fetch_all(&mut *tx.inner)
+    .await
+    .doing("revoking the credentials of a device")?;
     emit_gone(tx, scope, &gone, at).await
 }
 
-async fn delete_password(tx: &mut Tx, scope: &TenantScope, device: &DeviceId, at: i64) -> Result<()> {
+async fn delete_password(
+    tx: &mut Tx,
+    scope: &TenantScope,
+    device: &DeviceId,
+    at: i64,
+) -> Result<()> {
     let gone = sqlx::query(
         "DELETE FROM credentials WHERE tenant_id = $1 AND device_id = $2 AND kind = 'password'
          RETURNING credential_id",
@@ -143,9 +192,22 @@ async fn delete_password(tx: &mut Tx, scope: &TenantScope, device: &DeviceId, at
 async fn emit_gone(tx: &mut Tx, scope: &TenantScope, gone: &[AnyRow], at: i64) -> Result<()> {
     let tenant = scope.tenant();
     for row in gone {
-        let id: String = row.try_get("credential_id").doing("revoking a credential")?;
+        let id: String = row
+            .try_get("credential_id")
+            .doing("revoking a credential")?;
         let version = next_version(tx, tenant).await?;
-        emit(tx, Change { tenant, version, kind: ControlKind::Credential, id: &id, body: None, at }).await?;
+        emit(
+            tx,
+            Change {
+                tenant,
+                version,
+                kind: ControlKind::Credential,
+                id: &id,
+                body: None,
+                at,
+            },
+        )
+        .await?;
     }
     Ok(())
 }

@@ -43,7 +43,11 @@ impl Destinations<'_> {
     pub async fn create(&self, new: NewDestination, at: i64) -> Result<Destination> {
         let tenant = self.scope.tenant();
         let id_text = new.id.to_string();
-        let sealed = self.store.0.secrets.seal(&self.row_name(new.id), &new.secret)?;
+        let sealed = self
+            .store
+            .0
+            .secrets
+            .seal(&self.row_name(new.id), &new.secret)?;
         let mut tx = self.store.write(Access::Tenant(tenant)).await?;
         let version = next_version(&mut tx, tenant).await?;
         sqlx::query(
@@ -65,9 +69,26 @@ impl Destinations<'_> {
         .await
         .doing("creating a destination")?;
         let body = Some(to_json(&new.body)?);
-        emit(&mut tx, Change { tenant, version, kind: ControlKind::Destination, id: &id_text, body, at }).await?;
+        emit(
+            &mut tx,
+            Change {
+                tenant,
+                version,
+                kind: ControlKind::Destination,
+                id: &id_text,
+                body,
+                at,
+            },
+        )
+        .await?;
         self.store.commit_change(tx).await?;
-        Ok(Destination { id: new.id, body: new.body, url: new.url, version, created_at: at })
+        Ok(Destination {
+            id: new.id,
+            body: new.body,
+            url: new.url,
+            version,
+            created_at: at,
+        })
     }
 
     pub async fn find(&self, id: DestinationId) -> Result<Option<Destination>> {
@@ -103,20 +124,31 @@ impl Destinations<'_> {
     /// The secret in the clear, for signing.
     pub async fn secret(&self, id: DestinationId) -> Result<Option<String>> {
         let mut tx = self.store.read(Access::Tenant(self.scope.tenant())).await?;
-        let row = sqlx::query("SELECT secret FROM destinations WHERE tenant_id = $1 AND destination_id = $2")
-            .bind(self.scope.tenant().to_string())
-            .bind(id.to_string())
-            .fetch_optional(&mut *tx.inner)
-            .await
-            .doing("reading the secret of a destination")?;
+        let row = sqlx::query(
+            "SELECT secret FROM destinations WHERE tenant_id = $1 AND destination_id = $2",
+        )
+        .bind(self.scope.tenant().to_string())
+        .bind(id.to_string())
+        .fetch_optional(&mut *tx.inner)
+        .await
+        .doing("reading the secret of a destination")?;
         tx.commit().await?;
         let Some(row) = row else { return Ok(None) };
         let name = self.row_name(id);
         let sealed: Vec<u8> = Named::new("destinations", &name, &row).get("secret")?;
-        self.store.0.secrets.open("destinations", &name, &sealed).map(Some)
+        self.store
+            .0
+            .secrets
+            .open("destinations", &name, &sealed)
+            .map(Some)
     }
 
-    pub async fn set_state(&self, id: DestinationId, state: DestinationState, at: i64) -> Result<Destination> {
+    pub async fn set_state(
+        &self,
+        id: DestinationId,
+        state: DestinationState,
+        at: i64,
+    ) -> Result<Destination> {
         let tenant = self.scope.tenant();
         let id_text = id.to_string();
         let mut tx = self.store.write(Access::Tenant(tenant)).await?;
@@ -135,7 +167,18 @@ impl Destinations<'_> {
         .ok_or_else(|| missing(id))?;
         let changed = destination(&row)?;
         let body = Some(to_json(&changed.body)?);
-        emit(&mut tx, Change { tenant, version, kind: ControlKind::Destination, id: &id_text, body, at }).await?;
+        emit(
+            &mut tx,
+            Change {
+                tenant,
+                version,
+                kind: ControlKind::Destination,
+                id: &id_text,
+                body,
+                at,
+            },
+        )
+        .await?;
         self.store.commit_change(tx).await?;
         Ok(changed)
     }
@@ -145,16 +188,28 @@ impl Destinations<'_> {
         let id_text = id.to_string();
         let mut tx = self.store.write(Access::Tenant(tenant)).await?;
         let version = next_version(&mut tx, tenant).await?;
-        let deleted = sqlx::query("DELETE FROM destinations WHERE tenant_id = $1 AND destination_id = $2")
-            .bind(tenant.to_string())
-            .bind(id_text.as_str())
-            .execute(&mut *tx.inner)
-            .await
-            .doing("deleting a destination")?;
+        let deleted =
+            sqlx::query("DELETE FROM destinations WHERE tenant_id = $1 AND destination_id = $2")
+                .bind(tenant.to_string())
+                .bind(id_text.as_str())
+                .execute(&mut *tx.inner)
+                .await
+                .doing("deleting a destination")?;
         if deleted.rows_affected() == 0 {
             return Err(missing(id));
         }
-        emit(&mut tx, Change { tenant, version, kind: ControlKind::Destination, id: &id_text, body: None, at }).await?;
+        emit(
+            &mut tx,
+            Change {
+                tenant,
+                version,
+                kind: ControlKind::Destination,
+                id: &id_text,
+                body: None,
+                at,
+            },
+        )
+        .await?;
         self.store.commit_change(tx).await
     }
 
@@ -165,11 +220,15 @@ impl Destinations<'_> {
 }
 
 fn missing(id: DestinationId) -> StoreError {
-    StoreError::Missing { what: format!("destination {id}") }
+    StoreError::Missing {
+        what: format!("destination {id}"),
+    }
 }
 
 fn destination(row: &AnyRow) -> Result<Destination> {
-    let id: String = row.try_get("destination_id").doing("reading a destination")?;
+    let id: String = row
+        .try_get("destination_id")
+        .doing("reading a destination")?;
     let row = Named::new("destinations", &id, row);
     Ok(Destination {
         id: row.parse("destination_id")?,

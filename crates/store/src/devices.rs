@@ -43,12 +43,29 @@ impl Devices<'_> {
         .await
         .doing("registering a device")?;
         if inserted.rows_affected() == 0 {
-            return Err(StoreError::Exists { what: format!("device {id}") });
+            return Err(StoreError::Exists {
+                what: format!("device {id}"),
+            });
         }
         let body = Some(to_json(&DeviceBody { since })?);
-        emit(&mut tx, Change { tenant, version: since, kind: ControlKind::Device, id: id.as_str(), body, at }).await?;
+        emit(
+            &mut tx,
+            Change {
+                tenant,
+                version: since,
+                kind: ControlKind::Device,
+                id: id.as_str(),
+                body,
+                at,
+            },
+        )
+        .await?;
         self.store.commit_change(tx).await?;
-        Ok(Device { id: id.clone(), since, created_at: at })
+        Ok(Device {
+            id: id.clone(),
+            since,
+            created_at: at,
+        })
     }
 
     pub async fn find(&self, id: &DeviceId) -> Result<Option<Device>> {
@@ -88,7 +105,18 @@ impl Devices<'_> {
         let mut tx = self.store.write(Access::Tenant(tenant)).await?;
         let version = next_version(&mut tx, tenant).await?;
         lock(&mut tx, self.scope, id).await?;
-        emit(&mut tx, Change { tenant, version, kind: ControlKind::Device, id: id.as_str(), body: None, at }).await?;
+        emit(
+            &mut tx,
+            Change {
+                tenant,
+                version,
+                kind: ControlKind::Device,
+                id: id.as_str(),
+                body: None,
+                at,
+            },
+        )
+        .await?;
         crate::credentials::delete_of_device(&mut tx, self.scope, id, at).await?;
         sqlx::query("DELETE FROM devices WHERE tenant_id = $1 AND device_id = $2")
             .bind(tenant.to_string())
@@ -110,11 +138,17 @@ pub(crate) async fn lock(tx: &mut Tx, scope: &TenantScope, id: &DeviceId) -> Res
         .await
         .doing("looking for a device")?
         .map(drop)
-        .ok_or_else(|| StoreError::Missing { what: format!("device {id}") })
+        .ok_or_else(|| StoreError::Missing {
+            what: format!("device {id}"),
+        })
 }
 
 fn device(row: &AnyRow) -> Result<Device> {
     let id: String = row.try_get("device_id").doing("reading a device")?;
     let row = Named::new("devices", &id, row);
-    Ok(Device { id: row.parse("device_id")?, since: row.get("since")?, created_at: row.get("created_at")? })
+    Ok(Device {
+        id: row.parse("device_id")?,
+        since: row.get("since")?,
+        created_at: row.get("created_at")?,
+    })
 }

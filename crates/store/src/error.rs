@@ -14,14 +14,27 @@ pub enum StoreError {
     #[error("there is no {what}")]
     Missing { what: String },
     /// The projection of a partition is not where the batch begins: another member has written.
-    #[error("the projection of generation {generation}, partition {partition} is at {actual:?}, not at {expected}; read on from there")]
-    Moved { generation: u32, partition: u32, expected: u64, actual: Option<u64> },
+    #[error(
+        "the projection of generation {generation}, partition {partition} is at {actual:?}, not at {expected}; read on from there"
+    )]
+    Moved {
+        generation: u32,
+        partition: u32,
+        expected: u64,
+        actual: Option<u64>,
+    },
     /// Stored data cannot be read.
     #[error("{table}, row {row}: {reason}; the stored data is damaged, restore it from a backup")]
-    Corrupt { table: &'static str, row: String, reason: String },
+    Corrupt {
+        table: &'static str,
+        row: String,
+        reason: String,
+    },
     #[error("the store configuration is wrong: {0}")]
     Config(String),
-    #[error("migrating the store failed: {0}; the database is as before, fix the cause and start again")]
+    #[error(
+        "migrating the store failed: {0}; the database is as before, fix the cause and start again"
+    )]
     Migration(String),
 }
 
@@ -39,6 +52,9 @@ pub(crate) trait Doing<T> {
 
 impl<T> Doing<T> for std::result::Result<T, sqlx::Error> {
     fn doing(self, doing: &'static str) -> Result<T> {
-        self.map_err(|error| StoreError::Unavailable { doing, reason: error.to_string() })
+        self.map_err(|error| StoreError::Unavailable {
+            doing,
+            reason: error.to_string(),
+        })
     }
 }

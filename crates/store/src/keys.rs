@@ -28,7 +28,14 @@ pub struct ApiKeys<'a> {
 
 impl ApiKeys<'_> {
     /// `token_hash` is the keyed hash of the key's token.
-    pub async fn create(&self, id: KeyId, name: &str, grants: Grants, token_hash: [u8; 32], at: i64) -> Result<ApiKey> {
+    pub async fn create(
+        &self,
+        id: KeyId,
+        name: &str,
+        grants: Grants,
+        token_hash: [u8; 32],
+        at: i64,
+    ) -> Result<ApiKey> {
         let tenant = self.scope.tenant();
         let mut tx = self.store.write(Access::Tenant(tenant)).await?;
         let version = next_version(&mut tx, tenant).await?;
@@ -48,9 +55,25 @@ impl ApiKeys<'_> {
         .await
         .doing("creating an API key")?;
         let body = Some(to_json(&KeyBody { grants: names })?);
-        emit(&mut tx, Change { tenant, version, kind: ControlKind::Key, id: &id_text, body, at }).await?;
+        emit(
+            &mut tx,
+            Change {
+                tenant,
+                version,
+                kind: ControlKind::Key,
+                id: &id_text,
+                body,
+                at,
+            },
+        )
+        .await?;
         self.store.commit_change(tx).await?;
-        Ok(ApiKey { id, name: name.to_owned(), grants, created_at: at })
+        Ok(ApiKey {
+            id,
+            name: name.to_owned(),
+            grants,
+            created_at: at,
+        })
     }
 
     /// Keys by id, after `after`.
@@ -83,9 +106,22 @@ impl ApiKeys<'_> {
             .await
             .doing("revoking an API key")?;
         if deleted.rows_affected() == 0 {
-            return Err(StoreError::Missing { what: format!("API key {id}") });
+            return Err(StoreError::Missing {
+                what: format!("API key {id}"),
+            });
         }
-        emit(&mut tx, Change { tenant, version, kind: ControlKind::Key, id: &id_text, body: None, at }).await?;
+        emit(
+            &mut tx,
+            Change {
+                tenant,
+                version,
+                kind: ControlKind::Key,
+                id: &id_text,
+                body: None,
+                at,
+            },
+        )
+        .await?;
         self.store.commit_change(tx).await
     }
 }
@@ -98,7 +134,9 @@ fn grant_names(grants: Grants) -> Vec<String> {
 pub(crate) fn grants(row: &Named<'_>) -> Result<Grants> {
     let names: Vec<String> = row.json("grants")?;
     // A grant that this version does not know gives nothing.
-    Ok(Grants::of(names.iter().filter_map(|name| Grant::parse(name))))
+    Ok(Grants::of(
+        names.iter().filter_map(|name| Grant::parse(name)),
+    ))
 }
 
 fn key(row: &AnyRow) -> Result<ApiKey> {

@@ -45,8 +45,14 @@ async fn once(kind: Kind, pool: &AnyPool) -> Result<()> {
         Kind::Postgres => migrator.run(pool).await.map_err(failed),
         Kind::Sqlite => {
             migrator.set_locking(false);
-            let mut tx = pool.begin_with("BEGIN IMMEDIATE").await.doing("locking the database for migrations")?;
-            migrator.run_direct(None, &mut *tx, false).await.map_err(failed)?;
+            let mut tx = pool
+                .begin_with("BEGIN IMMEDIATE")
+                .await
+                .doing("locking the database for migrations")?;
+            migrator
+                .run_direct(None, &mut *tx, false)
+                .await
+                .map_err(failed)?;
             tx.commit().await.doing("committing the migrations")
         }
     }

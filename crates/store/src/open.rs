@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use laneway_tenancy::{OperatorScope, TenantScope};
 use laneway_tenancy::control::RoleAuthority;
+use laneway_tenancy::{OperatorScope, TenantScope};
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::{AnyPool, ConnectOptions, Executor};
 use tokio::sync::{Mutex, watch};
@@ -12,8 +12,8 @@ use tokio::sync::{Mutex, watch};
 use crate::error::{Doing, Result, StoreError};
 use crate::secrets::Secrets;
 use crate::{
-    ApiKeys, Credentials, Destinations, Devices, Leases, Outbox, Positions, RateShares, SchemaStore, Sessions,
-    Settings, Tenants, migrate,
+    ApiKeys, Credentials, Destinations, Devices, Leases, Outbox, Positions, RateShares,
+    SchemaStore, Sessions, Settings, Tenants, migrate,
 };
 
 #[derive(Clone)]
@@ -30,7 +30,9 @@ pub struct StoreConfig {
 
 impl std::fmt::Debug for StoreConfig {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("StoreConfig").field("max_connections", &self.max_connections).finish_non_exhaustive()
+        f.debug_struct("StoreConfig")
+            .field("max_connections", &self.max_connections)
+            .finish_non_exhaustive()
     }
 }
 
@@ -59,8 +61,9 @@ impl Store {
     pub async fn open(config: &StoreConfig) -> Result<Store> {
         sqlx::any::install_default_drivers();
         let (kind, url) = target(&config.url)?;
-        let options: AnyConnectOptions =
-            url.parse().map_err(|e| StoreError::Config(format!("store.url cannot be read: {e}")))?;
+        let options: AnyConnectOptions = url
+            .parse()
+            .map_err(|e| StoreError::Config(format!("store.url cannot be read: {e}")))?;
         let pool = AnyPoolOptions::new()
             .max_connections(config.max_connections.max(1))
             .acquire_timeout(Duration::from_millis(config.acquire_timeout_ms.max(1)))
@@ -79,7 +82,13 @@ impl Store {
         migrate::run(kind, &pool).await?;
         let secrets = Secrets::new(&config.secret_key)?;
         let writer = Arc::new(Mutex::new(()));
-        Ok(Store(Arc::new(Inner { kind, pool, secrets, writer, changed: watch::channel(0).0 })))
+        Ok(Store(Arc::new(Inner {
+            kind,
+            pool,
+            secrets,
+            writer,
+            changed: watch::channel(0).0,
+        })))
     }
 
     /// Whether the database answers, within two seconds.
@@ -153,17 +162,26 @@ impl Store {
     }
 }
 
-
 fn target(url: &str) -> Result<(Kind, String)> {
     if url.starts_with("postgres://") || url.starts_with("postgresql://") {
         return Ok((Kind::Postgres, url.to_owned()));
     }
     if let Some(path) = url.strip_prefix("sqlite:") {
         if path.contains(":memory:") || path.contains("mode=memory") {
-            return Err(StoreError::Config("store.url names a database in memory; name a file".to_owned()));
+            return Err(StoreError::Config(
+                "store.url names a database in memory; name a file".to_owned(),
+            ));
         }
-        let mode = if path.contains("mode=") { "" } else if path.contains('?') { "&mode=rwc" } else { "?mode=rwc" };
+        let mode = if path.contains("mode=") {
+            ""
+        } else if path.contains('?') {
+            "&mode=rwc"
+        } else {
+            "?mode=rwc"
+        };
         return Ok((Kind::Sqlite, format!("sqlite:{path}{mode}")));
     }
-    Err(StoreError::Config("store.url must begin with sqlite: or postgres://".to_owned()))
+    Err(StoreError::Config(
+        "store.url must begin with sqlite: or postgres://".to_owned(),
+    ))
 }

@@ -6,10 +6,10 @@ use laneway_tenancy::TenantId;
 use sqlx::Row;
 use tokio::sync::watch;
 
+use crate::Store;
 use crate::access::{Access, Tx};
 use crate::codec::{Named, variant_name};
 use crate::error::{Doing, Result, StoreError};
-use crate::Store;
 
 /// A change that is committed, but not known to be in the log.
 #[derive(Debug, Clone, PartialEq)]

@@ -56,7 +56,12 @@ pub struct ProjectionBatch {
 
 impl Store {
     /// The next offset that the projection has to read of a partition.
-    pub async fn projected(&self, _authority: &RoleAuthority, generation: u32, partition: u32) -> Result<Option<u64>> {
+    pub async fn projected(
+        &self,
+        _authority: &RoleAuthority,
+        generation: u32,
+        partition: u32,
+    ) -> Result<Option<u64>> {
         let mut tx = self.read(Access::Projection(String::new())).await?;
         let at = position(&mut tx, generation, partition).await?;
         tx.commit().await?;
@@ -70,7 +75,14 @@ impl Store {
         let sessions = newest_sessions(batch.sessions);
         let tenants = tenant_list(&positions, &sessions);
         let mut tx = self.write(Access::Projection(tenants)).await?;
-        advance(&mut tx, batch.generation, batch.partition, batch.from_offset, batch.to_offset).await?;
+        advance(
+            &mut tx,
+            batch.generation,
+            batch.partition,
+            batch.from_offset,
+            batch.to_offset,
+        )
+        .await?;
         for chunk in chunks(&positions) {
             upsert_positions(&mut tx, chunk).await?;
         }
@@ -82,21 +94,30 @@ impl Store {
 }
 
 fn tenant_list(positions: &[PositionRow], sessions: &[SessionRow]) -> String {
-    let mut tenants: Vec<TenantId> =
-        positions.iter().map(|p| p.tenant).chain(sessions.iter().map(|s| s.tenant)).collect();
+    let mut tenants: Vec<TenantId> = positions
+        .iter()
+        .map(|p| p.tenant)
+        .chain(sessions.iter().map(|s| s.tenant))
+        .collect();
     tenants.sort_unstable();
     tenants.dedup();
-    tenants.iter().map(TenantId::to_string).collect::<Vec<_>>().join(",")
+    tenants
+        .iter()
+        .map(TenantId::to_string)
+        .collect::<Vec<_>>()
+        .join(",")
 }
 
 async fn position(tx: &mut Tx, generation: u32, partition: u32) -> Result<Option<u64>> {
     let doing = "reading how far the projection has come";
-    let row = sqlx::query("SELECT next_offset FROM projection_positions WHERE generation = $1 AND partition = $2")
-        .bind(i64::from(generation))
-        .bind(i64::from(partition))
-        .fetch_optional(&mut *tx.inner)
-        .await
-        .doing(doing)?;
+    let row = sqlx::query(
+        "SELECT next_offset FROM projection_positions WHERE generation = $1 AND partition = $2",
+    )
+    .bind(i64::from(generation))
+    .bind(i64::from(partition))
+    .fetch_optional(&mut *tx.inner)
+    .await
+    .doing(doing)?;
     let at: Option<i64> = row.map(|row| row.try_get(0).doing(doing)).transpose()?;
     Ok(at.map(|at| u64::try_from(at).unwrap_or(0)))
 }
@@ -132,7 +153,12 @@ async fn advance(tx: &mut Tx, generation: u32, partition: u32, from: u64, to: u6
         return Ok(());
     }
     let actual = position(tx, generation, partition).await?;
-    Err(StoreError::Moved { generation, partition, expected: from, actual })
+    Err(StoreError::Moved {
+        generation,
+        partition,
+        expected: from,
+        actual,
+    })
 }
 
 /// One row a device: a statement may touch each row once.
@@ -212,7 +238,10 @@ async fn upsert_positions(tx: &mut Tx, rows: &[PositionRow]) -> Result<()> {
             .bind(row.revision)
             .bind(row.body.as_str());
     }
-    query.execute(&mut *tx.inner).await.doing("writing latest positions")?;
+    query
+        .execute(&mut *tx.inner)
+        .await
+        .doing("writing latest positions")?;
     Ok(())
 }
 
@@ -246,6 +275,9 @@ async fn upsert_sessions(tx: &mut Tx, rows: &[SessionRow]) -> Result<()> {
             .bind(row.duration_s)
             .bind(row.attributes.as_deref());
     }
-    query.execute(&mut *tx.inner).await.doing("writing sessions")?;
+    query
+        .execute(&mut *tx.inner)
+        .await
+        .doing("writing sessions")?;
     Ok(())
 }

@@ -67,15 +67,27 @@ impl RateShares<'_> {
     }
 }
 
-async fn insert(tx: &mut Tx, node: &str, demands: &[(TenantId, i64)], expires_at: i64) -> Result<()> {
+async fn insert(
+    tx: &mut Tx,
+    node: &str,
+    demands: &[(TenantId, i64)],
+    expires_at: i64,
+) -> Result<()> {
     let sql = format!(
         "INSERT INTO rate_shares (tenant_id, node, demand, expires_at) VALUES {}",
         placeholders(4, demands.len())
     );
     let mut query = sqlx::query(sqlx::AssertSqlSafe(sql));
     for (tenant, demand) in demands {
-        query = query.bind(tenant.to_string()).bind(node).bind(*demand).bind(expires_at);
+        query = query
+            .bind(tenant.to_string())
+            .bind(node)
+            .bind(*demand)
+            .bind(expires_at);
     }
-    query.execute(&mut *tx.inner).await.doing("reporting demands")?;
+    query
+        .execute(&mut *tx.inner)
+        .await
+        .doing("reporting demands")?;
     Ok(())
 }

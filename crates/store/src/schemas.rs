@@ -1,8 +1,8 @@
 //! The embedded schema registry's storage, and a [`Registry`] over it.
 
 use futures_util::future::BoxFuture;
-use laneway_tenancy::TenantId;
 use laneway_schemas::{Registry, RegistryError, check_backward};
+use laneway_tenancy::TenantId;
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
@@ -51,7 +51,9 @@ impl SchemaStore {
         .await
         .doing("listing schema subjects")?;
         tx.commit().await?;
-        rows.iter().map(|row| row.try_get(0).doing("listing schema subjects")).collect()
+        rows.iter()
+            .map(|row| row.try_get(0).doing("listing schema subjects"))
+            .collect()
     }
 
     /// All versions of a subject, oldest first; empty where there is no such subject.
@@ -64,28 +66,37 @@ impl SchemaStore {
 
     pub async fn by_id(&self, id: u32) -> Result<Option<String>> {
         let mut tx = self.store.read(Access::Shared).await?;
-        let row = sqlx::query(sqlx::AssertSqlSafe(format!("{COLUMNS} AND v.schema_id = $2 LIMIT 1")))
-            .bind(self.viewer())
-            .bind(i64::from(id))
-            .fetch_optional(&mut *tx.inner)
-            .await
-            .doing("looking for a schema")?;
+        let row = sqlx::query(sqlx::AssertSqlSafe(format!(
+            "{COLUMNS} AND v.schema_id = $2 LIMIT 1"
+        )))
+        .bind(self.viewer())
+        .bind(i64::from(id))
+        .fetch_optional(&mut *tx.inner)
+        .await
+        .doing("looking for a schema")?;
         tx.commit().await?;
-        row.map(|row| row.try_get("schema").doing("looking for a schema")).transpose()
+        row.map(|row| row.try_get("schema").doing("looking for a schema"))
+            .transpose()
     }
 
     /// The version under which exactly this schema is registered.
     pub async fn lookup(&self, subject: &str, schema: &str) -> Result<Option<RegisteredSchema>> {
         let schema = normal(schema);
-        Ok(self.versions(subject).await?.into_iter().find(|v| v.schema == schema))
+        Ok(self
+            .versions(subject)
+            .await?
+            .into_iter()
+            .find(|v| v.schema == schema))
     }
 
     fn viewer(&self) -> String {
-        self.tenant.map_or_else(|| "*".to_owned(), |tenant| tenant.to_string())
+        self.tenant
+            .map_or_else(|| "*".to_owned(), |tenant| tenant.to_string())
     }
 
     fn owner(&self) -> String {
-        self.tenant.map_or_else(String::new, |tenant| tenant.to_string())
+        self.tenant
+            .map_or_else(String::new, |tenant| tenant.to_string())
     }
 
     async fn add(&self, subject: &str, schema: &str) -> Result<u32, RegistryError> {
@@ -94,21 +105,37 @@ impl SchemaStore {
             reason: e.to_string(),
         };
         let schema = normal(schema);
-        let mut tx = self.store.write(Access::Shared).await.map_err(unavailable)?;
+        let mut tx = self
+            .store
+            .write(Access::Shared)
+            .await
+            .map_err(unavailable)?;
         // One registration at a time: two could each be compatible with the last version, but
         // not with each other.
         let next = lock(&mut tx).await.map_err(unavailable)?;
-        if !owns(&mut tx, subject, &self.owner(), self.tenant.is_none()).await.map_err(unavailable)? {
+        if !owns(&mut tx, subject, &self.owner(), self.tenant.is_none())
+            .await
+            .map_err(unavailable)?
+        {
             let reason = "it is another's subject".to_owned();
-            return Err(RegistryError::Invalid { subject: subject.to_owned(), reason });
+            return Err(RegistryError::Invalid {
+                subject: subject.to_owned(),
+                reason,
+            });
         }
         let existing = versions(&mut tx, "*", subject).await.map_err(unavailable)?;
         if let Some(same) = existing.iter().find(|v| v.schema == schema) {
             return Ok(same.id);
         }
-        check_backward(subject, existing.last().map_or(&schema, |last| &last.schema), &schema)?;
+        check_backward(
+            subject,
+            existing.last().map_or(&schema, |last| &last.schema),
+            &schema,
+        )?;
         let version = existing.last().map_or(1, |last| last.version + 1);
-        let id = insert(&mut tx, subject, version, &schema, next).await.map_err(unavailable)?;
+        let id = insert(&mut tx, subject, version, &schema, next)
+            .await
+            .map_err(unavailable)?;
         tx.commit().await.map_err(unavailable)?;
         Ok(id)
     }
@@ -116,16 +143,23 @@ impl SchemaStore {
 
 impl Registry for SchemaStore {
     /// Compatible means BACKWARD, with the last version.
-    fn register<'a>(&'a self, subject: &'a str, schema: &'a str) -> BoxFuture<'a, Result<u32, RegistryError>> {
+    fn register<'a>(
+        &'a self,
+        subject: &'a str,
+        schema: &'a str,
+    ) -> BoxFuture<'a, Result<u32, RegistryError>> {
         Box::pin(self.add(subject, schema))
     }
 
     fn schema(&self, id: u32) -> BoxFuture<'_, Result<String, RegistryError>> {
         Box::pin(async move {
-            let found = self.by_id(id).await.map_err(|e| RegistryError::Unavailable {
-                doing: format!("looking for schema {id}"),
-                reason: e.to_string(),
-            })?;
+            let found = self
+                .by_id(id)
+                .await
+                .map_err(|e| RegistryError::Unavailable {
+                    doing: format!("looking for schema {id}"),
+                    reason: e.to_string(),
+                })?;
             found.ok_or(RegistryError::UnknownId { id })
         })
     }
@@ -133,15 +167,18 @@ impl Registry for SchemaStore {
 
 /// The same schema in the same text, whatever its white space.
 fn normal(schema: &str) -> String {
-    serde_json::from_str::<serde_json::Value>(schema).map_or_else(|_| schema.to_owned(), |value| value.to_string())
+    serde_json::from_str::<serde_json::Value>(schema)
+        .map_or_else(|_| schema.to_owned(), |value| value.to_string())
 }
 
 /// Locks the registry until the transaction ends, and returns the next free id.
 async fn lock(tx: &mut Tx) -> Result<i64> {
-    let row = sqlx::query("UPDATE registry_state SET next_id = next_id WHERE only_row = 1 RETURNING next_id")
-        .fetch_one(&mut *tx.inner)
-        .await
-        .doing("locking the schema registry")?;
+    let row = sqlx::query(
+        "UPDATE registry_state SET next_id = next_id WHERE only_row = 1 RETURNING next_id",
+    )
+    .fetch_one(&mut *tx.inner)
+    .await
+    .doing("locking the schema registry")?;
     row.try_get(0).doing("locking the schema registry")
 }
 
@@ -198,12 +235,14 @@ async fn owns(tx: &mut Tx, subject: &str, owner: &str, any: bool) -> Result<bool
 }
 
 async fn versions(tx: &mut Tx, viewer: &str, subject: &str) -> Result<Vec<RegisteredSchema>> {
-    let rows = sqlx::query(sqlx::AssertSqlSafe(format!("{COLUMNS} AND v.subject = $2 ORDER BY v.version")))
-        .bind(viewer)
-        .bind(subject)
-        .fetch_all(&mut *tx.inner)
-        .await
-        .doing("reading the versions of a schema")?;
+    let rows = sqlx::query(sqlx::AssertSqlSafe(format!(
+        "{COLUMNS} AND v.subject = $2 ORDER BY v.version"
+    )))
+    .bind(viewer)
+    .bind(subject)
+    .fetch_all(&mut *tx.inner)
+    .await
+    .doing("reading the versions of a schema")?;
     rows.iter().map(registered).collect()
 }
 

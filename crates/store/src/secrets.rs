@@ -19,21 +19,33 @@ impl Secrets {
         let nonce = self
             .0
             .seal_in_place_append_tag(Aad::from(row.as_bytes()), &mut sealed)
-            .map_err(|_| StoreError::Unavailable { doing: "encrypting a secret", reason: "the cipher failed".to_owned() })?;
+            .map_err(|_| StoreError::Unavailable {
+                doing: "encrypting a secret",
+                reason: "the cipher failed".to_owned(),
+            })?;
         let mut out = nonce.as_ref().to_vec();
         out.append(&mut sealed);
         Ok(out)
     }
 
     pub(crate) fn open(&self, table: &'static str, row: &str, sealed: &[u8]) -> Result<String> {
-        let corrupt = |reason: &str| StoreError::Corrupt { table, row: row.to_owned(), reason: reason.to_owned() };
-        let (nonce, rest) = sealed.split_at_checked(NONCE_LEN).ok_or_else(|| corrupt("its secret is too short"))?;
-        let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| corrupt("its secret has no nonce"))?;
+        let corrupt = |reason: &str| StoreError::Corrupt {
+            table,
+            row: row.to_owned(),
+            reason: reason.to_owned(),
+        };
+        let (nonce, rest) = sealed
+            .split_at_checked(NONCE_LEN)
+            .ok_or_else(|| corrupt("its secret is too short"))?;
+        let nonce = Nonce::try_assume_unique_for_key(nonce)
+            .map_err(|_| corrupt("its secret has no nonce"))?;
         let mut rest = rest.to_vec();
         let opened = self
             .0
             .open_in_place(nonce, Aad::from(row.as_bytes()), &mut rest)
-            .map_err(|_| corrupt("its secret was not encrypted for this row with store.secret_key"))?;
+            .map_err(|_| {
+                corrupt("its secret was not encrypted for this row with store.secret_key")
+            })?;
         String::from_utf8(opened.to_vec()).map_err(|_| corrupt("its secret is not text"))
     }
 }
@@ -48,7 +60,12 @@ mod tests {
         let sealed = secrets.seal("a/1", "whsec_x").unwrap();
         assert_eq!(secrets.open("t", "a/1", &sealed).unwrap(), "whsec_x");
         assert!(secrets.open("t", "a/2", &sealed).is_err());
-        assert!(Secrets::new(&[2; 32]).unwrap().open("t", "a/1", &sealed).is_err());
+        assert!(
+            Secrets::new(&[2; 32])
+                .unwrap()
+                .open("t", "a/1", &sealed)
+                .is_err()
+        );
         assert!(secrets.open("t", "a/1", &sealed[..5]).is_err());
     }
 }

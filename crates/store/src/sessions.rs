@@ -33,7 +33,13 @@ impl SessionState {
     }
 
     fn from_stage(stage: i64) -> Option<Self> {
-        [SessionState::Started, SessionState::Updated, SessionState::Stopped].into_iter().find(|s| s.stage() == stage)
+        [
+            SessionState::Started,
+            SessionState::Updated,
+            SessionState::Stopped,
+        ]
+        .into_iter()
+        .find(|s| s.stage() == stage)
     }
 }
 
@@ -59,13 +65,18 @@ pub struct Sessions<'a> {
     pub(crate) scope: &'a TenantScope,
 }
 
-const COLUMNS: &str = "SELECT device_id, session_id, stage, revision, started_at, stopped_at, last_fix_at, fixes,
+const COLUMNS: &str =
+    "SELECT device_id, session_id, stage, revision, started_at, stopped_at, last_fix_at, fixes,
     distance_m, duration_s, attributes FROM sessions";
 
 impl Sessions<'_> {
     /// A session by its id, unique within its device: without a device, the one that began last
     /// of those with this id.
-    pub async fn find(&self, device: Option<&DeviceId>, session: &SessionId) -> Result<Option<Session>> {
+    pub async fn find(
+        &self,
+        device: Option<&DeviceId>,
+        session: &SessionId,
+    ) -> Result<Option<Session>> {
         let mut tx = self.store.read(Access::Tenant(self.scope.tenant())).await?;
         let row = sqlx::query(sqlx::AssertSqlSafe(format!(
             "{COLUMNS} WHERE tenant_id = $1 AND session_id = $2 AND ($3 = '' OR device_id = $3)
@@ -82,7 +93,12 @@ impl Sessions<'_> {
     }
 
     /// Sessions of a device by id, after `after`.
-    pub async fn of_device(&self, device: &DeviceId, after: Option<&SessionId>, limit: u32) -> Result<Vec<Session>> {
+    pub async fn of_device(
+        &self,
+        device: &DeviceId,
+        after: Option<&SessionId>,
+        limit: u32,
+    ) -> Result<Vec<Session>> {
         let mut tx = self.store.read(Access::Tenant(self.scope.tenant())).await?;
         let rows = sqlx::query(sqlx::AssertSqlSafe(format!(
             "{COLUMNS} WHERE tenant_id = $1 AND device_id = $2 AND session_id > $3 ORDER BY session_id LIMIT $4"

@@ -19,18 +19,21 @@ impl Settings<'_> {
             .await
             .doing("reading a setting")?;
         tx.commit().await?;
-        row.map(|row| row.try_get("value").doing("reading a setting")).transpose()
+        row.map(|row| row.try_get("value").doing("reading a setting"))
+            .transpose()
     }
 
     /// The value; `value` becomes it where there is none yet. All callers get the same one.
     pub async fn get_or_insert(&self, name: &str, value: &[u8]) -> Result<Vec<u8>> {
         let mut tx = self.store.write(Access::Platform).await?;
-        sqlx::query("INSERT INTO settings (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING")
-            .bind(name)
-            .bind(value.to_vec())
-            .execute(&mut *tx.inner)
-            .await
-            .doing("writing a setting")?;
+        sqlx::query(
+            "INSERT INTO settings (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING",
+        )
+        .bind(name)
+        .bind(value.to_vec())
+        .execute(&mut *tx.inner)
+        .await
+        .doing("writing a setting")?;
         let row = sqlx::query("SELECT value FROM settings WHERE name = $1")
             .bind(name)
             .fetch_one(&mut *tx.inner)

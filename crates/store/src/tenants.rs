@@ -22,7 +22,11 @@ pub struct Tenant {
 
 impl Tenant {
     pub(crate) fn into_info(self) -> TenantInfo {
-        TenantInfo { id: self.id, slug: self.body.slug.clone(), body: self.body }
+        TenantInfo {
+            id: self.id,
+            slug: self.body.slug.clone(),
+            body: self.body,
+        }
     }
 }
 
@@ -39,8 +43,7 @@ pub struct Tenants<'a> {
     store: &'a Store,
 }
 
-const COLUMNS: &str =
-    "SELECT tenant_id, slug, parent, state, placement, limits, control_version, created_at FROM tenants";
+const COLUMNS: &str = "SELECT tenant_id, slug, parent, state, placement, limits, control_version, created_at FROM tenants";
 
 impl<'a> Tenants<'a> {
     pub(crate) fn new(store: &'a Store, _operator: &'a OperatorScope) -> Self {
@@ -91,11 +94,19 @@ impl<'a> Tenants<'a> {
         self.change(id, at, |body| body.limits = limits).await
     }
 
-    async fn change(&self, id: TenantId, at: i64, change: impl FnOnce(&mut TenantBody)) -> Result<Tenant> {
+    async fn change(
+        &self,
+        id: TenantId,
+        at: i64,
+        change: impl FnOnce(&mut TenantBody),
+    ) -> Result<Tenant> {
         let mut tx = self.store.write(Access::Platform).await?;
         let version = next_version(&mut tx, id).await?;
-        let mut tenant =
-            by_id(&mut tx, id).await?.ok_or_else(|| StoreError::Missing { what: format!("tenant {id}") })?;
+        let mut tenant = by_id(&mut tx, id)
+            .await?
+            .ok_or_else(|| StoreError::Missing {
+                what: format!("tenant {id}"),
+            })?;
         change(&mut tenant.body);
         tenant.control_version = version;
         sqlx::query("UPDATE tenants SET state = $2, limits = $3 WHERE tenant_id = $1")
@@ -135,9 +146,16 @@ async fn insert(tx: &mut Tx, new: NewTenant, at: i64) -> Result<Tenant> {
     .await
     .doing("creating a tenant")?;
     if inserted.rows_affected() == 0 {
-        return Err(StoreError::Exists { what: format!("a tenant with the slug {}", body.slug) });
+        return Err(StoreError::Exists {
+            what: format!("a tenant with the slug {}", body.slug),
+        });
     }
-    let tenant = Tenant { id: new.id, body, control_version: 1, created_at: at };
+    let tenant = Tenant {
+        id: new.id,
+        body,
+        control_version: 1,
+        created_at: at,
+    };
     publish(tx, &tenant, at).await?;
     Ok(tenant)
 }
@@ -146,15 +164,28 @@ async fn publish(tx: &mut Tx, tenant: &Tenant, at: i64) -> Result<()> {
     let id = tenant.id.to_string();
     let body = Some(to_json(&tenant.body)?);
     let version = tenant.control_version;
-    emit(tx, Change { tenant: tenant.id, version, kind: ControlKind::Tenant, id: &id, body, at }).await
+    emit(
+        tx,
+        Change {
+            tenant: tenant.id,
+            version,
+            kind: ControlKind::Tenant,
+            id: &id,
+            body,
+            at,
+        },
+    )
+    .await
 }
 
 pub(crate) async fn by_id(tx: &mut Tx, id: TenantId) -> Result<Option<Tenant>> {
-    let row = sqlx::query(sqlx::AssertSqlSafe(format!("{COLUMNS} WHERE tenant_id = $1")))
-        .bind(id.to_string())
-        .fetch_optional(&mut *tx.inner)
-        .await
-        .doing("looking for a tenant")?;
+    let row = sqlx::query(sqlx::AssertSqlSafe(format!(
+        "{COLUMNS} WHERE tenant_id = $1"
+    )))
+    .bind(id.to_string())
+    .fetch_optional(&mut *tx.inner)
+    .await
+    .doing("looking for a tenant")?;
     row.as_ref().map(tenant).transpose()
 }
 

@@ -32,7 +32,9 @@ pub struct Authenticated {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum AuthError {
-    #[error("no credentials were sent; send a bearer token, or HTTP basic credentials as device@tenant")]
+    #[error(
+        "no credentials were sent; send a bearer token, or HTTP basic credentials as device@tenant"
+    )]
     Missing,
     #[error("the credentials are not valid")]
     Invalid,
@@ -102,7 +104,11 @@ pub struct Authenticator {
 }
 
 impl Authenticator {
-    pub fn new(source: Arc<dyn CredentialSource>, settings: AuthSettings, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(
+        source: Arc<dyn CredentialSource>,
+        settings: AuthSettings,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         Authenticator {
             source,
             hasher: TokenHasher::new(&settings.hash_key),
@@ -136,7 +142,9 @@ impl Authenticator {
             return None;
         }
         let entry = self.cached.get(self.cache_key(authorization))?;
-        entry.holds(self.clock.now_us(), &self.settings).then(|| entry.authenticated.clone())
+        entry
+            .holds(self.clock.now_us(), &self.settings)
+            .then(|| entry.authenticated.clone())
     }
 
     /// The caller. `peer` is whose failures are counted; `None` for a local socket.
@@ -152,7 +160,10 @@ impl Authenticator {
         let key = self.cache_key(header);
         let now = self.clock.now_us();
         let known = self.cached.get(key);
-        if let Some(entry) = known.as_ref().filter(|e| e.holds_or_claim(now, &self.settings)) {
+        if let Some(entry) = known
+            .as_ref()
+            .filter(|e| e.holds_or_claim(now, &self.settings))
+        {
             return Ok(entry.authenticated.clone());
         }
         let address = peer.map(FailureKey::address);
@@ -164,9 +175,13 @@ impl Authenticator {
         }
         let presented = basic::parse(header);
         let device = match &presented {
-            Some(basic::Presented::Login(login)) => Some(FailureKey::Device(
-                self.hasher.cache_key(&[login.tenant_slug.as_bytes(), b"/", login.device.as_bytes()]),
-            )),
+            Some(basic::Presented::Login(login)) => {
+                Some(FailureKey::Device(self.hasher.cache_key(&[
+                    login.tenant_slug.as_bytes(),
+                    b"/",
+                    login.device.as_bytes(),
+                ])))
+            }
             _ => None,
         };
         if known.is_none() {
@@ -190,14 +205,21 @@ impl Authenticator {
             Ok(Found::Nothing) => {
                 self.away_since.store(0, Ordering::Relaxed);
                 self.cached.remove(key);
-                self.cached.refuse(key, now + i64::from(self.settings.negative_seconds) * 1_000_000);
+                self.cached.refuse(
+                    key,
+                    now + i64::from(self.settings.negative_seconds) * 1_000_000,
+                );
                 Err(self.failed(address.as_ref(), device.as_ref(), now))
             }
             Err(Away::Source(error)) => {
                 self.note_away(&error, now);
                 let offline_us = i64::from(self.settings.offline_seconds) * 1_000_000;
                 // Looked up again: a change may have dropped it meanwhile.
-                match self.cached.get(key).filter(|e| now - e.verified_at() < offline_us) {
+                match self
+                    .cached
+                    .get(key)
+                    .filter(|e| now - e.verified_at() < offline_us)
+                {
                     Some(entry) => {
                         entry.accept_unverified(now);
                         Ok(entry.authenticated.clone())
@@ -236,10 +258,17 @@ impl Authenticator {
 
     fn refuse_after_failures(&self, key: Option<&FailureKey>, now: i64) -> Result<(), AuthError> {
         let Some(key) = key else { return Ok(()) };
-        self.failures.check(key, now).map_err(|retry_after_s| AuthError::TooManyFailures { retry_after_s })
+        self.failures
+            .check(key, now)
+            .map_err(|retry_after_s| AuthError::TooManyFailures { retry_after_s })
     }
 
-    fn failed(&self, address: Option<&FailureKey>, device: Option<&FailureKey>, now: i64) -> AuthError {
+    fn failed(
+        &self,
+        address: Option<&FailureKey>,
+        device: Option<&FailureKey>,
+        now: i64,
+    ) -> AuthError {
         for key in [address, device].into_iter().flatten() {
             self.failures.failed(key, now);
         }
@@ -247,7 +276,11 @@ impl Authenticator {
     }
 
     fn note_away(&self, error: &SourceError, now: i64) {
-        if self.away_since.compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+        if self
+            .away_since
+            .compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed)
+            .is_ok()
+        {
             tracing::warn!(%error, "the store is away: known credentials are accepted without it");
         }
     }

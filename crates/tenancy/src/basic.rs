@@ -62,14 +62,26 @@ mod tests {
     #[test]
     fn a_password_may_have_colons_and_ats_and_a_device_colons() {
         let header = basic("a:b@acme:p@ss:word");
-        let Some(Presented::Login(login)) = parse(&header) else { panic!("not a login") };
-        assert_eq!((login.device.as_str(), login.tenant_slug.as_str()), ("a:b", "acme"));
+        let Some(Presented::Login(login)) = parse(&header) else {
+            panic!("not a login")
+        };
+        assert_eq!(
+            (login.device.as_str(), login.tenant_slug.as_str()),
+            ("a:b", "acme")
+        );
         assert_eq!(login.password, b"p@ss:word");
     }
 
     #[test]
     fn what_names_no_tenant_is_no_credential() {
-        for bad in ["device:password", "@acme:x", "d@:x", "d@acme", "d/e@acme:x", "d@Ac me:x"] {
+        for bad in [
+            "device:password",
+            "@acme:x",
+            "d@:x",
+            "d@acme",
+            "d/e@acme:x",
+            "d@Ac me:x",
+        ] {
             assert_eq!(parse(&basic(bad)), None, "{bad}");
         }
         assert_eq!(parse(b"Bearer"), None);

@@ -28,7 +28,11 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { events_per_second: 0, device_events_per_second: 0, ahead_seconds: 300 }
+        Limits {
+            events_per_second: 0,
+            device_events_per_second: 0,
+            ahead_seconds: 300,
+        }
     }
 }
 
@@ -106,5 +110,7 @@ pub fn is_slug(text: &str) -> bool {
         && text.starts_with(|c: char| c.is_ascii_lowercase())
         && !text.ends_with('-')
         && !text.contains("--")
-        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
 }

@@ -48,7 +48,9 @@ impl FailureLimiter {
 
     /// Seconds to wait where the key has failed too often.
     pub(crate) fn check(&self, key: &FailureKey, now_us: i64) -> Result<(), u32> {
-        let Some(bucket) = self.buckets.get(key) else { return Ok(()) };
+        let Some(bucket) = self.buckets.get(key) else {
+            return Ok(());
+        };
         bucket
             .would_pass(now_us, self.rate(key))
             .map_err(|wait_us| u32::try_from(wait_us / 1_000_000 + 1).unwrap_or(u32::MAX))

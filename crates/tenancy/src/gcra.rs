@@ -19,7 +19,10 @@ impl Rate {
     /// `per_second` events a second, `burst` of them at once. `per_second` must be positive.
     pub fn new(per_second: f64, burst: f64) -> Self {
         let interval_ns = 1e9 / per_second.max(1e-9);
-        Rate { interval_ns, burst_ns: interval_ns * burst.max(1.0) }
+        Rate {
+            interval_ns,
+            burst_ns: interval_ns * burst.max(1.0),
+        }
     }
 }
 
@@ -35,15 +38,17 @@ impl Gcra {
         let cost = (f64::from(n) * rate.interval_ns).min(i64::MAX as f64 / 4.0) as i64;
         let burst = rate.burst_ns.min(i64::MAX as f64 / 4.0) as i64;
         let mut wait = 0;
-        let taken = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |tat| {
-            let start = tat.max(now);
-            let allowed_from = start.saturating_add(cost.min(burst)).saturating_sub(burst);
-            if allowed_from > now {
-                wait = allowed_from - now;
-                return None;
-            }
-            Some(start.saturating_add(cost))
-        });
+        let taken = self
+            .0
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |tat| {
+                let start = tat.max(now);
+                let allowed_from = start.saturating_add(cost.min(burst)).saturating_sub(burst);
+                if allowed_from > now {
+                    wait = allowed_from - now;
+                    return None;
+                }
+                Some(start.saturating_add(cost))
+            });
         taken.map(drop).map_err(|_| wait / 1000 + 1)
     }
 
@@ -51,7 +56,11 @@ impl Gcra {
     pub fn would_pass(&self, now_us: i64, rate: Rate) -> Result<(), i64> {
         let now = now_us.saturating_mul(1000);
         let full_at = self.0.load(Ordering::Relaxed) as f64 + rate.interval_ns - rate.burst_ns;
-        if full_at > now as f64 { Err(((full_at - now as f64) / 1000.0) as i64 + 1) } else { Ok(()) }
+        if full_at > now as f64 {
+            Err(((full_at - now as f64) / 1000.0) as i64 + 1)
+        } else {
+            Ok(())
+        }
     }
 }
 

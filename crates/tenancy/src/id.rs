@@ -8,8 +8,13 @@ use std::sync::Arc;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IdError {
     #[error("{kind} must be `{prefix}` followed by 26 characters of base 32")]
-    Form { kind: &'static str, prefix: &'static str },
-    #[error("{kind} must have 1 to {max} of the characters A–Z a–z 0–9 . _ : -, and begin with a letter or a digit")]
+    Form {
+        kind: &'static str,
+        prefix: &'static str,
+    },
+    #[error(
+        "{kind} must have 1 to {max} of the characters A–Z a–z 0–9 . _ : -, and begin with a letter or a digit"
+    )]
     Name { kind: &'static str, max: usize },
 }
 
@@ -206,7 +211,15 @@ mod tests {
             assert!(bad.parse::<DeviceId>().is_err(), "{bad:?}");
         }
         assert!("truck-7.eu:1_a".parse::<DeviceId>().is_ok());
-        assert!("ten_zzzzzzzzzzzzzzzzzzzzzzzzzz".parse::<TenantId>().is_err());
-        assert!("dst_00000000000000000000000000".parse::<TenantId>().is_err());
+        assert!(
+            "ten_zzzzzzzzzzzzzzzzzzzzzzzzzz"
+                .parse::<TenantId>()
+                .is_err()
+        );
+        assert!(
+            "dst_00000000000000000000000000"
+                .parse::<TenantId>()
+                .is_err()
+        );
     }
 }

@@ -27,5 +27,7 @@ pub use password::{PasswordError, Passwords};
 pub use placement::{Placement, lanes_of};
 pub use random::{Random, SystemRandom, new_id};
 pub use scope::{Grant, Grants, Principal, TenantScope};
-pub use source::{CredentialSource, SourceError, StoredCredential, StoredLogin, StoredPrincipal, TenantInfo};
+pub use source::{
+    CredentialSource, SourceError, StoredCredential, StoredLogin, StoredPrincipal, TenantInfo,
+};
 pub use token::{Token, TokenHasher, TokenKind, token_kind};

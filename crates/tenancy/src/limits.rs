@@ -68,11 +68,21 @@ pub struct TenantLimiter {
 
 impl TenantLimiter {
     pub fn new(max_tenants: usize, max_devices: usize) -> Self {
-        TenantLimiter { tenants: Cache::new(max_tenants.max(16)), devices: Cache::new(max_devices.max(16)) }
+        TenantLimiter {
+            tenants: Cache::new(max_tenants.max(16)),
+            devices: Cache::new(max_devices.max(16)),
+        }
     }
 
     /// Takes `n` events of one device, or says which limit refuses them and for how long.
-    pub fn admit(&self, tenant: TenantId, device: &str, limits: &Limits, n: u32, now_us: i64) -> Result<(), Limited> {
+    pub fn admit(
+        &self,
+        tenant: TenantId,
+        device: &str,
+        limits: &Limits,
+        n: u32,
+        now_us: i64,
+    ) -> Result<(), Limited> {
         if limits.device_events_per_second > 0 {
             let per_second = f64::from(limits.device_events_per_second);
             let bucket = self.device(tenant, device);
@@ -84,7 +94,11 @@ impl TenantLimiter {
             let bucket = self.tenant(tenant);
             bucket.asked.fetch_add(u64::from(n), Ordering::Relaxed);
             let shared = f64::from_bits(bucket.allowance.load(Ordering::Relaxed));
-            let per_second = if shared > 0.0 { shared } else { f64::from(limits.events_per_second) };
+            let per_second = if shared > 0.0 {
+                shared
+            } else {
+                f64::from(limits.events_per_second)
+            };
             bucket
                 .bucket
                 .take(now_us, n, Rate::new(per_second, per_second))
@@ -106,7 +120,9 @@ impl TenantLimiter {
 
     /// Takes this node's part of a tenant's limit, in events a second (see [`allowance`]).
     pub fn set_allowance(&self, tenant: TenantId, events_per_second: f64) {
-        self.tenant(tenant).allowance.store(events_per_second.to_bits(), Ordering::Relaxed);
+        self.tenant(tenant)
+            .allowance
+            .store(events_per_second.to_bits(), Ordering::Relaxed);
     }
 
     fn tenant(&self, tenant: TenantId) -> Arc<TenantBucket> {
@@ -114,15 +130,21 @@ impl TenantLimiter {
             return found;
         }
         let made = || -> Result<_, std::convert::Infallible> {
-            Ok(Arc::new(TenantBucket { bucket: Gcra::new(), asked: AtomicU64::new(0), allowance: AtomicU64::new(0) }))
+            Ok(Arc::new(TenantBucket {
+                bucket: Gcra::new(),
+                asked: AtomicU64::new(0),
+                allowance: AtomicU64::new(0),
+            }))
         };
         let Ok(bucket) = self.tenants.get_or_insert_with(&tenant, made);
         bucket
     }
 
     fn device(&self, tenant: TenantId, device: &str) -> Arc<Gcra> {
-        let key = xxh3_128_with_seed(device.as_bytes(), (tenant.as_u128() ^ (tenant.as_u128() >> 64)) as u64)
-            ^ tenant.as_u128();
+        let key = xxh3_128_with_seed(
+            device.as_bytes(),
+            (tenant.as_u128() ^ (tenant.as_u128() >> 64)) as u64,
+        ) ^ tenant.as_u128();
         if let Some(found) = self.devices.get(&key) {
             return found;
         }
@@ -158,7 +180,10 @@ mod tests {
     #[test]
     fn over_several_nodes_a_tenants_limit_holds_within_ten_percent() {
         let tenant = TenantId::from_u128(7);
-        let limits = Limits { events_per_second: 1000, ..Limits::default() };
+        let limits = Limits {
+            events_per_second: 1000,
+            ..Limits::default()
+        };
         let nodes: Vec<TenantLimiter> = (0..4).map(|_| TenantLimiter::new(16, 16)).collect();
         let rates = [3000u64, 1500, 400, 100];
         let (start, seconds) = (1_000_000_000_000i64, 20i64);
@@ -176,23 +201,34 @@ mod tests {
                     }
                 }
             }
-            let demands: Vec<f64> =
-                nodes.iter().map(|n| n.drain_demand().iter().map(|(_, d)| *d as f64 * 2.0).sum()).collect();
+            let demands: Vec<f64> = nodes
+                .iter()
+                .map(|n| n.drain_demand().iter().map(|(_, d)| *d as f64 * 2.0).sum())
+                .collect();
             let total: f64 = demands.iter().sum();
             for (node, own) in nodes.iter().zip(&demands) {
                 node.set_allowance(tenant, allowance(1000.0, *own, total, 4));
             }
         }
         let per_second = passed_after_warm_up as f64 / (seconds - 2) as f64;
-        assert!((900.0..=1100.0).contains(&per_second), "{per_second} events a second");
+        assert!(
+            (900.0..=1100.0).contains(&per_second),
+            "{per_second} events a second"
+        );
     }
 
     #[test]
     fn a_loud_device_is_refused_before_it_uses_up_its_tenants_rate() {
         let tenant = TenantId::from_u128(7);
-        let limits = Limits { events_per_second: 100, device_events_per_second: 10, ahead_seconds: 300 };
+        let limits = Limits {
+            events_per_second: 100,
+            device_events_per_second: 10,
+            ahead_seconds: 300,
+        };
         let limiter = TenantLimiter::new(16, 64);
-        let loud = (0..1000).filter(|_| limiter.admit(tenant, "loud", &limits, 1, 5).is_ok()).count();
+        let loud = (0..1000)
+            .filter(|_| limiter.admit(tenant, "loud", &limits, 1, 5).is_ok())
+            .count();
         assert_eq!(loud, 10);
         assert_eq!(limiter.admit(tenant, "quiet", &limits, 1, 5), Ok(()));
     }

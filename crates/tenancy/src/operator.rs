@@ -28,7 +28,10 @@ impl OperatorScope {
 
     /// Of a key that carries [`Grant::Operator`]; nothing else has it.
     pub fn of(caller: &Authenticated) -> Option<Self> {
-        caller.scope.may(Grant::Operator).then_some(OperatorScope(()))
+        caller
+            .scope
+            .may(Grant::Operator)
+            .then_some(OperatorScope(()))
     }
 
     /// Of a role at the platform's own work: its tenant is made at the first start.

@@ -48,22 +48,35 @@ impl Passwords {
     /// At most `threads` passwords are hashed at a time, each in [`MEMORY_KIB`].
     pub fn new(threads: usize) -> Self {
         let dummy = hash(b"nobody's password", &[0x5a; 16]).unwrap_or_default();
-        Passwords(Arc::new(Pool { threads: Semaphore::new(threads.max(1)), waiting: AtomicUsize::new(0), dummy }))
+        Passwords(Arc::new(Pool {
+            threads: Semaphore::new(threads.max(1)),
+            waiting: AtomicUsize::new(0),
+            dummy,
+        }))
     }
 
     /// The stored form (a PHC string) of a new password.
-    pub async fn hash(&self, password: String, random: &dyn Random) -> Result<String, PasswordError> {
+    pub async fn hash(
+        &self,
+        password: String,
+        random: &dyn Random,
+    ) -> Result<String, PasswordError> {
         if !(MIN_PASSWORD..=MAX_PASSWORD).contains(&password.len()) {
             return Err(PasswordError::Length);
         }
         let mut salt = [0u8; 16];
         random.fill(&mut salt);
-        self.blocking(move || hash(password.as_bytes(), &salt)).await?
+        self.blocking(move || hash(password.as_bytes(), &salt))
+            .await?
     }
 
     /// Whether `password` is what `stored` was made from. Without a `stored` one it takes as
     /// long, and is not.
-    pub async fn verify(&self, password: Vec<u8>, stored: Option<String>) -> Result<bool, PasswordError> {
+    pub async fn verify(
+        &self,
+        password: Vec<u8>,
+        stored: Option<String>,
+    ) -> Result<bool, PasswordError> {
         if password.len() > MAX_PASSWORD {
             return Ok(false);
         }
@@ -73,10 +86,20 @@ impl Passwords {
         Ok(known && same)
     }
 
-    async fn blocking<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, PasswordError> {
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, PasswordError> {
         let _waiting = Waiting::enter(&self.0.waiting)?;
-        let _permit = self.0.threads.acquire().await.map_err(|e| PasswordError::Hash(e.to_string()))?;
-        tokio::task::spawn_blocking(work).await.map_err(|e| PasswordError::Hash(e.to_string()))
+        let _permit = self
+            .0
+            .threads
+            .acquire()
+            .await
+            .map_err(|e| PasswordError::Hash(e.to_string()))?;
+        tokio::task::spawn_blocking(work)
+            .await
+            .map_err(|e| PasswordError::Hash(e.to_string()))
     }
 }
 
@@ -99,19 +122,23 @@ impl Drop for Waiting<'_> {
 }
 
 fn argon2() -> Result<Argon2<'static>, PasswordError> {
-    let params = Params::new(MEMORY_KIB, PASSES, LANES, Some(32)).map_err(|e| PasswordError::Hash(e.to_string()))?;
+    let params = Params::new(MEMORY_KIB, PASSES, LANES, Some(32))
+        .map_err(|e| PasswordError::Hash(e.to_string()))?;
     Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
 }
 
 fn hash(password: &[u8], salt: &[u8]) -> Result<String, PasswordError> {
-    let phc =
-        argon2()?.hash_password_with_salt(password, salt).map_err(|e| PasswordError::Hash(e.to_string()))?;
+    let phc = argon2()?
+        .hash_password_with_salt(password, salt)
+        .map_err(|e| PasswordError::Hash(e.to_string()))?;
     Ok(phc.to_string())
 }
 
 /// The comparison of the digests is constant-time (in `password-hash`).
 fn verify(password: &[u8], stored: &str) -> bool {
-    argon2().is_ok_and(|argon2| PasswordVerifier::<str>::verify_password(&argon2, password, stored).is_ok())
+    argon2().is_ok_and(|argon2| {
+        PasswordVerifier::<str>::verify_password(&argon2, password, stored).is_ok()
+    })
 }
 
 #[cfg(test)]
@@ -122,11 +149,35 @@ mod tests {
     #[tokio::test]
     async fn only_the_right_password_of_a_known_user_passes() {
         let passwords = Passwords::new(1);
-        let stored = passwords.hash("correct horse battery".into(), &SystemRandom).await.unwrap();
-        assert!(stored.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{stored}");
-        assert!(passwords.verify(b"correct horse battery".to_vec(), Some(stored.clone())).await.unwrap());
-        assert!(!passwords.verify(b"correct horse batterx".to_vec(), Some(stored)).await.unwrap());
-        assert!(!passwords.verify(b"nobody's password".to_vec(), None).await.unwrap());
-        assert_eq!(passwords.hash("short".into(), &SystemRandom).await, Err(PasswordError::Length));
+        let stored = passwords
+            .hash("correct horse battery".into(), &SystemRandom)
+            .await
+            .unwrap();
+        assert!(
+            stored.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"),
+            "{stored}"
+        );
+        assert!(
+            passwords
+                .verify(b"correct horse battery".to_vec(), Some(stored.clone()))
+                .await
+                .unwrap()
+        );
+        assert!(
+            !passwords
+                .verify(b"correct horse batterx".to_vec(), Some(stored))
+                .await
+                .unwrap()
+        );
+        assert!(
+            !passwords
+                .verify(b"nobody's password".to_vec(), None)
+                .await
+                .unwrap()
+        );
+        assert_eq!(
+            passwords.hash("short".into(), &SystemRandom).await,
+            Err(PasswordError::Length)
+        );
     }
 }

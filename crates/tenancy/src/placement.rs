@@ -22,7 +22,11 @@ pub struct Placement {
 impl Placement {
     /// The first placement of a new tenant: `lanes` of `partitions`, at least one.
     pub fn first(tenant: TenantId, lanes: u32, partitions: u32) -> Self {
-        Placement { generation: 1, partitions, lanes: lanes_of(tenant, lanes, partitions) }
+        Placement {
+            generation: 1,
+            partitions,
+            lanes: lanes_of(tenant, lanes, partitions),
+        }
     }
 
     /// The lane of a device: always the same one within a generation.
@@ -42,11 +46,15 @@ impl Placement {
 /// Raising `lanes` keeps those it has; adding partitions moves only what wins there.
 pub fn lanes_of(tenant: TenantId, lanes: u32, partitions: u32) -> Vec<u32> {
     let key = tenant.as_u128().to_be_bytes();
-    let mut scored: Vec<(u64, u32)> =
-        (0..partitions).map(|p| (xxh3_64_with_seed(&key, u64::from(p)), p)).collect();
+    let mut scored: Vec<(u64, u32)> = (0..partitions)
+        .map(|p| (xxh3_64_with_seed(&key, u64::from(p)), p))
+        .collect();
     scored.sort_unstable_by(|a, b| b.cmp(a));
-    let mut chosen: Vec<u32> =
-        scored.into_iter().take(lanes.clamp(1, partitions.max(1)) as usize).map(|(_, p)| p).collect();
+    let mut chosen: Vec<u32> = scored
+        .into_iter()
+        .take(lanes.clamp(1, partitions.max(1)) as usize)
+        .map(|(_, p)| p)
+        .collect();
     chosen.sort_unstable();
     chosen
 }
@@ -60,7 +68,10 @@ mod tests {
         let tenant = TenantId::from_u128(0x0193_4f5e_7a00_7000_8000_0000_0000_0001);
         let placement = Placement::first(tenant, 4, 24);
         assert_eq!(placement.lanes, lanes_of(tenant, 4, 24));
-        let golden = (placement.lanes.clone(), ["truck-1", "truck-2", "phone"].map(|d| placement.lane(d)));
+        let golden = (
+            placement.lanes.clone(),
+            ["truck-1", "truck-2", "phone"].map(|d| placement.lane(d)),
+        );
         assert_eq!(golden, (vec![2, 13, 16, 18], [2, 13, 16]));
     }
 

@@ -16,7 +16,9 @@ impl Random for SystemRandom {
         // aws-lc seeds itself from the operating system and ends the process when it cannot;
         // secrets made from anything less would be worse than none.
         if aws_lc_rs::rand::fill(out).is_err() {
-            tracing::error!("the random source of this machine failed; secrets cannot be made: stopping");
+            tracing::error!(
+                "the random source of this machine failed; secrets cannot be made: stopping"
+            );
             std::process::abort();
         }
     }
@@ -26,5 +28,7 @@ impl Random for SystemRandom {
 pub fn new_id(random: &dyn Random, now_us: i64) -> u128 {
     let mut bytes = [0u8; 10];
     random.fill(&mut bytes);
-    Builder::from_unix_timestamp_millis(u64::try_from(now_us / 1000).unwrap_or(0), &bytes).as_uuid().as_u128()
+    Builder::from_unix_timestamp_millis(u64::try_from(now_us / 1000).unwrap_or(0), &bytes)
+        .as_uuid()
+        .as_u128()
 }

@@ -66,7 +66,10 @@ impl Grants {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Principal {
     Device(DeviceId),
-    Key { id: KeyId, grants: Grants },
+    Key {
+        id: KeyId,
+        grants: Grants,
+    },
     /// The operator on this machine (the local socket) or with an operator's key.
     Operator,
     /// A role at its own work, under the scope of the tenant whose record it handles.

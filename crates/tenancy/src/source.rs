@@ -18,8 +18,14 @@ pub struct TenantInfo {
 /// Whom a stored token belongs to.
 #[derive(Debug, Clone, PartialEq)]
 pub enum StoredPrincipal {
-    Device { device: DeviceId, credential: CredentialId },
-    Key { id: KeyId, grants: Grants },
+    Device {
+        device: DeviceId,
+        credential: CredentialId,
+    },
+    Key {
+        id: KeyId,
+        grants: Grants,
+    },
 }
 
 /// A device token or an API key that is valid, with its tenant in whatever state that is.
@@ -57,7 +63,10 @@ impl SourceError {
 /// Where credentials are kept: the store.
 pub trait CredentialSource: Send + Sync + 'static {
     /// By the keyed hash of a device token or an API key.
-    fn by_token(&self, hash: [u8; 32]) -> BoxFuture<'_, Result<Option<StoredCredential>, SourceError>>;
+    fn by_token(
+        &self,
+        hash: [u8; 32],
+    ) -> BoxFuture<'_, Result<Option<StoredCredential>, SourceError>>;
 
     /// By what a device logs in as.
     fn by_login<'a>(

@@ -111,7 +111,9 @@ impl fmt::Debug for TokenHasher {
 fn five_bits(bytes: &[u8], i: usize) -> usize {
     (0..5).fold(0, |value, b| {
         let bit = 5 * i + b;
-        let set = bytes.get(bit / 8).is_some_and(|byte| byte & (0x80 >> (bit % 8)) != 0);
+        let set = bytes
+            .get(bit / 8)
+            .is_some_and(|byte| byte & (0x80 >> (bit % 8)) != 0);
         (value << 1) | usize::from(set)
     })
 }
@@ -145,8 +147,14 @@ mod tests {
     fn hashes_depend_on_the_deployments_key() {
         let token = Token::generate(TokenKind::Key, &SystemRandom);
         let text = token.reveal().as_bytes();
-        assert_eq!(TokenHasher::new(&[1; 32]).hash(text), TokenHasher::new(&[1; 32]).hash(text));
-        assert_ne!(TokenHasher::new(&[1; 32]).hash(text), TokenHasher::new(&[2; 32]).hash(text));
+        assert_eq!(
+            TokenHasher::new(&[1; 32]).hash(text),
+            TokenHasher::new(&[1; 32]).hash(text)
+        );
+        assert_ne!(
+            TokenHasher::new(&[1; 32]).hash(text),
+            TokenHasher::new(&[2; 32]).hash(text)
+        );
     }
 
     #[test]

@@ -31,7 +31,13 @@ impl Entry {
         (credential, password_hash): (Option<CredentialId>, Option<Box<str>>),
         now: i64,
     ) -> Self {
-        Entry { authenticated, credential, password_hash, verified_at: now, retry_at: AtomicI64::new(0) }
+        Entry {
+            authenticated,
+            credential,
+            password_hash,
+            verified_at: now,
+            retry_at: AtomicI64::new(0),
+        }
     }
 
     pub(super) fn verified_at(&self) -> i64 {
@@ -43,7 +49,8 @@ impl Entry {
     pub(super) fn holds(&self, now: i64, settings: &AuthSettings) -> bool {
         let age = now - self.verified_at;
         age < i64::from(settings.refresh_seconds) * 1_000_000
-            || (age < i64::from(settings.offline_seconds) * 1_000_000 && now < self.retry_at.load(Ordering::Relaxed))
+            || (age < i64::from(settings.offline_seconds) * 1_000_000
+                && now < self.retry_at.load(Ordering::Relaxed))
     }
 
     /// As [`Entry::holds`]; but when it does not, one caller alone is told so, and has to verify
@@ -54,7 +61,15 @@ impl Entry {
         }
         let retry_at = self.retry_at.load(Ordering::Relaxed);
         let claimed = now < retry_at
-            || self.retry_at.compare_exchange(retry_at, now + GRACE_US, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+            || self
+                .retry_at
+                .compare_exchange(
+                    retry_at,
+                    now + GRACE_US,
+                    Ordering::Relaxed,
+                    Ordering::Relaxed,
+                )
+                .is_ok();
         !claimed && self.holds(now, settings)
     }
 
@@ -130,7 +145,8 @@ impl Cached {
     pub(super) fn forget(&self, tenant: TenantId, kind: ChangeKind, id: &str) {
         let change = self.changes.fetch_add(1, Ordering::SeqCst) + 1;
         self.last[slot(tenant)].fetch_max(change, Ordering::SeqCst);
-        self.entries.retain(|_, entry| !entry.concerns(tenant, kind, id));
+        self.entries
+            .retain(|_, entry| !entry.concerns(tenant, kind, id));
     }
 }
 

@@ -8,8 +8,8 @@ use futures_util::future::BoxFuture;
 use super::*;
 use crate::control::{Limits, TenantBody};
 use crate::{
-    CredentialId, DeviceId, Grant, Grants, KeyId, Placement, Principal, StoredCredential, StoredLogin,
-    StoredPrincipal, SystemRandom, Token, TokenKind,
+    CredentialId, DeviceId, Grant, Grants, KeyId, Placement, Principal, StoredCredential,
+    StoredLogin, StoredPrincipal, SystemRandom, Token, TokenKind,
 };
 
 #[derive(Default)]
@@ -23,12 +23,19 @@ struct Fake {
 impl Fake {
     fn answer<T>(&self, found: Option<T>) -> Result<Option<T>, SourceError> {
         self.lookups.fetch_add(1, Ordering::SeqCst);
-        if self.away.load(Ordering::SeqCst) { Err(SourceError::new("the test said so")) } else { Ok(found) }
+        if self.away.load(Ordering::SeqCst) {
+            Err(SourceError::new("the test said so"))
+        } else {
+            Ok(found)
+        }
     }
 }
 
 impl CredentialSource for Fake {
-    fn by_token(&self, hash: [u8; 32]) -> BoxFuture<'_, Result<Option<StoredCredential>, SourceError>> {
+    fn by_token(
+        &self,
+        hash: [u8; 32],
+    ) -> BoxFuture<'_, Result<Option<StoredCredential>, SourceError>> {
         Box::pin(async move { self.answer(self.tokens.lock().unwrap().get(&hash).cloned()) })
     }
 
@@ -37,7 +44,15 @@ impl CredentialSource for Fake {
         slug: &'a str,
         device: &'a str,
     ) -> BoxFuture<'a, Result<Option<StoredLogin>, SourceError>> {
-        Box::pin(async move { self.answer(self.logins.lock().unwrap().get(&format!("{device}@{slug}")).cloned()) })
+        Box::pin(async move {
+            self.answer(
+                self.logins
+                    .lock()
+                    .unwrap()
+                    .get(&format!("{device}@{slug}"))
+                    .cloned(),
+            )
+        })
     }
 }
 
@@ -56,19 +71,30 @@ fn tenant(slug: &str, state: TenantState) -> TenantInfo {
         placement: Placement::first(id, 4, 24),
         limits: Limits::default(),
     };
-    TenantInfo { id, slug: slug.into(), body }
+    TenantInfo {
+        id,
+        slug: slug.into(),
+        body,
+    }
 }
 
 impl Rig {
     fn new() -> Rig {
         let fake = Arc::new(Fake::default());
         let time = Arc::new(AtomicI64::new(1_700_000_000_000_000));
-        let clock = { let time = time.clone(); move || time.load(Ordering::SeqCst) };
+        let clock = {
+            let time = time.clone();
+            move || time.load(Ordering::SeqCst)
+        };
         let mut settings = AuthSettings::new([7; 32]);
         settings.failures_per_address = 5;
         settings.failures_per_device = 3;
         let authenticator = Authenticator::new(fake.clone(), settings, Arc::new(clock));
-        Rig { fake, time, authenticator }
+        Rig {
+            fake,
+            time,
+            authenticator,
+        }
     }
 
     fn pass(&self, seconds: i64) {
@@ -77,19 +103,28 @@ impl Rig {
 
     fn token(&self, slug: &str, state: TenantState, principal: StoredPrincipal) -> Vec<u8> {
         let token = Token::generate(TokenKind::Device, &SystemRandom);
-        let stored = StoredCredential { tenant: tenant(slug, state), control_version: 3, principal };
+        let stored = StoredCredential {
+            tenant: tenant(slug, state),
+            control_version: 3,
+            principal,
+        };
         let hash = self.authenticator.hasher().hash(token.reveal().as_bytes());
         self.fake.tokens.lock().unwrap().insert(hash, stored);
         format!("Bearer {}", token.reveal()).into_bytes()
     }
 
     async fn try_as(&self, header: &[u8]) -> Result<Authenticated, AuthError> {
-        self.authenticator.authenticate(Some(header), Some([192, 0, 2, 1].into())).await
+        self.authenticator
+            .authenticate(Some(header), Some([192, 0, 2, 1].into()))
+            .await
     }
 }
 
 fn device(name: &str) -> StoredPrincipal {
-    StoredPrincipal::Device { device: name.parse().unwrap(), credential: CredentialId::from_u128(9) }
+    StoredPrincipal::Device {
+        device: name.parse().unwrap(),
+        credential: CredentialId::from_u128(9),
+    }
 }
 
 #[tokio::test]
@@ -98,7 +133,10 @@ async fn a_verified_token_is_cached_and_verified_anew_when_due() {
     let header = rig.token("acme", TenantState::Active, device("truck"));
     assert!(rig.authenticator.cached(&header).is_none());
     let caller = rig.try_as(&header).await.unwrap();
-    assert_eq!(caller.scope.principal(), &Principal::Device("truck".parse::<DeviceId>().unwrap()));
+    assert_eq!(
+        caller.scope.principal(),
+        &Principal::Device("truck".parse::<DeviceId>().unwrap())
+    );
     assert_eq!(caller.control_version, 3);
     rig.pass(29);
     assert!(rig.authenticator.cached(&header).is_some());
@@ -107,7 +145,11 @@ async fn a_verified_token_is_cached_and_verified_anew_when_due() {
     assert_eq!(rig.fake.lookups.load(Ordering::SeqCst), 1);
     rig.try_as(&header).await.unwrap();
     rig.try_as(&header).await.unwrap();
-    assert_eq!(rig.fake.lookups.load(Ordering::SeqCst), 2, "verified anew once");
+    assert_eq!(
+        rig.fake.lookups.load(Ordering::SeqCst),
+        2,
+        "verified anew once"
+    );
     assert!(rig.authenticator.cached(&header).is_some());
 }
 
@@ -117,9 +159,20 @@ async fn a_revoked_credential_is_refused_as_soon_as_the_change_is_heard_of() {
     let header = rig.token("acme", TenantState::Active, device("truck"));
     let id = rig.try_as(&header).await.unwrap().tenant.id;
     rig.fake.tokens.lock().unwrap().clear();
-    rig.authenticator.forget(id, ChangeKind::Credential, &CredentialId::from_u128(8).to_string());
-    assert!(rig.authenticator.cached(&header).is_some(), "another credential's change");
-    rig.authenticator.forget(id, ChangeKind::Credential, &CredentialId::from_u128(9).to_string());
+    rig.authenticator.forget(
+        id,
+        ChangeKind::Credential,
+        &CredentialId::from_u128(8).to_string(),
+    );
+    assert!(
+        rig.authenticator.cached(&header).is_some(),
+        "another credential's change"
+    );
+    rig.authenticator.forget(
+        id,
+        ChangeKind::Credential,
+        &CredentialId::from_u128(9).to_string(),
+    );
     assert!(rig.authenticator.cached(&header).is_none());
     assert_eq!(rig.try_as(&header).await.unwrap_err(), AuthError::Invalid);
 }
@@ -133,11 +186,20 @@ async fn while_the_store_is_away_known_credentials_hold_and_unknown_ones_are_not
     rig.fake.away.store(true, Ordering::SeqCst);
     rig.pass(60);
     assert!(rig.try_as(&known).await.is_ok());
-    assert!(rig.authenticator.cached(&known).is_some(), "not every request waits for a store that is away");
-    assert_eq!(rig.try_as(&unknown).await.unwrap_err(), AuthError::Unavailable);
+    assert!(
+        rig.authenticator.cached(&known).is_some(),
+        "not every request waits for a store that is away"
+    );
+    assert_eq!(
+        rig.try_as(&unknown).await.unwrap_err(),
+        AuthError::Unavailable
+    );
     assert!(rig.authenticator.degraded().is_some());
     rig.pass(900);
-    assert_eq!(rig.try_as(&known).await.unwrap_err(), AuthError::Unavailable);
+    assert_eq!(
+        rig.try_as(&known).await.unwrap_err(),
+        AuthError::Unavailable
+    );
     rig.fake.away.store(false, Ordering::SeqCst);
     assert!(rig.try_as(&known).await.is_ok());
     assert_eq!(rig.authenticator.degraded(), None);
@@ -150,7 +212,10 @@ async fn a_revocation_heard_while_the_store_is_away_holds() {
     let id = rig.try_as(&known).await.unwrap().tenant.id;
     rig.fake.away.store(true, Ordering::SeqCst);
     rig.authenticator.forget(id, ChangeKind::Device, "truck");
-    assert_eq!(rig.try_as(&known).await.unwrap_err(), AuthError::Unavailable);
+    assert_eq!(
+        rig.try_as(&known).await.unwrap_err(),
+        AuthError::Unavailable
+    );
 }
 
 #[tokio::test]
@@ -158,13 +223,22 @@ async fn a_suspended_tenant_is_told_so_and_only_with_valid_credentials() {
     let rig = Rig::new();
     let header = rig.token("acme", TenantState::Suspended, device("truck"));
     assert_eq!(rig.try_as(&header).await.unwrap_err(), AuthError::Suspended);
-    assert_eq!(rig.authenticator.authenticate(None, None).await.unwrap_err(), AuthError::Missing);
+    assert_eq!(
+        rig.authenticator
+            .authenticate(None, None)
+            .await
+            .unwrap_err(),
+        AuthError::Missing
+    );
 }
 
 #[tokio::test]
 async fn only_the_platforms_keys_can_be_an_operators() {
     let rig = Rig::new();
-    let key = || StoredPrincipal::Key { id: KeyId::from_u128(1), grants: Grants::of([Grant::Operator]) };
+    let key = || StoredPrincipal::Key {
+        id: KeyId::from_u128(1),
+        grants: Grants::of([Grant::Operator]),
+    };
     let forged = rig.token("acme", TenantState::Active, key());
     assert_eq!(rig.try_as(&forged).await.unwrap_err(), AuthError::Invalid);
     let real = rig.token("platform", TenantState::Active, key());
@@ -177,14 +251,29 @@ async fn only_the_platforms_keys_can_be_an_operators() {
 async fn an_address_that_fails_too_often_waits_and_others_do_not() {
     let rig = Rig::new();
     for _ in 0..5 {
-        let unknown = format!("Bearer {}", Token::generate(TokenKind::Device, &SystemRandom).reveal());
-        assert_eq!(rig.try_as(unknown.as_bytes()).await.unwrap_err(), AuthError::Invalid);
+        let unknown = format!(
+            "Bearer {}",
+            Token::generate(TokenKind::Device, &SystemRandom).reveal()
+        );
+        assert_eq!(
+            rig.try_as(unknown.as_bytes()).await.unwrap_err(),
+            AuthError::Invalid
+        );
     }
     let good = rig.token("acme", TenantState::Active, device("truck"));
-    assert!(matches!(rig.try_as(&good).await, Err(AuthError::TooManyFailures { retry_after_s: 1.. })));
-    let other = rig.authenticator.authenticate(Some(&good), Some([192, 0, 2, 2].into())).await;
+    assert!(matches!(
+        rig.try_as(&good).await,
+        Err(AuthError::TooManyFailures { retry_after_s: 1.. })
+    ));
+    let other = rig
+        .authenticator
+        .authenticate(Some(&good), Some([192, 0, 2, 2].into()))
+        .await;
     assert!(other.is_ok());
-    assert!(rig.try_as(&good).await.is_ok(), "what is verified already is not held up");
+    assert!(
+        rig.try_as(&good).await.is_ok(),
+        "what is verified already is not held up"
+    );
 }
 
 #[tokio::test]
@@ -198,16 +287,46 @@ async fn passwords_work_are_not_hashed_again_when_due_and_a_changed_one_ends_the
         password_hash: hash,
     };
     let passwords = rig.authenticator.passwords();
-    let first = passwords.hash("the first password".into(), &SystemRandom).await.unwrap();
-    let second = passwords.hash("the second password".into(), &SystemRandom).await.unwrap();
-    rig.fake.logins.lock().unwrap().insert("truck@acme".into(), login(first));
-    let basic = |text: &str| format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(text)).into_bytes();
+    let first = passwords
+        .hash("the first password".into(), &SystemRandom)
+        .await
+        .unwrap();
+    let second = passwords
+        .hash("the second password".into(), &SystemRandom)
+        .await
+        .unwrap();
+    rig.fake
+        .logins
+        .lock()
+        .unwrap()
+        .insert("truck@acme".into(), login(first));
+    let basic = |text: &str| {
+        format!(
+            "Basic {}",
+            base64::engine::general_purpose::STANDARD.encode(text)
+        )
+        .into_bytes()
+    };
     let header = basic("truck@acme:the first password");
     rig.try_as(&header).await.unwrap();
-    assert_eq!(rig.try_as(&basic("truck@acme:wrong")).await.unwrap_err(), AuthError::Invalid);
-    assert_eq!(rig.try_as(&basic("nobody@acme:wrong")).await.unwrap_err(), AuthError::Invalid);
-    rig.fake.logins.lock().unwrap().insert("truck@acme".into(), login(second));
+    assert_eq!(
+        rig.try_as(&basic("truck@acme:wrong")).await.unwrap_err(),
+        AuthError::Invalid
+    );
+    assert_eq!(
+        rig.try_as(&basic("nobody@acme:wrong")).await.unwrap_err(),
+        AuthError::Invalid
+    );
+    rig.fake
+        .logins
+        .lock()
+        .unwrap()
+        .insert("truck@acme".into(), login(second));
     rig.pass(31);
     assert_eq!(rig.try_as(&header).await.unwrap_err(), AuthError::Invalid);
-    assert!(rig.try_as(&basic("truck@acme:the second password")).await.is_ok());
+    assert!(
+        rig.try_as(&basic("truck@acme:the second password"))
+            .await
+            .is_ok()
+    );
 }

@@ -1,10 +1,8 @@
 //! PostgreSQL holds the tenants apart by itself, should a query ever forget to.
 
-mod support;
-
+use crate::support::{Database, NOW, Rig, rig};
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection, Executor, Row};
-use support::{Database, NOW, Rig, rig};
 
 async fn two_tenants() -> Option<(Rig, String, String)> {
     if laneway_testkit::servers::embedded_only("row-level security") {
@@ -14,7 +12,11 @@ async fn two_tenants() -> Option<(Rig, String, String)> {
     let (mine, my_scope) = rig.tenant("mine").await;
     let (theirs, their_scope) = rig.tenant("theirs").await;
     for scope in [&my_scope, &their_scope] {
-        rig.store.devices(scope).create(&"truck".parse().unwrap(), NOW).await.unwrap();
+        rig.store
+            .devices(scope)
+            .create(&"truck".parse().unwrap(), NOW)
+            .await
+            .unwrap();
     }
     Some((rig, mine.id.to_string(), theirs.id.to_string()))
 }
@@ -28,7 +30,10 @@ async fn attempt(connection: &mut PgConnection, statements: &[&str]) -> Result<u
     let mut tx = connection.begin().await?;
     let mut affected = 0;
     for statement in statements {
-        affected = tx.execute(AssertSqlSafe((*statement).to_owned())).await?.rows_affected();
+        affected = tx
+            .execute(AssertSqlSafe((*statement).to_owned()))
+            .await?
+            .rows_affected();
     }
     tx.rollback().await?;
     Ok(affected)
@@ -39,18 +44,27 @@ async fn count(connection: &mut PgConnection, set: &[String], table: &str) -> i6
     for statement in set {
         tx.execute(AssertSqlSafe(statement.clone())).await.unwrap();
     }
-    let counted = tx.fetch_one(AssertSqlSafe(format!("SELECT COUNT(*) FROM {table}"))).await.unwrap().get(0);
+    let counted = tx
+        .fetch_one(AssertSqlSafe(format!("SELECT COUNT(*) FROM {table}")))
+        .await
+        .unwrap()
+        .get(0);
     tx.rollback().await.unwrap();
     counted
 }
 
 fn as_tenant(tenant: &str) -> Vec<String> {
-    vec!["SET LOCAL ROLE laneway_app".into(), format!("SELECT set_config('laneway.tenant', '{tenant}', true)")]
+    vec![
+        "SET LOCAL ROLE laneway_app".into(),
+        format!("SELECT set_config('laneway.tenant', '{tenant}', true)"),
+    ]
 }
 
 #[tokio::test]
 async fn every_table_with_a_tenant_id_has_row_level_security_enabled_and_forced() {
-    let Some((rig, ..)) = two_tenants().await else { return };
+    let Some((rig, ..)) = two_tenants().await else {
+        return;
+    };
     let mut connection = connect(&rig).await;
     let rows = connection
         .fetch_all(
@@ -71,7 +85,9 @@ async fn every_table_with_a_tenant_id_has_row_level_security_enabled_and_forced(
 
 #[tokio::test]
 async fn the_programs_roles_own_nothing_and_cannot_pass_row_level_security() {
-    let Some((rig, ..)) = two_tenants().await else { return };
+    let Some((rig, ..)) = two_tenants().await else {
+        return;
+    };
     let mut connection = connect(&rig).await;
     let roles = connection
         .fetch_all("SELECT rolname, rolsuper, rolbypassrls, rolcanlogin FROM pg_roles WHERE rolname LIKE 'laneway\\_%'")
@@ -83,7 +99,9 @@ async fn the_programs_roles_own_nothing_and_cannot_pass_row_level_security() {
         assert!((1..4).all(|i| !role.get::<bool, _>(i)), "{name}");
     }
     let owned = connection
-        .fetch_one("SELECT COUNT(*) FROM pg_class WHERE pg_get_userbyid(relowner) LIKE 'laneway\\_%'")
+        .fetch_one(
+            "SELECT COUNT(*) FROM pg_class WHERE pg_get_userbyid(relowner) LIKE 'laneway\\_%'",
+        )
         .await
         .unwrap();
     assert_eq!(owned.get::<i64, _>(0), 0);
@@ -91,14 +109,32 @@ async fn the_programs_roles_own_nothing_and_cannot_pass_row_level_security() {
 
 #[tokio::test]
 async fn a_query_without_a_tenant_gets_no_row() {
-    let Some((rig, mine, _)) = two_tenants().await else { return };
+    let Some((rig, mine, _)) = two_tenants().await else {
+        return;
+    };
     let mut connection = connect(&rig).await;
     let role = vec!["SET LOCAL ROLE laneway_app".to_owned()];
-    for table in ["tenants", "devices", "outbox", "credentials", "api_keys", "destinations", "sessions", "latest_positions"] {
-        assert_eq!(count(&mut connection, &role, table).await, 0, "{table}, never set");
+    for table in [
+        "tenants",
+        "devices",
+        "outbox",
+        "credentials",
+        "api_keys",
+        "destinations",
+        "sessions",
+        "latest_positions",
+    ] {
+        assert_eq!(
+            count(&mut connection, &role, table).await,
+            0,
+            "{table}, never set"
+        );
     }
     // A connection that has acted for a tenant before has '' there, which is nobody either.
-    assert_eq!(count(&mut connection, &as_tenant(&mine), "devices").await, 1);
+    assert_eq!(
+        count(&mut connection, &as_tenant(&mine), "devices").await,
+        1
+    );
     assert_eq!(count(&mut connection, &role, "devices").await, 0);
     assert_eq!(count(&mut connection, &as_tenant(""), "devices").await, 0);
     // Nor does the owner see any.
@@ -108,55 +144,136 @@ async fn a_query_without_a_tenant_gets_no_row() {
 
 #[tokio::test]
 async fn a_tenants_transaction_neither_reads_nor_writes_anothers_rows() {
-    let Some((rig, mine, theirs)) = two_tenants().await else { return };
+    let Some((rig, mine, theirs)) = two_tenants().await else {
+        return;
+    };
     let mut connection = connect(&rig).await;
     let role = "SET LOCAL ROLE laneway_app";
     let set = format!("SELECT set_config('laneway.tenant', '{mine}', true)");
     let delete = format!("DELETE FROM devices WHERE tenant_id = '{theirs}'");
-    assert_eq!(attempt(&mut connection, &[role, &set, &delete]).await.unwrap(), 0);
+    assert_eq!(
+        attempt(&mut connection, &[role, &set, &delete])
+            .await
+            .unwrap(),
+        0
+    );
     let rename = format!("UPDATE tenants SET slug = 'x' WHERE tenant_id = '{theirs}'");
-    assert_eq!(attempt(&mut connection, &[role, &set, &rename]).await.unwrap(), 0);
+    assert_eq!(
+        attempt(&mut connection, &[role, &set, &rename])
+            .await
+            .unwrap(),
+        0
+    );
     let insert = format!("INSERT INTO devices VALUES ('{theirs}', 'x', 1, 1)");
-    assert!(attempt(&mut connection, &[role, &set, &insert]).await.is_err());
-    let give_away = format!("UPDATE devices SET tenant_id = '{theirs}', device_id = 'x' WHERE tenant_id = '{mine}'");
-    assert!(attempt(&mut connection, &[role, &set, &give_away]).await.is_err());
+    assert!(
+        attempt(&mut connection, &[role, &set, &insert])
+            .await
+            .is_err()
+    );
+    let give_away = format!(
+        "UPDATE devices SET tenant_id = '{theirs}', device_id = 'x' WHERE tenant_id = '{mine}'"
+    );
+    assert!(
+        attempt(&mut connection, &[role, &set, &give_away])
+            .await
+            .is_err()
+    );
     let secret = "SELECT value FROM settings";
-    assert_eq!(attempt(&mut connection, &[role, &set, secret]).await.unwrap(), 0);
+    assert_eq!(
+        attempt(&mut connection, &[role, &set, secret])
+            .await
+            .unwrap(),
+        0
+    );
 }
 
 #[tokio::test]
 async fn the_projector_writes_its_own_tables_for_its_own_tenants_alone() {
-    let Some((rig, mine, theirs)) = two_tenants().await else { return };
+    let Some((rig, mine, theirs)) = two_tenants().await else {
+        return;
+    };
     let mut connection = connect(&rig).await;
     let role = "SET LOCAL ROLE laneway_projector";
     let set = format!("SELECT set_config('laneway.tenants', '{mine}', true)");
-    let position = |tenant: &str| format!("INSERT INTO latest_positions VALUES ('{tenant}', 'd', 1, 'a', 0, '{{}}')");
-    assert_eq!(attempt(&mut connection, &[role, &set, &position(&mine)]).await.unwrap(), 1);
-    assert!(attempt(&mut connection, &[role, &set, &position(&theirs)]).await.is_err());
-    assert!(attempt(&mut connection, &[role, &position(&mine)]).await.is_err());
-    for table in ["tenants", "devices", "credentials", "api_keys", "destinations", "outbox", "settings", "schemas"] {
+    let position = |tenant: &str| {
+        format!("INSERT INTO latest_positions VALUES ('{tenant}', 'd', 1, 'a', 0, '{{}}')")
+    };
+    assert_eq!(
+        attempt(&mut connection, &[role, &set, &position(&mine)])
+            .await
+            .unwrap(),
+        1
+    );
+    assert!(
+        attempt(&mut connection, &[role, &set, &position(&theirs)])
+            .await
+            .is_err()
+    );
+    assert!(
+        attempt(&mut connection, &[role, &position(&mine)])
+            .await
+            .is_err()
+    );
+    for table in [
+        "tenants",
+        "devices",
+        "credentials",
+        "api_keys",
+        "destinations",
+        "outbox",
+        "settings",
+        "schemas",
+    ] {
         let read = format!("SELECT * FROM {table}");
-        assert!(attempt(&mut connection, &[role, &set, &read]).await.is_err(), "{table} can be read");
+        assert!(
+            attempt(&mut connection, &[role, &set, &read])
+                .await
+                .is_err(),
+            "{table} can be read"
+        );
         let write = format!("DELETE FROM {table}");
-        assert!(attempt(&mut connection, &[role, &set, &write]).await.is_err(), "{table} can be written");
+        assert!(
+            attempt(&mut connection, &[role, &set, &write])
+                .await
+                .is_err(),
+            "{table} can be written"
+        );
     }
 }
 
 #[tokio::test]
 async fn a_credential_shows_itself_alone() {
-    let Some((rig, mine, _)) = two_tenants().await else { return };
-    let scope = support::operator().scope(mine.parse().unwrap());
+    let Some((rig, mine, _)) = two_tenants().await else {
+        return;
+    };
+    let scope = crate::support::operator().scope(mine.parse().unwrap());
     for (id, hash) in [(1, [0xaa; 32]), (2, [0xbb; 32])] {
         let grants = laneway_tenancy::Grants::of([laneway_tenancy::Grant::StreamRead]);
         let id = laneway_tenancy::KeyId::from_u128(id);
-        rig.store.keys(&scope).create(id, "k", grants, hash, NOW).await.unwrap();
+        rig.store
+            .keys(&scope)
+            .create(id, "k", grants, hash, NOW)
+            .await
+            .unwrap();
     }
     let mut connection = connect(&rig).await;
     let set = |hash: &str| {
-        vec!["SET LOCAL ROLE laneway_app".to_owned(), format!("SELECT set_config('laneway.credential', '{hash}', true)")]
+        vec![
+            "SET LOCAL ROLE laneway_app".to_owned(),
+            format!("SELECT set_config('laneway.credential', '{hash}', true)"),
+        ]
     };
-    assert_eq!(count(&mut connection, &set(&"aa".repeat(32)), "api_keys").await, 1);
-    assert_eq!(count(&mut connection, &set(&"cc".repeat(32)), "api_keys").await, 0);
+    assert_eq!(
+        count(&mut connection, &set(&"aa".repeat(32)), "api_keys").await,
+        1
+    );
+    assert_eq!(
+        count(&mut connection, &set(&"cc".repeat(32)), "api_keys").await,
+        0
+    );
     assert_eq!(count(&mut connection, &set(""), "api_keys").await, 0);
-    assert_eq!(count(&mut connection, &set(&"aa".repeat(32)), "devices").await, 0);
+    assert_eq!(
+        count(&mut connection, &set(&"aa".repeat(32)), "devices").await,
+        0
+    );
 }

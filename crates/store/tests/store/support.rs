@@ -4,7 +4,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use laneway_store::{NewTenant, Store, StoreConfig, Tenant};
 use laneway_tenancy::control::{Limits, RoleAuthority};
-use laneway_tenancy::{LocalSocket, OperatorScope, Placement, SystemRandom, TenantId, TenantScope, new_id};
+use laneway_tenancy::{
+    LocalSocket, OperatorScope, Placement, SystemRandom, TenantId, TenantScope, new_id,
+};
 use laneway_testkit::servers::Postgres;
 
 pub const NOW: i64 = 1_790_000_000_000_000;
@@ -27,15 +29,32 @@ pub async fn empty(database: Database) -> Empty {
     let url = match database {
         Database::Sqlite => format!("sqlite:{}", folder.path().join("store.db").display()),
         Database::Postgres => {
-            let name = format!("store_{}_{}", std::process::id(), COUNT.fetch_add(1, Ordering::SeqCst));
-            Postgres::shared().await.unwrap().create_database(&name).await.unwrap()
+            let name = format!(
+                "store_{}_{}",
+                std::process::id(),
+                COUNT.fetch_add(1, Ordering::SeqCst)
+            );
+            Postgres::shared()
+                .await
+                .unwrap()
+                .create_database(&name)
+                .await
+                .unwrap()
         }
     };
-    Empty { url, _folder: folder }
+    Empty {
+        url,
+        _folder: folder,
+    }
 }
 
 pub fn config(url: &str, max_connections: u32) -> StoreConfig {
-    StoreConfig { url: url.to_owned(), max_connections, acquire_timeout_ms: 10_000, secret_key: [3; 32] }
+    StoreConfig {
+        url: url.to_owned(),
+        max_connections,
+        acquire_timeout_ms: 10_000,
+        secret_key: [3; 32],
+    }
 }
 
 pub struct Rig {
@@ -66,19 +85,23 @@ impl Rig {
             placement: Placement::first(id, 4, 24),
             limits: Limits::default(),
         };
-        let tenant = self.store.tenants(&operator()).create(new, NOW).await.unwrap();
+        let tenant = self
+            .store
+            .tenants(&operator())
+            .create(new, NOW)
+            .await
+            .unwrap();
         (tenant, operator().scope(id))
     }
 }
 
 /// The same tests on both databases.
-#[macro_export]
 macro_rules! on_both {
     ($($test:ident),* $(,)?) => {
         mod sqlite {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $test() {
-                super::$test($crate::support::Database::Sqlite).await;
+                super::$test(crate::support::Database::Sqlite).await;
             })*
         }
         mod postgres {
@@ -87,7 +110,7 @@ macro_rules! on_both {
                 if laneway_testkit::servers::embedded_only("the store on PostgreSQL") {
                     return;
                 }
-                super::$test($crate::support::Database::Postgres).await;
+                super::$test(crate::support::Database::Postgres).await;
             })*
         }
     };

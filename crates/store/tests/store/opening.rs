@@ -1,14 +1,12 @@
 //! Opening: migrations that start together, and transactions that are given up.
 
-mod support;
-
 use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
+use crate::support::{Database, NOW, Rig, config, empty, rig};
 use laneway_store::{Store, StoreError};
 use laneway_tenancy::DeviceId;
-use support::{Database, NOW, Rig, config, empty, rig};
 
 on_both!(
     several_processes_migrate_together,
@@ -27,7 +25,10 @@ async fn several_processes_migrate_together(database: Database) {
     let stores = tasks.join_all().await;
     for store in &stores {
         store.health().await.unwrap();
-        assert_eq!(store.schemas().subjects().await.unwrap(), Vec::<String>::new());
+        assert_eq!(
+            store.schemas().subjects().await.unwrap(),
+            Vec::<String>::new()
+        );
     }
 }
 
@@ -46,7 +47,10 @@ async fn a_store_opens_again_with_what_it_had(database: Database) {
 async fn a_request_given_up_anywhere_leaves_no_transaction_open(database: Database) {
     let first = rig(database).await;
     let (_, scope) = first.tenant("acme").await;
-    let Rig { store: other, empty } = first;
+    let Rig {
+        store: other,
+        empty,
+    } = first;
     let store = Store::open(&config(&empty.url, 1)).await.unwrap();
     for polls in 0..40 {
         {
@@ -54,7 +58,9 @@ async fn a_request_given_up_anywhere_leaves_no_transaction_open(database: Databa
             let id: DeviceId = format!("given-up-{polls}").parse().unwrap();
             let mut given_up = pin!(devices.create(&id, NOW));
             for _ in 0..polls {
-                let polled = given_up.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+                let polled = given_up
+                    .as_mut()
+                    .poll(&mut Context::from_waker(Waker::noop()));
                 if let Poll::Ready(result) = polled {
                     result.unwrap();
                     break;
@@ -64,7 +70,10 @@ async fn a_request_given_up_anywhere_leaves_no_transaction_open(database: Databa
         }
         let id: DeviceId = format!("kept-{polls}").parse().unwrap();
         store.devices(&scope).create(&id, NOW).await.unwrap();
-        assert!(other.devices(&scope).find(&id).await.unwrap().is_some(), "given up after {polls} polls");
+        assert!(
+            other.devices(&scope).find(&id).await.unwrap().is_some(),
+            "given up after {polls} polls"
+        );
     }
 }
 
@@ -72,12 +81,21 @@ async fn the_store_says_whether_it_is_there(database: Database) {
     let rig = rig(database).await;
     rig.store.health().await.unwrap();
     rig.store.close().await;
-    assert!(matches!(rig.store.health().await, Err(StoreError::Unavailable { .. })));
+    assert!(matches!(
+        rig.store.health().await,
+        Err(StoreError::Unavailable { .. })
+    ));
 }
 
 #[tokio::test]
 async fn addresses_of_other_databases_are_refused() {
     for bad in ["mysql://x/y", "sqlite::memory:", "", "/var/lib/x.db"] {
-        assert!(matches!(Store::open(&config(bad, 1)).await, Err(StoreError::Config(_))), "{bad}");
+        assert!(
+            matches!(
+                Store::open(&config(bad, 1)).await,
+                Err(StoreError::Config(_))
+            ),
+            "{bad}"
+        );
     }
 }

@@ -1,10 +1,8 @@
 //! The projection: positions, sessions and how far it has come, all or nothing.
 
-mod support;
-
+use crate::support::{Database, Rig, authority, rig};
 use laneway_store::{PositionRow, ProjectionBatch, SessionRow, SessionState, StoreError};
 use laneway_tenancy::{DeviceId, SessionId, TenantId, TenantScope};
-use support::{Database, Rig, authority, rig};
 
 on_both!(
     a_batch_moves_the_partition_or_changes_nothing,
@@ -14,7 +12,13 @@ on_both!(
     of_two_members_that_write_the_same_batch_one_wins,
 );
 
-fn position(tenant: TenantId, device: &str, recorded_at: i64, fix: &str, revision: i64) -> PositionRow {
+fn position(
+    tenant: TenantId,
+    device: &str,
+    recorded_at: i64,
+    fix: &str,
+    revision: i64,
+) -> PositionRow {
     PositionRow {
         tenant,
         device: device.parse().unwrap(),
@@ -25,8 +29,20 @@ fn position(tenant: TenantId, device: &str, recorded_at: i64, fix: &str, revisio
     }
 }
 
-fn batch(from: u64, to: u64, positions: Vec<PositionRow>, sessions: Vec<SessionRow>) -> ProjectionBatch {
-    ProjectionBatch { generation: 1, partition: 3, from_offset: from, to_offset: to, positions, sessions }
+fn batch(
+    from: u64,
+    to: u64,
+    positions: Vec<PositionRow>,
+    sessions: Vec<SessionRow>,
+) -> ProjectionBatch {
+    ProjectionBatch {
+        generation: 1,
+        partition: 3,
+        from_offset: from,
+        to_offset: to,
+        positions,
+        sessions,
+    }
 }
 
 async fn latest(rig: &Rig, scope: &TenantScope, device: &str) -> Option<(i64, String, i64)> {
@@ -41,15 +57,39 @@ async fn a_batch_moves_the_partition_or_changes_nothing(database: Database) {
     let authority_of_test = authority();
     let at = || rig.store.projected(&authority_of_test, 1, 3);
     assert_eq!(at().await.unwrap(), None);
-    rig.store.project(&authority(), batch(10, 20, vec![position(tenant.id, "d", 5, "a", 0)], vec![])).await.unwrap();
+    rig.store
+        .project(
+            &authority(),
+            batch(10, 20, vec![position(tenant.id, "d", 5, "a", 0)], vec![]),
+        )
+        .await
+        .unwrap();
     assert_eq!(at().await.unwrap(), Some(20));
-    let late = rig.store.project(&authority(), batch(10, 30, vec![position(tenant.id, "d", 9, "b", 0)], vec![])).await;
-    assert!(matches!(late, Err(StoreError::Moved { actual: Some(20), expected: 10, .. })), "{late:?}");
+    let late = rig
+        .store
+        .project(
+            &authority(),
+            batch(10, 30, vec![position(tenant.id, "d", 9, "b", 0)], vec![]),
+        )
+        .await;
+    assert!(
+        matches!(
+            late,
+            Err(StoreError::Moved {
+                actual: Some(20),
+                expected: 10,
+                ..
+            })
+        ),
+        "{late:?}"
+    );
     assert_eq!(latest(&rig, &scope, "d").await, Some((5, "a".into(), 0)));
-    rig.store.project(&authority(), batch(20, 21, vec![], vec![])).await.unwrap();
+    rig.store
+        .project(&authority(), batch(20, 21, vec![], vec![]))
+        .await
+        .unwrap();
     assert_eq!(at().await.unwrap(), Some(21));
 }
-
 
 async fn the_latest_position_is_by_event_time_then_id_then_revision(database: Database) {
     let rig = rig(database).await;
@@ -65,13 +105,22 @@ async fn the_latest_position_is_by_event_time_then_id_then_revision(database: Da
     ];
     for (offset, (recorded_at, fix, revision, expected)) in (0u64..).zip(steps) {
         let rows = vec![position(tenant.id, "d", recorded_at, fix, revision)];
-        rig.store.project(&authority(), batch(offset, offset + 1, rows, vec![])).await.unwrap();
+        rig.store
+            .project(&authority(), batch(offset, offset + 1, rows, vec![]))
+            .await
+            .unwrap();
         let expected = (expected.0, expected.1.to_owned(), expected.2);
         assert_eq!(latest(&rig, &scope, "d").await, Some(expected));
     }
     // The same in one batch.
-    let rows = steps.iter().map(|(at, fix, revision, _)| position(tenant.id, "e", *at, fix, *revision)).collect();
-    rig.store.project(&authority(), batch(7, 8, rows, vec![])).await.unwrap();
+    let rows = steps
+        .iter()
+        .map(|(at, fix, revision, _)| position(tenant.id, "e", *at, fix, *revision))
+        .collect();
+    rig.store
+        .project(&authority(), batch(7, 8, rows, vec![]))
+        .await
+        .unwrap();
     assert_eq!(latest(&rig, &scope, "e").await, Some((11, "a".into(), 0)));
 }
 
@@ -97,7 +146,11 @@ async fn a_session_keeps_what_a_newer_event_does_not_say(database: Database) {
     let (tenant, scope) = rig.tenant("acme").await;
     let (_, other) = rig.tenant("other").await;
     let attributes = Some(r#"{"trip":"1"}"#.to_owned());
-    let started = SessionRow { started_at: Some(100), attributes, ..session(tenant.id, SessionState::Started, 0) };
+    let started = SessionRow {
+        started_at: Some(100),
+        attributes,
+        ..session(tenant.id, SessionState::Started, 0)
+    };
     let updated = SessionRow {
         last_fix_at: Some(150),
         fixes: 3,
@@ -112,29 +165,86 @@ async fn a_session_keeps_what_a_newer_event_does_not_say(database: Database) {
         duration_s: 100.0,
         ..session(tenant.id, SessionState::Stopped, 0)
     };
-    let old = SessionRow { fixes: 1, ..session(tenant.id, SessionState::Updated, 3) };
-    rig.store.project(&authority(), batch(0, 1, vec![], vec![updated.clone(), started.clone()])).await.unwrap();
-    rig.store.project(&authority(), batch(1, 2, vec![], vec![stopped])).await.unwrap();
-    rig.store.project(&authority(), batch(2, 3, vec![], vec![old])).await.unwrap();
+    let old = SessionRow {
+        fixes: 1,
+        ..session(tenant.id, SessionState::Updated, 3)
+    };
+    rig.store
+        .project(
+            &authority(),
+            batch(0, 1, vec![], vec![updated.clone(), started.clone()]),
+        )
+        .await
+        .unwrap();
+    rig.store
+        .project(&authority(), batch(1, 2, vec![], vec![stopped]))
+        .await
+        .unwrap();
+    rig.store
+        .project(&authority(), batch(2, 3, vec![], vec![old]))
+        .await
+        .unwrap();
     let id: SessionId = "s".parse().unwrap();
-    let found = rig.store.sessions(&scope).find(None, &id).await.unwrap().unwrap();
+    let found = rig
+        .store
+        .sessions(&scope)
+        .find(None, &id)
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(found.state, SessionState::Stopped);
-    assert_eq!((found.started_at, found.stopped_at, found.last_fix_at), (Some(100), Some(200), Some(150)));
-    assert_eq!((found.fixes, found.distance_m, found.duration_s), (5, 20.25, 100.0));
+    assert_eq!(
+        (found.started_at, found.stopped_at, found.last_fix_at),
+        (Some(100), Some(200), Some(150))
+    );
+    assert_eq!(
+        (found.fixes, found.distance_m, found.duration_s),
+        (5, 20.25, 100.0)
+    );
     assert_eq!(found.attributes["trip"], "1");
     let device: DeviceId = "d".parse().unwrap();
-    assert_eq!(rig.store.sessions(&scope).find(Some(&device), &id).await.unwrap().as_ref(), Some(&found));
-    assert_eq!(rig.store.sessions(&scope).of_device(&device, None, 5).await.unwrap(), [found]);
-    assert_eq!(rig.store.sessions(&other).find(None, &id).await.unwrap(), None);
+    assert_eq!(
+        rig.store
+            .sessions(&scope)
+            .find(Some(&device), &id)
+            .await
+            .unwrap()
+            .as_ref(),
+        Some(&found)
+    );
+    assert_eq!(
+        rig.store
+            .sessions(&scope)
+            .of_device(&device, None, 5)
+            .await
+            .unwrap(),
+        [found]
+    );
+    assert_eq!(
+        rig.store.sessions(&other).find(None, &id).await.unwrap(),
+        None
+    );
     let elsewhere: DeviceId = "e".parse().unwrap();
-    assert_eq!(rig.store.sessions(&scope).find(Some(&elsewhere), &id).await.unwrap(), None);
+    assert_eq!(
+        rig.store
+            .sessions(&scope)
+            .find(Some(&elsewhere), &id)
+            .await
+            .unwrap(),
+        None
+    );
 }
 
 async fn large_batches_are_written_whole(database: Database) {
     let rig = rig(database).await;
     let (tenant, scope) = rig.tenant("acme").await;
-    let rows = (0..2000).map(|i| position(tenant.id, &format!("d{i}"), 1, "a", 0)).collect();
-    rig.store.project(&authority(), batch(0, 2000, rows, vec![])).await.unwrap();
+    let rows = (0..2000)
+        .map(|i| position(tenant.id, &format!("d{i}"), 1, "a", 0))
+        .collect();
+    rig.store
+        .project(&authority(), batch(0, 2000, rows, vec![]))
+        .await
+        .unwrap();
     for device in ["d0", "d255", "d256", "d1999"] {
         assert!(latest(&rig, &scope, device).await.is_some(), "{device}");
     }
@@ -150,6 +260,19 @@ async fn of_two_members_that_write_the_same_batch_one_wins(database: Database) {
     };
     let (one, two) = (write(), write());
     let results = [one.await.unwrap(), two.await.unwrap()];
-    assert_eq!(results.iter().filter(|r| r.is_ok()).count(), 1, "{results:?}");
-    assert!(results.iter().any(|r| matches!(r, Err(StoreError::Moved { actual: Some(5), .. }))), "{results:?}");
+    assert_eq!(
+        results.iter().filter(|r| r.is_ok()).count(),
+        1,
+        "{results:?}"
+    );
+    assert!(
+        results.iter().any(|r| matches!(
+            r,
+            Err(StoreError::Moved {
+                actual: Some(5),
+                ..
+            })
+        )),
+        "{results:?}"
+    );
 }

@@ -1,0 +1,269 @@
+//! A control node with its store, an embedded log, a TCP port and a local socket.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use laneway_control::{Control, ControlDeps, ControlSettings};
+use laneway_directory::Directory;
+use laneway_log::{Backend, EmbeddedConfig, KafkaConfig, Log, LogConfig, SaslConfig, TopicSetup};
+use laneway_runtime::http::{ListenConfig, Server};
+use laneway_runtime::{Clock, Lifecycle, SystemClock};
+use laneway_schemas::Codecs;
+use laneway_store::{Store, StoreConfig, StoreCredentials};
+use laneway_tenancy::control::RoleAuthority;
+use laneway_tenancy::{AuthSettings, Authenticator, LocalSocket, SystemRandom};
+use laneway_testkit::servers::Postgres;
+use serde_json::{Value, json};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpStream, UnixStream};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Database {
+    Sqlite,
+    Postgres,
+}
+
+pub struct Rig {
+    pub store: Store,
+    pub log: Arc<dyn Log>,
+    pub codecs: Arc<Codecs>,
+    pub directory: Arc<Directory>,
+    pub authenticator: Arc<Authenticator>,
+    address: SocketAddr,
+    socket: PathBuf,
+    lifecycle: Lifecycle,
+    _folder: tempfile::TempDir,
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        self.lifecycle.drain();
+    }
+}
+
+pub struct Answer {
+    pub status: u16,
+    pub head: String,
+    pub body: Value,
+}
+
+pub async fn rig(database: Database) -> Rig {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let folder = tempfile::tempdir().unwrap();
+    let url = match database {
+        Database::Sqlite => format!("sqlite:{}", folder.path().join("store.db").display()),
+        Database::Postgres => {
+            let name = format!(
+                "control_{}_{}",
+                std::process::id(),
+                COUNT.fetch_add(1, Ordering::SeqCst)
+            );
+            Postgres::shared()
+                .await
+                .unwrap()
+                .create_database(&name)
+                .await
+                .unwrap()
+        }
+    };
+    let config = StoreConfig {
+        url,
+        max_connections: 4,
+        acquire_timeout_ms: 10_000,
+        secret_key: [3; 32],
+    };
+    let store = Store::open(&config).await.unwrap();
+    let log = laneway_log::open(&log_config(folder.path().join("log")))
+        .await
+        .unwrap();
+    let codecs = Arc::new(Codecs::new(Arc::new(store.schemas())));
+    codecs.register("").await.unwrap();
+    let clock = Arc::new(SystemClock);
+    let authenticator = Arc::new(Authenticator::new(
+        Arc::new(StoreCredentials(store.clone())),
+        AuthSettings {
+            failures_per_address: 10_000,
+            ..AuthSettings::new([5; 32])
+        },
+        Arc::new(move || clock.now_us()),
+    ));
+    let directory = Arc::new(Directory::new());
+    let lifecycle = Lifecycle::new();
+    let follow = laneway_directory::follow(
+        directory.clone(),
+        log.clone(),
+        codecs.clone(),
+        lifecycle.clone(),
+    );
+    lifecycle.spawn("directory", follow);
+    let control = Control::build(ControlDeps {
+        store: store.clone(),
+        authenticator: authenticator.clone(),
+        log: log.clone(),
+        codecs: codecs.clone(),
+        directory: directory.clone(),
+        clock: Arc::new(SystemClock),
+        random: Arc::new(SystemRandom),
+        authority: RoleAuthority::for_role("control"),
+        local_socket: Some(LocalSocket::bound_for_operator()),
+        backup: None,
+        settings: ControlSettings::default(),
+    });
+    lifecycle.spawn("control", control.clone().run(lifecycle.clone()));
+    let server = Server::bind(ListenConfig::plain(([127, 0, 0, 1], 0).into())).unwrap();
+    let address = server.local_addr().unwrap();
+    server.serve(control.clone(), &lifecycle);
+    let socket = folder.path().join("operator.sock");
+    Server::bind_unix(&socket)
+        .unwrap()
+        .serve(control, &lifecycle);
+    Rig {
+        store,
+        log,
+        codecs,
+        directory,
+        authenticator,
+        address,
+        socket,
+        lifecycle,
+        _folder: folder,
+    }
+}
+
+fn log_config(path: PathBuf) -> LogConfig {
+    LogConfig {
+        backend: Backend::Embedded,
+        topics: TopicSetup::Create,
+        topic_prefix: String::new(),
+        partitions: 8,
+        retention_seconds: 3600,
+        retention_bytes: 0,
+        max_record_bytes: 1 << 20,
+        max_queued_bytes: 1 << 24,
+        session_timeout_ms: 10_000,
+        embedded: EmbeddedConfig {
+            path,
+            min_free_bytes: 0,
+            cache_bytes: 1 << 22,
+        },
+        kafka: KafkaConfig {
+            bootstrap: String::new(),
+            replication_factor: 1,
+            min_insync_replicas: 1,
+            linger_ms: 1.0,
+            compression: "none".into(),
+            transaction_timeout_ms: 10_000,
+            delivery_timeout_ms: 10_000,
+            security: "plaintext".into(),
+            ca_file: String::new(),
+            sasl: SaslConfig {
+                mechanism: String::new(),
+                username: String::new(),
+                password: String::new(),
+            },
+        },
+    }
+}
+
+impl Rig {
+    /// A request over TCP, with `authorization` where it is not empty.
+    pub async fn ask(&self, method: &str, path: &str, authorization: &str, body: &Value) -> Answer {
+        let stream = TcpStream::connect(self.address).await.unwrap();
+        exchange(stream, method, path, authorization, body).await
+    }
+
+    /// A request over the operator's local socket.
+    pub async fn operate(&self, method: &str, path: &str, body: &Value) -> Answer {
+        let stream = UnixStream::connect(&self.socket).await.unwrap();
+        exchange(stream, method, path, "", body).await
+    }
+
+    pub async fn operator_key(&self) -> String {
+        let made = self
+            .operate("POST", "/operator/keys", &json!({"name": "test"}))
+            .await;
+        assert_eq!(made.status, 201, "{}", made.body);
+        bearer(&made.body["key"])
+    }
+
+    /// A tenant, and a key of it with these grants.
+    pub async fn tenant(&self, slug: &str, grants: &[&str]) -> String {
+        let made = self
+            .operate("POST", "/tenants", &json!({"slug": slug}))
+            .await;
+        assert_eq!(made.status, 201, "{}", made.body);
+        self.key(slug, grants).await
+    }
+
+    pub async fn key(&self, slug: &str, grants: &[&str]) -> String {
+        let path = format!("/tenants/{slug}/keys");
+        let made = self
+            .operate("POST", &path, &json!({"name": "test", "grants": grants}))
+            .await;
+        assert_eq!(made.status, 201, "{}", made.body);
+        bearer(&made.body["key"])
+    }
+}
+
+pub fn bearer(token: &Value) -> String {
+    format!("Bearer {}", token.as_str().unwrap())
+}
+
+async fn exchange(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    method: &str,
+    path: &str,
+    authorization: &str,
+    body: &Value,
+) -> Answer {
+    let body = if body.is_null() {
+        String::new()
+    } else {
+        body.to_string()
+    };
+    let authorization = if authorization.is_empty() {
+        String::new()
+    } else {
+        format!("authorization: {authorization}\r\n")
+    };
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n{authorization}\
+         content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.unwrap();
+    let answer = String::from_utf8(answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    let body = serde_json::from_str(body).unwrap_or(Value::Null);
+    Answer {
+        status,
+        head: head.to_ascii_lowercase(),
+        body,
+    }
+}
+
+/// The same tests on both databases.
+macro_rules! on_both {
+    ($($test:ident),* $(,)?) => {
+        mod sqlite {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() {
+                super::$test(crate::support::Database::Sqlite).await;
+            })*
+        }
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() {
+                if laneway_testkit::servers::embedded_only("the API on PostgreSQL") {
+                    return;
+                }
+                super::$test(crate::support::Database::Postgres).await;
+            })*
+        }
+    };
+}
