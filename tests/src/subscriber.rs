@@ -14,14 +14,14 @@ use crate::tally::Tally;
 
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Highest position seen, by generation and lane. The next offset to read is one more.
+/// Highest position seen, by generation and lane.
 type Positions = BTreeMap<(u64, u64), u64>;
 
 #[derive(Debug, Default)]
 struct State {
     tally: Tally,
     positions: Positions,
-    lanes: Vec<(u64, u64)>,
+    token: Option<String>,
     connections: u64,
     caught_up: bool,
     /// An error that trying again does not mend.
@@ -90,6 +90,8 @@ async fn follow(url: &str, key: &str, state: &Mutex<State>) -> Result<()> {
         resume_from(&state)
     };
     socket.send(Message::text(json!({ "type": "subscribe", "from": from }).to_string())).await?;
+    // One at once, so that a cut before the first event that brings one is resumed, too.
+    socket.send(Message::text(json!({ "type": "token" }).to_string())).await?;
     while let Some(message) = socket.next().await {
         let Message::Text(text) = message? else { continue };
         let message: Value = serde_json::from_str(&text).context("a message that is not JSON")?;
@@ -98,29 +100,17 @@ async fn follow(url: &str, key: &str, state: &Mutex<State>) -> Result<()> {
     bail!("the server closed the connection")
 }
 
-/// The earliest event at first, then one past the highest position in each lane.
+/// The earliest event at first, then after the last token and the events that came since.
 fn resume_from(state: &State) -> Value {
-    if state.positions.is_empty() {
-        return json!("earliest");
-    }
-    let positions: Vec<Value> = state
-        .lanes
-        .iter()
-        .map(|lane| {
-            let offset = state.positions.get(lane).map_or(0, |highest| highest + 1);
-            json!({ "generation": lane.0, "lane": lane.1, "offset": offset })
-        })
-        .collect();
-    json!({ "positions": positions })
+    let Some(token) = &state.token else { return json!("earliest") };
+    let positions: Vec<Value> =
+        state.positions.iter().map(|((generation, lane), offset)| json!([generation, lane, offset])).collect();
+    json!({ "token": token, "positions": positions })
 }
 
 fn take(message: &Value, state: &mut State) -> Result<()> {
     match message["type"].as_str() {
-        Some("hello") => {
-            let generation = message["generation"].as_u64().context("a hello without generation")?;
-            let lanes = message["lanes"].as_array().context("a hello without lanes")?;
-            state.lanes = lanes.iter().filter_map(|l| Some((generation, l.as_u64()?))).collect();
-        }
+        Some("token") => state.token = message["token"].as_str().map(str::to_owned),
         Some("event") => {
             let place = |i: usize| message["position"][i].as_u64().context("an event without its position");
             let (lane, offset) = ((place(0)?, place(1)?), place(2)?);
