@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use laneway_log::{
-    Backend, EmbeddedConfig, Epoch, GroupSpec, GroupStart, KafkaConfig, Log, LogConfig, MemberEvent, Records,
-    SaslConfig, Topic, TopicSetup, Unit,
+    Backend, EmbeddedConfig, Epoch, GroupSpec, GroupStart, KafkaConfig, Log, LogConfig,
+    MemberEvent, Records, SaslConfig, Topic, TopicSetup, Unit,
 };
 
 const PARTITIONS: u32 = 24;
@@ -28,7 +28,11 @@ fn config(bootstrap: &str, linger_ms: f64) -> LogConfig {
         max_record_bytes: 1 << 20,
         max_queued_bytes: 64 << 20,
         session_timeout_ms: 10_000,
-        embedded: EmbeddedConfig { path: "unused".into(), min_free_bytes: 0, cache_bytes: 0 },
+        embedded: EmbeddedConfig {
+            path: "unused".into(),
+            min_free_bytes: 0,
+            cache_bytes: 0,
+        },
         kafka: KafkaConfig {
             bootstrap: bootstrap.to_owned(),
             replication_factor: 1,
@@ -39,13 +43,23 @@ fn config(bootstrap: &str, linger_ms: f64) -> LogConfig {
             delivery_timeout_ms: 30_000,
             security: "plaintext".into(),
             ca_file: String::new(),
-            sasl: SaslConfig { mechanism: String::new(), username: String::new(), password: String::new() },
+            sasl: SaslConfig {
+                mechanism: String::new(),
+                username: String::new(),
+                password: String::new(),
+            },
         },
     }
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a measurement runs in the time of day"
+)]
 fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock after 1970");
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .expect("a clock after 1970");
     i64::try_from(since.as_millis()).expect("a clock before the year 292 million")
 }
 
@@ -53,7 +67,12 @@ fn now_ms() -> i64 {
 fn cpu_seconds() -> f64 {
     let stat = std::fs::read_to_string("/proc/self/stat").expect("/proc");
     let (_, fields) = stat.rsplit_once(')').expect("the name in brackets");
-    let ticks: f64 = fields.split_whitespace().skip(11).take(2).map(|t| t.parse::<f64>().expect("ticks")).sum();
+    let ticks: f64 = fields
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .map(|t| t.parse::<f64>().expect("ticks"))
+        .sum();
     ticks / 100.0
 }
 
@@ -67,7 +86,11 @@ impl Stopwatch {
     fn say(&self, what: &str, records: u64) {
         let (seconds, cpu) = (self.0.elapsed().as_secs_f64(), cpu_seconds() - self.1);
         let millions = records as f64 / 1e6;
-        println!("{what}: {:.0} records/s, {:.2} CPU-s per million", records as f64 / seconds, cpu / millions);
+        println!(
+            "{what}: {:.0} records/s, {:.2} CPU-s per million",
+            records as f64 / seconds,
+            cpu / millions
+        );
     }
 }
 
@@ -76,7 +99,14 @@ fn fill(records: &mut Records, numbers: std::ops::Range<u64>) {
     for n in numbers {
         let key = format!("tenant/device-{:06}", n % 100_000);
         let partition = u32::try_from(n % u64::from(PARTITIONS)).expect("small");
-        records.push(Topic::LocationUpdates, partition, now, key.as_bytes(), [], &[b'v'; 180]);
+        records.push(
+            Topic::LocationUpdates,
+            partition,
+            now,
+            key.as_bytes(),
+            [],
+            &[b'v'; 180],
+        );
     }
 }
 
@@ -116,7 +146,11 @@ async fn copy(log: &Arc<dyn Log>, size: usize, total: u64) {
     let mut member = log.join(spec).await.expect("joining");
     let committer = member.committer();
     let mut flying = std::collections::VecDeque::new();
-    let mut unit = Unit { epoch: Epoch(0), records: Records::new(), offsets: Vec::new() };
+    let mut unit = Unit {
+        epoch: Epoch(0),
+        records: Records::new(),
+        offsets: Vec::new(),
+    };
     let (mut copied, mut watch) = (0, None);
     while copied < total {
         match member.next().await.expect("an event") {
@@ -125,19 +159,36 @@ async fn copy(log: &Arc<dyn Log>, size: usize, total: u64) {
                 watch.get_or_insert_with(Stopwatch::start);
                 for record in batch.iter() {
                     let value = record.value.expect("a value");
-                    unit.records.push(Topic::TenantStreams, batch.partition(), record.timestamp_ms, record.key, [], value);
+                    unit.records.push(
+                        Topic::TenantStreams,
+                        batch.partition(),
+                        record.timestamp_ms,
+                        record.key,
+                        [],
+                        value,
+                    );
                 }
-                let place = unit.offsets.iter_mut().find(|(_, partition, _)| *partition == batch.partition());
+                let place = unit
+                    .offsets
+                    .iter_mut()
+                    .find(|(_, partition, _)| *partition == batch.partition());
                 match place {
                     Some(place) => place.2 = batch.next_offset(),
-                    None => unit.offsets.push((batch.topic(), batch.partition(), batch.next_offset())),
+                    None => {
+                        unit.offsets
+                            .push((batch.topic(), batch.partition(), batch.next_offset()))
+                    }
                 }
                 copied += batch.len() as u64;
             }
             other => panic!("{other:?}"),
         }
         if unit.records.len() >= size || copied >= total {
-            let next = Unit { epoch: unit.epoch, records: Records::new(), offsets: Vec::new() };
+            let next = Unit {
+                epoch: unit.epoch,
+                records: Records::new(),
+                offsets: Vec::new(),
+            };
             flying.push_back(committer.commit(std::mem::replace(&mut unit, next)));
             if flying.len() > AHEAD {
                 flying.pop_front().expect("one").await.expect("committing");
@@ -147,17 +198,27 @@ async fn copy(log: &Arc<dyn Log>, size: usize, total: u64) {
     for commit in flying {
         commit.await.expect("committing");
     }
-    watch.expect("records").say(&format!("copy in units of {size}"), copied);
+    watch
+        .expect("records")
+        .say(&format!("copy in units of {size}"), copied);
     member.leave().await;
 }
 
 #[tokio::main]
 async fn main() {
     let mut arguments = std::env::args().skip(1);
-    let bootstrap = arguments.next().expect("usage: kafka_rate HOST:PORT [records] [linger, ms]");
-    let total: u64 = arguments.next().map_or(1_000_000, |n| n.parse().expect("a number of records"));
-    let linger_ms: f64 = arguments.next().map_or(1.0, |n| n.parse().expect("milliseconds"));
-    let log = laneway_log::open(&config(&bootstrap, linger_ms)).await.expect("opening the log");
+    let bootstrap = arguments
+        .next()
+        .expect("usage: kafka_rate HOST:PORT [records] [linger, ms]");
+    let total: u64 = arguments
+        .next()
+        .map_or(1_000_000, |n| n.parse().expect("a number of records"));
+    let linger_ms: f64 = arguments
+        .next()
+        .map_or(1.0, |n| n.parse().expect("milliseconds"));
+    let log = laneway_log::open(&config(&bootstrap, linger_ms))
+        .await
+        .expect("opening the log");
     append(&log, 16, 100, total).await;
     append(&log, 64, 1, total / 10).await;
     append(&log, 512, 1, total / 5).await;

@@ -10,12 +10,14 @@ mod errors;
 mod health;
 mod member;
 mod pending;
+mod poller;
 mod producer;
 mod query;
 mod queue;
 mod reader;
 mod rebalance;
 mod records;
+mod retry;
 mod settings;
 mod topics;
 mod unit;
@@ -66,7 +68,12 @@ impl KafkaLog {
         let health = Arc::new(Health::default());
         let query = Query::open(&settings, &names, &health)?;
         topics::prepare(config, &settings, &names, &query).await?;
-        let appender = Arc::new(Appender::open(&settings, &names, &health, config.max_queued_bytes)?);
+        let appender = Arc::new(Appender::open(
+            &settings,
+            &names,
+            &health,
+            config.max_queued_bytes,
+        )?);
         Ok(KafkaLog {
             shared: Arc::new(Shared {
                 config: config.clone(),
@@ -84,7 +91,11 @@ impl KafkaLog {
 
 impl Shared {
     fn open(&self) -> Result<()> {
-        if self.closed.load(Ordering::Relaxed) { Err(LogError::Closed) } else { Ok(()) }
+        if self.closed.load(Ordering::Relaxed) {
+            Err(LogError::Closed)
+        } else {
+            Ok(())
+        }
     }
 
     fn partitions(&self, topic: Topic) -> u32 {
@@ -107,16 +118,25 @@ impl Shared {
         let limit = self.config.max_record_bytes;
         for record in records.iter() {
             self.partition_exists(record.topic, record.partition)?;
-            let bytes = record.key.len() + record.value.map_or(0, <[u8]>::len) + record.headers.packed().len();
+            let bytes = record.key.len()
+                + record.value.map_or(0, <[u8]>::len)
+                + record.headers.packed().len();
             if bytes > limit {
-                return Err(LogError::TooLarge { topic: record.topic, bytes, limit });
+                return Err(LogError::TooLarge {
+                    topic: record.topic,
+                    bytes,
+                    limit,
+                });
             }
         }
         Ok(())
     }
 
     fn follow(&self, follower: Weak<dyn Follower>) {
-        let mut followers = self.followers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut followers = self
+            .followers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         followers.retain(|known| known.strong_count() > 0);
         followers.push(follower);
     }
@@ -132,7 +152,10 @@ impl Log for KafkaLog {
     }
 
     fn append(&self, records: Records) -> BoxFuture<'static, Result<()>> {
-        let queued = self.shared.admissible(&records).and_then(|()| self.shared.appender.append(&records));
+        let queued = self
+            .shared
+            .admissible(&records)
+            .and_then(|()| self.shared.appender.append(&records));
         match queued {
             Ok(acknowledged) => acknowledged.boxed(),
             Err(error) => std::future::ready(Err(error)).boxed(),
@@ -148,7 +171,11 @@ impl Log for KafkaLog {
         .boxed()
     }
 
-    fn reader(&self, topic: Topic, from: Vec<(u32, u64)>) -> BoxFuture<'_, Result<Box<dyn Reader>>> {
+    fn reader(
+        &self,
+        topic: Topic,
+        from: Vec<(u32, u64)>,
+    ) -> BoxFuture<'_, Result<Box<dyn Reader>>> {
         async move {
             self.shared.open()?;
             let reader = KafkaReader::open(&self.shared, topic, &from)?;
@@ -166,11 +193,19 @@ impl Log for KafkaLog {
         .boxed()
     }
 
-    fn offset_at(&self, topic: Topic, partition: u32, timestamp_ms: i64) -> BoxFuture<'_, Result<u64>> {
+    fn offset_at(
+        &self,
+        topic: Topic,
+        partition: u32,
+        timestamp_ms: i64,
+    ) -> BoxFuture<'_, Result<u64>> {
         async move {
             self.shared.open()?;
             self.shared.partition_exists(topic, partition)?;
-            self.shared.query.offset_at(topic, partition, timestamp_ms).await
+            self.shared
+                .query
+                .offset_at(topic, partition, timestamp_ms)
+                .await
         }
         .boxed()
     }
@@ -179,7 +214,10 @@ impl Log for KafkaLog {
         let group = group.to_owned();
         async move {
             self.shared.open()?;
-            self.shared.query.committed(&group, topic, self.shared.partitions(topic)).await
+            self.shared
+                .query
+                .committed(&group, topic, self.shared.partitions(topic))
+                .await
         }
         .boxed()
     }
@@ -194,13 +232,19 @@ impl Log for KafkaLog {
             if self.shared.closed.swap(true, Ordering::Relaxed) {
                 return;
             }
-            let followers =
-                std::mem::take(&mut *self.shared.followers.lock().unwrap_or_else(PoisonError::into_inner));
+            let followers = std::mem::take(
+                &mut *self
+                    .shared
+                    .followers
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner),
+            );
             for follower in followers.iter().filter_map(Weak::upgrade) {
                 follower.log_closed();
             }
             let appender = self.shared.appender.clone();
-            if let Err(error) = tokio::task::spawn_blocking(move || appender.close_blocking()).await {
+            if let Err(error) = tokio::task::spawn_blocking(move || appender.close_blocking()).await
+            {
                 tracing::error!(%error, "closing the Kafka producer failed");
             }
         }

@@ -34,11 +34,22 @@ impl KafkaCommitter {
                     worker.serve(&received);
                 }
             })
-            .map_err(|error| LogError::Fatal(format!("no thread could be started to commit units: {error}")))?;
+            .map_err(|error| {
+                LogError::Fatal(format!(
+                    "no thread could be started to commit units: {error}"
+                ))
+            })?;
         let cancelled = StopUnless(Some(stopping.clone()));
-        ready.await.unwrap_or_else(|_| Err(LogError::Fatal("the thread that commits units ended".to_owned())))?;
+        ready.await.unwrap_or_else(|_| {
+            Err(LogError::Fatal(
+                "the thread that commits units ended".to_owned(),
+            ))
+        })?;
         cancelled.disarm();
-        Ok(Arc::new(KafkaCommitter { requests, room: Arc::new(Semaphore::new(QUEUED_UNITS)) }))
+        Ok(Arc::new(KafkaCommitter {
+            requests,
+            room: Arc::new(Semaphore::new(QUEUED_UNITS)),
+        }))
     }
 }
 

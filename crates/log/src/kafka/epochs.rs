@@ -37,7 +37,9 @@ impl Epochs {
     pub(super) fn close(&self, timeout: Duration) {
         let mut state = self.lock();
         state.current = None;
-        let _ = self.idle.wait_timeout_while(state, timeout, |state| state.committing);
+        let _ = self
+            .idle
+            .wait_timeout_while(state, timeout, |state| state.committing);
     }
 
     /// Lets a unit of `epoch` begin.
@@ -47,7 +49,10 @@ impl Epochs {
             Some(metadata) if state.last == epoch.0 => {
                 let metadata = metadata.clone();
                 state.committing = true;
-                Ok(Entered { epochs: self, metadata })
+                Ok(Entered {
+                    epochs: self,
+                    metadata,
+                })
             }
             _ => Err(LogError::Fenced {
                 doing: "committing a unit",

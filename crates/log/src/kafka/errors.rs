@@ -44,13 +44,18 @@ pub(super) fn is_fatal(error: &KafkaError) -> bool {
 }
 
 pub(super) fn unavailable(doing: &'static str, error: &KafkaError) -> LogError {
-    LogError::Unavailable { doing, reason: reason(error) }
+    LogError::Unavailable {
+        doing,
+        reason: reason(error),
+    }
 }
 
 /// The error without the wrapper's prefix, which says nothing to an operator.
 pub(super) fn reason(error: &KafkaError) -> String {
     match error {
         KafkaError::Transaction(error) => error.string(),
-        other => other.rdkafka_error_code().map_or_else(|| other.to_string(), |code| code.to_string()),
+        other => other
+            .rdkafka_error_code()
+            .map_or_else(|| other.to_string(), |code| code.to_string()),
     }
 }

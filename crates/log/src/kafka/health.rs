@@ -30,12 +30,16 @@ impl Health {
             return Ok(());
         }
         if let Some(reason) = self.unreachable() {
-            return Err(LogError::Unavailable { doing: "reaching the brokers", reason });
+            return Err(LogError::Unavailable {
+                doing: "reaching the brokers",
+                reason,
+            });
         }
         match &*lock(&self.append_failed) {
-            Some((at, reason)) if at.elapsed() < FAILURE_COUNTS => {
-                Err(LogError::Unavailable { doing: "appending", reason: reason.clone() })
-            }
+            Some((at, reason)) if at.elapsed() < FAILURE_COUNTS => Err(LogError::Unavailable {
+                doing: "appending",
+                reason: reason.clone(),
+            }),
             _ => Ok(()),
         }
     }
@@ -74,7 +78,9 @@ impl Health {
 
     /// The brokers were asked, and did not answer.
     pub(super) fn brokers_silent(&self, error: &KafkaError) {
-        let reason = lock(&self.suspected).take().unwrap_or_else(|| errors::reason(error));
+        let reason = lock(&self.suspected)
+            .take()
+            .unwrap_or_else(|| errors::reason(error));
         self.set_unreachable(reason);
     }
 
@@ -103,7 +109,9 @@ impl Health {
     /// Looks after it has cleared the flag, so that trouble in between is not forgotten.
     fn settle(&self) {
         self.troubled.store(false, Ordering::SeqCst);
-        let well = [&self.suspected, &self.unreachable].iter().all(|reason| lock(reason).is_none());
+        let well = [&self.suspected, &self.unreachable]
+            .iter()
+            .all(|reason| lock(reason).is_none());
         if !well || lock(&self.append_failed).is_some() {
             self.troubled.store(true, Ordering::SeqCst);
         }
@@ -112,13 +120,18 @@ impl Health {
 
 /// A poisoned lock holds nothing worse than an old reason.
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    mutex
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 /// A line of librdkafka's own log. It never contains credentials.
 pub(super) fn log_line(client: &str, level: RDKafkaLogLevel, facility: &str, line: &str) {
     match level {
-        RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical | RDKafkaLogLevel::Error => {
+        RDKafkaLogLevel::Emerg
+        | RDKafkaLogLevel::Alert
+        | RDKafkaLogLevel::Critical
+        | RDKafkaLogLevel::Error => {
             tracing::warn!(client, facility, line, "librdkafka");
         }
         RDKafkaLogLevel::Warning => tracing::info!(client, facility, line, "librdkafka"),

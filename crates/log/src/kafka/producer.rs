@@ -1,7 +1,7 @@
 //! Appends: one idempotent producer for the process, polled by one thread.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -52,14 +52,17 @@ impl Admission {
         // What is larger than the limit by itself passes when it is alone.
         if before > 0 && before + bytes > self.limit {
             self.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
-            return Err(LogError::Busy { queued_bytes: before });
+            return Err(LogError::Busy {
+                queued_bytes: before,
+            });
         }
         Ok(())
     }
 
     fn settle(&self, pending: &Pending, records: usize) {
         if pending.settle(records) {
-            self.queued_bytes.fetch_sub(pending.bytes, Ordering::Relaxed);
+            self.queued_bytes
+                .fetch_sub(pending.bytes, Ordering::Relaxed);
         }
     }
 }
@@ -96,7 +99,10 @@ impl ProducerContext for Deliveries {
             Err((error, _)) => {
                 let reason = errors::reason(error);
                 self.health.append_failed(reason.clone());
-                pending.fail(LogError::Unavailable { doing: "appending", reason });
+                pending.fail(LogError::Unavailable {
+                    doing: "appending",
+                    reason,
+                });
             }
         }
         self.admission.settle(&pending, 1);
@@ -104,10 +110,19 @@ impl ProducerContext for Deliveries {
 }
 
 impl Appender {
-    pub(super) fn open(settings: &Settings, names: &Names, health: &Arc<Health>, limit: usize) -> Result<Self> {
-        let admission = Arc::new(Admission { queued_bytes: AtomicUsize::new(0), limit });
-        let client = build(settings, &admission, health)
-            .map_err(|error| LogError::Config(format!("the Kafka producer refused its settings: {error}")))?;
+    pub(super) fn open(
+        settings: &Settings,
+        names: &Names,
+        health: &Arc<Health>,
+        limit: usize,
+    ) -> Result<Self> {
+        let admission = Arc::new(Admission {
+            queued_bytes: AtomicUsize::new(0),
+            limit,
+        });
+        let client = build(settings, &admission, health).map_err(|error| {
+            LogError::Config(format!("the Kafka producer refused its settings: {error}"))
+        })?;
         let shared = Arc::new(Shared {
             client: ArcSwap::from_pointee(client),
             admission,
@@ -120,7 +135,9 @@ impl Appender {
         std::thread::Builder::new()
             .name("log-append".to_owned())
             .spawn(move || polled.serve())
-            .map_err(|error| LogError::Fatal(format!("no thread could be started to append: {error}")))?;
+            .map_err(|error| {
+                LogError::Fatal(format!("no thread could be started to append: {error}"))
+            })?;
         Ok(Appender { shared })
     }
 
@@ -139,9 +156,9 @@ impl Appender {
         for record in records.iter() {
             if let Err(error) = send(&client, &self.shared.names, record, pending.clone()) {
                 pending.fail(match error.rdkafka_error_code() {
-                    Some(Code::QueueFull) => {
-                        LogError::Busy { queued_bytes: self.shared.admission.queued_bytes.load(Ordering::Relaxed) }
-                    }
+                    Some(Code::QueueFull) => LogError::Busy {
+                        queued_bytes: self.shared.admission.queued_bytes.load(Ordering::Relaxed),
+                    },
                     _ => errors::unavailable("appending", &error),
                 });
                 // What follows must not be durable where what came before is not.
@@ -149,7 +166,9 @@ impl Appender {
             }
             queued += 1;
         }
-        self.shared.admission.settle(&pending, records.len() - queued + 1);
+        self.shared
+            .admission
+            .settle(&pending, records.len() - queued + 1);
         Ok(Acknowledged(pending))
     }
 
@@ -159,7 +178,8 @@ impl Appender {
         let shared = &self.shared;
         shared.stop.store(true, Ordering::SeqCst);
         let deadline = Instant::now() + shared.settings.delivery_timeout() + POLL;
-        while shared.admission.queued_bytes.load(Ordering::Relaxed) > 0 && Instant::now() < deadline {
+        while shared.admission.queued_bytes.load(Ordering::Relaxed) > 0 && Instant::now() < deadline
+        {
             std::thread::sleep(CLOSING_STEP);
         }
     }
@@ -249,9 +269,15 @@ where
         .key(record.key);
     message.payload = record.value;
     if !record.headers.packed().is_empty() {
-        let headers = record.headers.iter().fold(OwnedHeaders::new_with_capacity(4), |headers, (key, value)| {
-            headers.insert(Header { key, value: Some(value) })
-        });
+        let headers = record.headers.iter().fold(
+            OwnedHeaders::new_with_capacity(4),
+            |headers, (key, value)| {
+                headers.insert(Header {
+                    key,
+                    value: Some(value),
+                })
+            },
+        );
         message = message.headers(headers);
     }
     client.send(message).map_err(|(error, _)| error)

@@ -2,21 +2,21 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::error::KafkaError;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::errors;
 use super::health::{Health, log_line};
+use super::retry::{left, retrying};
 use super::settings::{Isolation, Settings};
 use super::topics::Names;
 use crate::{Bounds, LogError, Result, Topic};
 
-const TIMEOUT: Duration = Duration::from_secs(10);
 const METADATA_TIMEOUT: Duration = Duration::from_secs(5);
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 const WATCH_EVERY: Duration = Duration::from_millis(500);
@@ -77,7 +77,11 @@ impl Query {
         std::thread::Builder::new()
             .name("log-watch".to_owned())
             .spawn(move || watch(&weak))
-            .map_err(|error| LogError::Fatal(format!("no thread could be started to watch the brokers: {error}")))?;
+            .map_err(|error| {
+                LogError::Fatal(format!(
+                    "no thread could be started to watch the brokers: {error}"
+                ))
+            })?;
         Ok(Query(clients))
     }
 
@@ -96,7 +100,10 @@ impl Query {
     }
 
     pub(super) async fn bounds(&self, topic: Topic, partition: u32) -> Result<Bounds> {
-        self.ask("asking for a partition's bounds", move |clients| clients.bounds(topic, partition)).await
+        self.ask("asking for a partition's bounds", move |clients| {
+            clients.bounds(topic, partition)
+        })
+        .await
     }
 
     /// For threads of their own.
@@ -106,13 +113,26 @@ impl Query {
             .map_err(|error| errors::unavailable("asking for a partition's bounds", &error))
     }
 
-    pub(super) async fn offset_at(&self, topic: Topic, partition: u32, timestamp_ms: i64) -> Result<u64> {
+    pub(super) async fn offset_at(
+        &self,
+        topic: Topic,
+        partition: u32,
+        timestamp_ms: i64,
+    ) -> Result<u64> {
         self.ask("looking up an offset by time", move |clients| {
             let mut list = TopicPartitionList::with_capacity(1);
             let at = Offset::Offset(timestamp_ms.max(0));
             list.add_partition_offset(clients.names.physical(topic), partition.cast_signed(), at)?;
-            let found = retrying(|deadline| clients.stable.offsets_for_times(list.clone(), left(deadline)))?;
-            let element = found.elements().into_iter().next().ok_or(KafkaError::NoMessageReceived)?;
+            let found = retrying(|deadline| {
+                clients
+                    .stable
+                    .offsets_for_times(list.clone(), left(deadline))
+            })?;
+            let element = found
+                .elements()
+                .into_iter()
+                .next()
+                .ok_or(KafkaError::NoMessageReceived)?;
             element.error()?;
             match element.offset() {
                 Offset::Offset(offset) => Ok(offset.unsigned_abs()),
@@ -122,16 +142,34 @@ impl Query {
         .await
     }
 
-    pub(super) async fn committed(&self, group: &str, topic: Topic, partitions: u32) -> Result<Vec<Option<u64>>> {
+    pub(super) async fn committed(
+        &self,
+        group: &str,
+        topic: Topic,
+        partitions: u32,
+    ) -> Result<Vec<Option<u64>>> {
         let group = group.to_owned();
-        self.ask("asking for committed offsets", move |clients| clients.committed(&group, topic, partitions)).await
+        self.ask("asking for committed offsets", move |clients| {
+            clients.committed(&group, topic, partitions)
+        })
+        .await
     }
 
     /// Committed offsets, once no open transaction could still move them. For threads of their
     /// own.
-    pub(super) fn settled_offsets(&self, group: &str, topic: Topic, partitions: u32) -> Result<Vec<Option<u64>>> {
+    pub(super) fn settled_offsets(
+        &self,
+        group: &str,
+        topic: Topic,
+        partitions: u32,
+    ) -> Result<Vec<Option<u64>>> {
         let clients = &self.0;
-        let client = client(&clients.settings, Isolation::Committed, Some(group), &clients.health)?;
+        let client = client(
+            &clients.settings,
+            Isolation::Committed,
+            Some(group),
+            &clients.health,
+        )?;
         committed(&client, clients.names.physical(topic), partitions)
             .map_err(|error| errors::unavailable("asking for committed offsets", &error))
     }
@@ -148,21 +186,32 @@ impl Query {
                 clients.health.brokers_answered();
             }
             answer.map_err(|error| {
-                let reason = clients.health.unreachable().unwrap_or_else(|| errors::reason(&error));
+                let reason = clients
+                    .health
+                    .unreachable()
+                    .unwrap_or_else(|| errors::reason(&error));
                 LogError::Unavailable { doing, reason }
             })
         });
-        answer.await.unwrap_or_else(|error| Err(LogError::Unavailable { doing, reason: error.to_string() }))
+        answer.await.unwrap_or_else(|error| {
+            Err(LogError::Unavailable {
+                doing,
+                reason: error.to_string(),
+            })
+        })
     }
 }
 
 impl Clients {
     fn bounds(&self, topic: Topic, partition: u32) -> Result<Bounds, KafkaError> {
         let (name, partition) = (self.names.physical(topic), partition.cast_signed());
-        let (earliest, last_stable) =
-            retrying(|deadline| self.stable.fetch_watermarks(name, partition, left(deadline)))?;
+        let (earliest, last_stable) = retrying(|deadline| {
+            self.stable
+                .fetch_watermarks(name, partition, left(deadline))
+        })?;
         // Asked second, so that it is never below the last stable offset.
-        let (_, end) = retrying(|deadline| self.all.fetch_watermarks(name, partition, left(deadline)))?;
+        let (_, end) =
+            retrying(|deadline| self.all.fetch_watermarks(name, partition, left(deadline)))?;
         Ok(Bounds {
             earliest: earliest.unsigned_abs(),
             last_stable: last_stable.unsigned_abs(),
@@ -170,7 +219,12 @@ impl Clients {
         })
     }
 
-    fn committed(&self, group: &str, topic: Topic, partitions: u32) -> Result<Vec<Option<u64>>, KafkaError> {
+    fn committed(
+        &self,
+        group: &str,
+        topic: Topic,
+        partitions: u32,
+    ) -> Result<Vec<Option<u64>>, KafkaError> {
         let client = self.group(group)?;
         let answer = committed(&client, self.names.physical(topic), partitions);
         drain(&client);
@@ -188,7 +242,9 @@ impl Clients {
         // Offsets of open transactions are not committed yet; at read_committed the broker
         // would have us wait for them instead of saying so.
         let config = self.settings.query(Isolation::Uncommitted, Some(group));
-        let client: Client = config.create_with_context(Observer { health: self.health.clone() })?;
+        let client: Client = config.create_with_context(Observer {
+            health: self.health.clone(),
+        })?;
         let client = Arc::new(client);
         groups.insert(group.to_owned(), client.clone());
         Ok(client)
@@ -197,12 +253,20 @@ impl Clients {
 
 impl Drop for Clients {
     fn drop(&mut self) {
-        let groups = std::mem::take(self.groups.get_mut().unwrap_or_else(PoisonError::into_inner));
+        let groups = std::mem::take(
+            self.groups
+                .get_mut()
+                .unwrap_or_else(PoisonError::into_inner),
+        );
         discard(groups.into_values().collect());
     }
 }
 
-fn committed(client: &Client, topic: &str, partitions: u32) -> Result<Vec<Option<u64>>, KafkaError> {
+fn committed(
+    client: &Client,
+    topic: &str,
+    partitions: u32,
+) -> Result<Vec<Option<u64>>, KafkaError> {
     let mut list = TopicPartitionList::with_capacity(partitions as usize);
     for partition in 0..partitions {
         list.add_partition(topic, partition.cast_signed());
@@ -212,7 +276,9 @@ fn committed(client: &Client, topic: &str, partitions: u32) -> Result<Vec<Option
     for element in answer.elements() {
         element.error()?;
         if let Offset::Offset(offset) = element.offset()
-            && let Some(slot) = usize::try_from(element.partition()).ok().and_then(|p| offsets.get_mut(p))
+            && let Some(slot) = usize::try_from(element.partition())
+                .ok()
+                .and_then(|p| offsets.get_mut(p))
         {
             *slot = Some(offset.unsigned_abs());
         }
@@ -223,18 +289,29 @@ fn committed(client: &Client, topic: &str, partitions: u32) -> Result<Vec<Option
 /// Closing a consumer can take long: it never happens on a caller's thread.
 fn discard(clients: Vec<Arc<Client>>) {
     if !clients.is_empty() {
-        let spawned = std::thread::Builder::new().name("log-close".to_owned()).spawn(move || drop(clients));
+        let spawned = std::thread::Builder::new()
+            .name("log-close".to_owned())
+            .spawn(move || drop(clients));
         if let Err(error) = spawned {
             tracing::warn!(%error, "no thread could be started to close query clients");
         }
     }
 }
 
-fn client(settings: &Settings, isolation: Isolation, group: Option<&str>, health: &Arc<Health>) -> Result<Client> {
+fn client(
+    settings: &Settings,
+    isolation: Isolation,
+    group: Option<&str>,
+    health: &Arc<Health>,
+) -> Result<Client> {
     settings
         .query(isolation, group)
-        .create_with_context(Observer { health: health.clone() })
-        .map_err(|error| LogError::Config(format!("the Kafka client refused its settings: {error}")))
+        .create_with_context(Observer {
+            health: health.clone(),
+        })
+        .map_err(|error| {
+            LogError::Config(format!("the Kafka client refused its settings: {error}"))
+        })
 }
 
 /// Serves the query clients' events, and while the brokers are out of reach asks for them, so
@@ -255,41 +332,4 @@ fn watch(clients: &Weak<Clients>) {
 
 fn drain(client: &Client) {
     while client.poll(Duration::ZERO).is_some() {}
-}
-
-fn left(deadline: Instant) -> Duration {
-    deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1))
-}
-
-/// Repeats what fails while leaders move or coordinators load.
-fn retrying<T>(mut ask: impl FnMut(Instant) -> Result<T, KafkaError>) -> Result<T, KafkaError> {
-    let deadline = Instant::now() + TIMEOUT;
-    loop {
-        match ask(deadline) {
-            Err(error) if passing(&error) && Instant::now() < deadline => {
-                std::thread::sleep(Duration::from_millis(50));
-            }
-            answer => return answer,
-        }
-    }
-}
-
-fn passing(error: &KafkaError) -> bool {
-    matches!(
-        error.rdkafka_error_code(),
-        Some(
-            Code::NotLeaderForPartition
-                | Code::LeaderNotAvailable
-                | Code::UnknownTopicOrPartition
-                | Code::UnknownPartition
-                | Code::BrokerTransportFailure
-                | Code::CoordinatorLoadInProgress
-                | Code::CoordinatorNotAvailable
-                | Code::NotCoordinator
-                | Code::WaitingForCoordinator
-                | Code::OffsetNotAvailable
-                | Code::FencedLeaderEpoch
-                | Code::UnknownLeaderEpoch
-        )
-    )
 }

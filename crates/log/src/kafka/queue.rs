@@ -27,7 +27,11 @@ struct State<T> {
 impl<T> Queue<T> {
     pub(super) fn new(max_bytes: usize) -> Self {
         Queue {
-            state: Mutex::new(State { items: VecDeque::new(), bytes: 0, ended: None }),
+            state: Mutex::new(State {
+                items: VecDeque::new(),
+                bytes: 0,
+                ended: None,
+            }),
             ready: Notify::new(),
             space: Condvar::new(),
             max_bytes,
@@ -54,7 +58,10 @@ impl<T> Queue<T> {
     pub(super) fn wait_for_space(&self, timeout: Duration) -> bool {
         let state = self.lock();
         let full = |state: &mut State<T>| state.bytes >= self.max_bytes && state.ended.is_none();
-        let waited = self.space.wait_timeout_while(state, timeout, full).unwrap_or_else(PoisonError::into_inner);
+        let waited = self
+            .space
+            .wait_timeout_while(state, timeout, full)
+            .unwrap_or_else(PoisonError::into_inner);
         !waited.1.timed_out()
     }
 

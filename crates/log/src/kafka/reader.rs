@@ -63,18 +63,31 @@ impl KafkaReader {
             .settings
             .reader()
             .create_with_context(ReaderContext(following.clone()))
-            .map_err(|error| LogError::Config(format!("the Kafka consumer refused its settings: {error}")))?;
+            .map_err(|error| {
+                LogError::Config(format!("the Kafka consumer refused its settings: {error}"))
+            })?;
         let (moves, received) = channel();
-        let mut reader = KafkaReader { following: following.clone(), moves };
+        let mut reader = KafkaReader {
+            following: following.clone(),
+            moves,
+        };
         for &(partition, offset) in from {
             reader.assign(partition, offset)?;
         }
         let gatherer = Gatherer::new(&log.names);
-        let poller = Poller { consumer, following: following.clone(), moves: received, applied: HashMap::new(), gatherer };
+        let poller = Poller {
+            consumer,
+            following: following.clone(),
+            moves: received,
+            applied: HashMap::new(),
+            gatherer,
+        };
         std::thread::Builder::new()
             .name("log-reader".to_owned())
             .spawn(move || poller.run())
-            .map_err(|error| LogError::Fatal(format!("no thread could be started to read: {error}")))?;
+            .map_err(|error| {
+                LogError::Fatal(format!("no thread could be started to read: {error}"))
+            })?;
         let follower: Arc<dyn Follower> = following;
         log.follow(Arc::downgrade(&follower));
         Ok(reader)
@@ -96,7 +109,9 @@ impl KafkaReader {
                 };
             },
         );
-        self.moves.send(Move { partition, to }).map_err(|_| LogError::Closed)
+        self.moves
+            .send(Move { partition, to })
+            .map_err(|_| LogError::Closed)
     }
 }
 
@@ -106,7 +121,9 @@ impl Reader for KafkaReader {
     }
 
     fn assign(&mut self, partition: u32, offset: u64) -> Result<()> {
-        self.following.log.partition_exists(self.following.topic, partition)?;
+        self.following
+            .log
+            .partition_exists(self.following.topic, partition)?;
         self.change(partition, Some(offset))
     }
 
@@ -142,7 +159,10 @@ impl ClientContext for ReaderContext {
 
     fn error(&self, error: KafkaError, reason: &str) {
         if error.rdkafka_error_code() == Some(Code::PartitionEOF) {
-            self.0.end.store(end_of_partition(reason).map_or(0, |offset| offset + 1), Ordering::Relaxed);
+            self.0.end.store(
+                end_of_partition(reason).map_or(0, |offset| offset + 1),
+                Ordering::Relaxed,
+            );
         } else {
             self.0.log.health.client_error("reader", &error, reason);
         }
@@ -167,7 +187,9 @@ impl Poller {
         while !self.following.queue.ended() {
             for change in self.moves.try_iter().collect::<Vec<_>>() {
                 if let Err(error) = self.apply(&change) {
-                    self.following.queue.push(Err(errors::unavailable("moving a reader", &error)), 0);
+                    self.following
+                        .queue
+                        .push(Err(errors::unavailable("moving a reader", &error)), 0);
                 }
             }
             if self.following.queue.wait_for_space(POLL) {
@@ -179,7 +201,9 @@ impl Poller {
     fn list(&self, partition: u32, offset: Option<u64>) -> Result<TopicPartitionList, KafkaError> {
         let mut list = TopicPartitionList::with_capacity(1);
         let topic = self.following.log.names.physical(self.following.topic);
-        let at = offset.map_or(Offset::Invalid, |offset| Offset::Offset(offset.cast_signed()));
+        let at = offset.map_or(Offset::Invalid, |offset| {
+            Offset::Offset(offset.cast_signed())
+        });
         list.add_partition_offset(topic, partition.cast_signed(), at)?;
         Ok(list)
     }
@@ -187,7 +211,8 @@ impl Poller {
     fn apply(&mut self, change: &Move) -> Result<(), KafkaError> {
         self.drop_partition(change.partition)?;
         if let Some(to) = change.to {
-            self.consumer.incremental_assign(&self.list(change.partition, Some(to.offset))?)?;
+            self.consumer
+                .incremental_assign(&self.list(change.partition, Some(to.offset))?)?;
             self.applied.insert(change.partition, to);
         }
         Ok(())
@@ -195,7 +220,8 @@ impl Poller {
 
     fn drop_partition(&mut self, partition: u32) -> Result<(), KafkaError> {
         if self.applied.remove(&partition).is_some() {
-            self.consumer.incremental_unassign(&self.list(partition, None)?)?;
+            self.consumer
+                .incremental_unassign(&self.list(partition, None)?)?;
         }
         Ok(())
     }
@@ -228,12 +254,16 @@ impl Poller {
 
     fn push(&mut self, batch: Batch) {
         let partition = batch.partition();
-        let Some(position) = self.applied.get_mut(&partition) else { return };
+        let Some(position) = self.applied.get_mut(&partition) else {
+            return;
+        };
         position.offset = batch.next_offset();
         let generation = position.generation;
         let following = &self.following;
         let bytes = weight(&batch);
-        following.queue.push_if(Ok(batch), bytes, || following.wanted().get(&partition) == Some(&generation));
+        following.queue.push_if(Ok(batch), bytes, || {
+            following.wanted().get(&partition) == Some(&generation)
+        });
     }
 
     /// Says that the last stable offset is reached.
@@ -241,7 +271,9 @@ impl Poller {
         if let Some(batch) = self.gatherer.take() {
             self.push(batch);
         }
-        let Some(position) = self.applied.get(&partition) else { return };
+        let Some(position) = self.applied.get(&partition) else {
+            return;
+        };
         let end = self.following.end.swap(0, Ordering::Relaxed).checked_sub(1);
         let next = end.unwrap_or(position.offset).max(position.offset);
         self.push(BatchBuilder::new(self.following.topic, partition).build(next));
@@ -265,8 +297,12 @@ impl Poller {
         for (partition, position) in self.applied.clone() {
             let outcome = match self.following.log.query.bounds_blocking(topic, partition) {
                 Ok(bounds) if (bounds.earliest..=bounds.end).contains(&position.offset) => {
-                    let again = Move { partition, to: Some(position) };
-                    self.apply(&again).map_err(|error| errors::unavailable("moving a reader", &error))
+                    let again = Move {
+                        partition,
+                        to: Some(position),
+                    };
+                    self.apply(&again)
+                        .map_err(|error| errors::unavailable("moving a reader", &error))
                 }
                 Ok(bounds) => {
                     let _ = self.drop_partition(partition);
@@ -283,7 +319,11 @@ impl Poller {
             if let Err(error) = outcome {
                 let wanted = &self.following.wanted;
                 let current = || {
-                    wanted.lock().unwrap_or_else(PoisonError::into_inner).get(&partition) == Some(&position.generation)
+                    wanted
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .get(&partition)
+                        == Some(&position.generation)
                 };
                 self.following.queue.push_if(Err(error), 0, current);
             }

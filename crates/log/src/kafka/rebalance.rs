@@ -89,20 +89,27 @@ impl Membership {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn assigned(&self, consumer: &BaseConsumer<MemberContext>, list: &mut TopicPartitionList) -> Result<()> {
+    fn assigned(
+        &self,
+        consumer: &BaseConsumer<MemberContext>,
+        list: &mut TopicPartitionList,
+    ) -> Result<()> {
         let partitions = co_partitioned(list, &self.names, &self.spec.topics)?;
         let metadata = consumer.group_metadata();
         if self.spec.start == GroupStart::Latest {
             start_at_end(consumer, list)?;
         }
-        consumer.assign(list).map_err(|error| failed("taking an assignment over", &error))?;
+        consumer
+            .assign(list)
+            .map_err(|error| failed("taking an assignment over", &error))?;
         // Lost before it was taken over: the metadata may be of no generation at all.
         if let Some(metadata) = metadata
             && !consumer.assignment_lost()
         {
             let epoch = self.epochs.open(metadata);
             self.held().clone_from(&partitions);
-            self.queue.push(Ok(MemberEvent::Assigned { partitions, epoch }), 0);
+            self.queue
+                .push(Ok(MemberEvent::Assigned { partitions, epoch }), 0);
         }
         Ok(())
     }
@@ -110,7 +117,8 @@ impl Membership {
     fn revoked(&self, consumer: &BaseConsumer<MemberContext>) -> Result<()> {
         let partitions = std::mem::take(&mut *self.held());
         // They are not committed: the next owner reads them.
-        self.queue.retain(|event| !matches!(event, Ok(MemberEvent::Records(_))), || ());
+        self.queue
+            .retain(|event| !matches!(event, Ok(MemberEvent::Records(_))), || ());
         if consumer.assignment_lost() {
             self.epochs.close(Duration::ZERO);
             if !partitions.is_empty() {
@@ -119,7 +127,13 @@ impl Membership {
         } else {
             if !partitions.is_empty() {
                 let (done, flushed) = oneshot::channel();
-                self.queue.push(Ok(MemberEvent::Revoked { partitions, done: RevokeDone(Some(done)) }), 0);
+                self.queue.push(
+                    Ok(MemberEvent::Revoked {
+                        partitions,
+                        done: RevokeDone(Some(done)),
+                    }),
+                    0,
+                );
                 self.wait(flushed);
             }
             // A unit that is on its way is finished before the partitions are given up.
@@ -143,7 +157,10 @@ impl Membership {
         while flushed.as_mut().poll(&mut cx) == Poll::Pending {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                tracing::warn!(group = self.spec.group, "revoked partitions were not flushed within the session timeout");
+                tracing::warn!(
+                    group = self.spec.group,
+                    "revoked partitions were not flushed within the session timeout"
+                );
                 return;
             }
             if self.queue.ended() {
@@ -166,8 +183,13 @@ impl Wake for Unpark {
 fn co_partitioned(list: &TopicPartitionList, names: &Names, topics: &[Topic]) -> Result<Vec<u32>> {
     let mut found: BTreeMap<u32, usize> = BTreeMap::new();
     for element in list.elements() {
-        if names.logical(element.topic()).is_some_and(|topic| topics.contains(&topic)) {
-            *found.entry(element.partition().cast_unsigned()).or_default() += 1;
+        if names
+            .logical(element.topic())
+            .is_some_and(|topic| topics.contains(&topic))
+        {
+            *found
+                .entry(element.partition().cast_unsigned())
+                .or_default() += 1;
         }
     }
     match found.iter().find(|(_, count)| **count != topics.len()) {
@@ -182,16 +204,25 @@ fn co_partitioned(list: &TopicPartitionList, names: &Names, topics: &[Topic]) ->
 
 /// Partitions without a committed offset start at their end. (`auto.offset.reset` would also
 /// skip what is left of a partition whose committed offset retention has overtaken.)
-fn start_at_end(consumer: &BaseConsumer<MemberContext>, list: &mut TopicPartitionList) -> Result<()> {
+fn start_at_end(
+    consumer: &BaseConsumer<MemberContext>,
+    list: &mut TopicPartitionList,
+) -> Result<()> {
     let doing = "asking where a new group starts";
-    let committed = consumer.committed_offsets(list.clone(), OFFSETS_TIMEOUT).map_err(|e| failed(doing, &e))?;
+    let committed = consumer
+        .committed_offsets(list.clone(), OFFSETS_TIMEOUT)
+        .map_err(|e| failed(doing, &e))?;
     for element in committed.elements() {
         if element.offset() == Offset::Invalid {
             // The end as it is now, not as it will be when the fetching begins.
             consumer
                 .fetch_watermarks(element.topic(), element.partition(), OFFSETS_TIMEOUT)
                 .and_then(|(_, end)| {
-                    list.set_partition_offset(element.topic(), element.partition(), Offset::Offset(end))
+                    list.set_partition_offset(
+                        element.topic(),
+                        element.partition(),
+                        Offset::Offset(end),
+                    )
                 })
                 .map_err(|e| failed(doing, &e))?;
         }
@@ -212,7 +243,10 @@ impl ClientContext for MemberContext {
 
     fn error(&self, error: KafkaError, reason: &str) {
         if error.rdkafka_error_code() == Some(Code::PartitionEOF) {
-            self.0.end.store(end_of_partition(reason).map_or(0, |offset| offset + 1), Ordering::Relaxed);
+            self.0.end.store(
+                end_of_partition(reason).map_or(0, |offset| offset + 1),
+                Ordering::Relaxed,
+            );
         } else {
             self.0.health.client_error("member", &error, reason);
         }
@@ -220,14 +254,23 @@ impl ClientContext for MemberContext {
 }
 
 impl ConsumerContext for MemberContext {
-    fn rebalance(&self, consumer: &BaseConsumer<Self>, what: RDKafkaRespErr, list: &mut TopicPartitionList) {
+    fn rebalance(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        what: RDKafkaRespErr,
+        list: &mut TopicPartitionList,
+    ) {
         let membership = &self.0;
         membership.version.fetch_add(1, Ordering::Relaxed);
         let handled = match what {
-            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS if membership.stopping() => consumer
-                .unassign()
-                .map_err(|error| failed("refusing an assignment", &error)),
-            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => membership.assigned(consumer, list),
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS if membership.stopping() => {
+                consumer
+                    .unassign()
+                    .map_err(|error| failed("refusing an assignment", &error))
+            }
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => {
+                membership.assigned(consumer, list)
+            }
             _ => membership.revoked(consumer),
         };
         if let Err(error) = handled {

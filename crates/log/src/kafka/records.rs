@@ -37,28 +37,38 @@ struct Open {
 
 impl Gatherer {
     pub(super) fn new(names: &Names) -> Self {
-        Gatherer { names: names.clone(), open: None }
+        Gatherer {
+            names: names.clone(),
+            open: None,
+        }
     }
 
     /// Adds a message; returns the batch that it completes or does not belong to.
     pub(super) fn add(&mut self, message: &BorrowedMessage<'_>) -> Option<Batch> {
         let partition = message.partition().cast_unsigned();
         let mut finished = None;
-        let fits = self
-            .open
-            .as_ref()
-            .is_some_and(|open| open.partition == partition && self.names.physical(open.topic) == message.topic());
+        let fits = self.open.as_ref().is_some_and(|open| {
+            open.partition == partition && self.names.physical(open.topic) == message.topic()
+        });
         if !fits {
             finished = self.take();
             // Only topics of this log are ever subscribed.
             let topic = self.names.logical(message.topic())?;
-            self.open = Some(Open { topic, partition, next_offset: 0, builder: BatchBuilder::new(topic, partition) });
+            self.open = Some(Open {
+                topic,
+                partition,
+                next_offset: 0,
+                builder: BatchBuilder::new(topic, partition),
+            });
         }
         let open = self.open.as_mut()?;
         let offset = message.offset().unsigned_abs();
         open.next_offset = offset + 1;
         let headers = message.headers();
-        let headers = headers.iter().flat_map(|headers| headers.iter()).map(|h| (h.key, h.value.unwrap_or_default()));
+        let headers = headers
+            .iter()
+            .flat_map(|headers| headers.iter())
+            .map(|h| (h.key, h.value.unwrap_or_default()));
         open.builder.push(
             offset,
             message.timestamp().to_millis().unwrap_or_default(),
@@ -76,7 +86,9 @@ impl Gatherer {
     }
 
     pub(super) fn take(&mut self) -> Option<Batch> {
-        self.open.take().map(|open| open.builder.build(open.next_offset))
+        self.open
+            .take()
+            .map(|open| open.builder.build(open.next_offset))
     }
 }
 

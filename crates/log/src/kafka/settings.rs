@@ -99,7 +99,9 @@ impl Settings {
     /// For questions about metadata and offsets; with `group`, about its committed offsets.
     pub(super) fn query(&self, isolation: Isolation, group: Option<&str>) -> ClientConfig {
         let mut config = self.base.clone();
-        config.set("isolation.level", isolation.name()).set("enable.auto.commit", "false");
+        config
+            .set("isolation.level", isolation.name())
+            .set("enable.auto.commit", "false");
         if let Some(group) = group {
             config.set("group.id", self.group(group));
         }
@@ -110,7 +112,10 @@ impl Settings {
     pub(super) fn producer(&self) -> ClientConfig {
         let mut config = self.producing();
         config.set("message.timeout.ms", self.delivery_timeout_ms.to_string());
-        config.set("request.timeout.ms", self.delivery_timeout_ms.clamp(1, 30_000).to_string());
+        config.set(
+            "request.timeout.ms",
+            self.delivery_timeout_ms.clamp(1, 30_000).to_string(),
+        );
         config
     }
 
@@ -118,9 +123,18 @@ impl Settings {
     pub(super) fn transactional(&self, spec: &GroupSpec) -> ClientConfig {
         let mut config = self.producing();
         config
-            .set("transactional.id", format!("{}-{}", self.group(&spec.group), spec.instance))
-            .set("transaction.timeout.ms", self.transaction_timeout_ms.to_string())
-            .set("message.timeout.ms", self.transaction_timeout_ms.to_string());
+            .set(
+                "transactional.id",
+                format!("{}-{}", self.group(&spec.group), spec.instance),
+            )
+            .set(
+                "transaction.timeout.ms",
+                self.transaction_timeout_ms.to_string(),
+            )
+            .set(
+                "message.timeout.ms",
+                self.transaction_timeout_ms.to_string(),
+            );
         config
     }
 
@@ -148,9 +162,18 @@ impl Settings {
             .set("group.id", self.group(&spec.group))
             .set("group.protocol", "classic")
             .set("partition.assignment.strategy", "range")
-            .set("session.timeout.ms", self.session_timeout.as_millis().to_string())
-            .set("heartbeat.interval.ms", (self.session_timeout.as_millis() / 3).max(1).to_string())
-            .set("max.poll.interval.ms", poll_interval.as_millis().to_string())
+            .set(
+                "session.timeout.ms",
+                self.session_timeout.as_millis().to_string(),
+            )
+            .set(
+                "heartbeat.interval.ms",
+                (self.session_timeout.as_millis() / 3).max(1).to_string(),
+            )
+            .set(
+                "max.poll.interval.ms",
+                poll_interval.as_millis().to_string(),
+            )
             // Where retention has overtaken a committed offset, what is left is read.
             .set("auto.offset.reset", "earliest")
             // Of several topics an end of partition cannot be told apart.

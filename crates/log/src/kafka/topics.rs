@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use rdkafka::admin::{AdminClient, AdminOptions, ConfigResource, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, ConfigResource, NewTopic, ResourceSpecifier, TopicReplication,
+};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::error::RDKafkaErrorCode as Code;
 
@@ -33,7 +35,12 @@ pub(super) struct Names(Vec<(Topic, String)>);
 
 impl Names {
     pub(super) fn new(prefix: &str) -> Self {
-        Names(Topic::ALL.iter().map(|topic| (*topic, format!("{prefix}{}", topic.name()))).collect())
+        Names(
+            Topic::ALL
+                .iter()
+                .map(|topic| (*topic, format!("{prefix}{}", topic.name())))
+                .collect(),
+        )
     }
 
     pub(super) fn physical(&self, topic: Topic) -> &str {
@@ -42,20 +49,34 @@ impl Names {
     }
 
     pub(super) fn logical(&self, physical: &str) -> Option<Topic> {
-        self.0.iter().find(|(_, name)| name == physical).map(|(topic, _)| *topic)
+        self.0
+            .iter()
+            .find(|(_, name)| name == physical)
+            .map(|(topic, _)| *topic)
     }
 }
 
 pub(super) fn partitions(config: &LogConfig, topic: Topic) -> u32 {
-    if topic.co_partitioned() { config.partitions } else { 1 }
+    if topic.co_partitioned() {
+        config.partitions
+    } else {
+        1
+    }
 }
 
 /// Creates what is missing where the configuration says so, and verifies every topic.
-pub(super) async fn prepare(config: &LogConfig, settings: &Settings, names: &Names, query: &Query) -> Result<()> {
+pub(super) async fn prepare(
+    config: &LogConfig,
+    settings: &Settings,
+    names: &Names,
+    query: &Query,
+) -> Result<()> {
     let deadline = Instant::now() + PATIENCE;
     let shapes = reach(query, deadline).await?;
-    let missing: Vec<Topic> =
-        Topic::ALL.into_iter().filter(|t| !shapes.iter().any(|s| s.name == names.physical(*t))).collect();
+    let missing: Vec<Topic> = Topic::ALL
+        .into_iter()
+        .filter(|t| !shapes.iter().any(|s| s.name == names.physical(*t)))
+        .collect();
     if !missing.is_empty() && config.topics == TopicSetup::Verify {
         let all: Vec<&str> = missing.iter().map(|t| names.physical(*t)).collect();
         return Err(LogError::Topic {
@@ -63,17 +84,21 @@ pub(super) async fn prepare(config: &LogConfig, settings: &Settings, names: &Nam
             reason: "is missing; create it, or set log.topics to \"create\"".to_owned(),
         });
     }
-    let admin: AdminClient<DefaultClientContext> = settings
-        .admin()
-        .create()
-        .map_err(|error| LogError::Config(format!("the Kafka admin client refused its settings: {error}")))?;
+    let admin: AdminClient<DefaultClientContext> = settings.admin().create().map_err(|error| {
+        LogError::Config(format!(
+            "the Kafka admin client refused its settings: {error}"
+        ))
+    })?;
     if !missing.is_empty() {
         create(config, names, &admin, &missing).await?;
     }
     let shapes = settled(query, names, deadline).await?;
     for topic in Topic::ALL {
         let name = names.physical(topic);
-        let found = shapes.iter().find(|s| s.name == name).map_or(0, |s| s.partitions);
+        let found = shapes
+            .iter()
+            .find(|s| s.name == name)
+            .map_or(0, |s| s.partitions);
         let wanted = partitions(config, topic);
         if found != wanted {
             return Err(LogError::Topic {
@@ -107,11 +132,14 @@ async fn settled(query: &Query, names: &Names, deadline: Instant) -> Result<Vec<
         let waiting = Topic::ALL
             .into_iter()
             .find(|t| !shapes.iter().any(|s| s.name == names.physical(*t) && s.led));
-        let Some(topic) = waiting else { return Ok(shapes) };
+        let Some(topic) = waiting else {
+            return Ok(shapes);
+        };
         if Instant::now() > deadline {
             return Err(LogError::Topic {
                 topic: names.physical(topic).to_owned(),
-                reason: "has partitions without a leader; see to the brokers that hold them".to_owned(),
+                reason: "has partitions without a leader; see to the brokers that hold them"
+                    .to_owned(),
             });
         }
         tokio::time::sleep(RETRY_EVERY).await;
@@ -126,7 +154,11 @@ async fn create(
 ) -> Result<()> {
     let min_insync = config.kafka.min_insync_replicas.to_string();
     let max_message = max_batch_bytes(config.max_record_bytes).to_string();
-    let retention_ms = config.retention_seconds.saturating_mul(1000).min(i64::MAX as u64).to_string();
+    let retention_ms = config
+        .retention_seconds
+        .saturating_mul(1000)
+        .min(i64::MAX as u64)
+        .to_string();
     let retention_bytes = match config.retention_bytes {
         0 => "-1".to_owned(),
         bytes => bytes.to_string(),
@@ -145,7 +177,11 @@ async fn create(
             .set("min.insync.replicas", &min_insync)
             .set("max.message.bytes", &max_message);
             if topic.compacted() {
-                COMPACTED.iter().fold(new.set("cleanup.policy", "compact"), |new, (key, value)| new.set(key, value))
+                COMPACTED
+                    .iter()
+                    .fold(new.set("cleanup.policy", "compact"), |new, (key, value)| {
+                        new.set(key, value)
+                    })
             } else {
                 new.set("cleanup.policy", "delete")
                     .set("retention.ms", &retention_ms)
@@ -155,7 +191,9 @@ async fn create(
             }
         })
         .collect();
-    let options = AdminOptions::new().request_timeout(Some(REQUEST_TIMEOUT)).operation_timeout(Some(REQUEST_TIMEOUT));
+    let options = AdminOptions::new()
+        .request_timeout(Some(REQUEST_TIMEOUT))
+        .operation_timeout(Some(REQUEST_TIMEOUT));
     let results = admin
         .create_topics(&wanted, &options)
         .await
@@ -193,9 +231,15 @@ fn segment_ms(config: &LogConfig) -> u64 {
     (config.retention_seconds.saturating_mul(1000) / 8).clamp(60_000, 7 * 24 * 3_600_000)
 }
 
-async fn verify_configs(config: &LogConfig, names: &Names, admin: &AdminClient<DefaultClientContext>) -> Result<()> {
-    let resources: Vec<ResourceSpecifier<'_>> =
-        Topic::ALL.iter().map(|t| ResourceSpecifier::Topic(names.physical(*t))).collect();
+async fn verify_configs(
+    config: &LogConfig,
+    names: &Names,
+    admin: &AdminClient<DefaultClientContext>,
+) -> Result<()> {
+    let resources: Vec<ResourceSpecifier<'_>> = Topic::ALL
+        .iter()
+        .map(|t| ResourceSpecifier::Topic(names.physical(*t)))
+        .collect();
     let options = AdminOptions::new().request_timeout(Some(REQUEST_TIMEOUT));
     let described = admin
         .describe_configs(&resources, &options)
@@ -208,7 +252,9 @@ async fn verify_configs(config: &LogConfig, names: &Names, admin: &AdminClient<D
             Err(code) => {
                 return Err(LogError::Topic {
                     topic: name.to_owned(),
-                    reason: format!("its configuration cannot be read ({code}); let the user describe it"),
+                    reason: format!(
+                        "its configuration cannot be read ({code}); let the user describe it"
+                    ),
                 });
             }
         }
@@ -216,10 +262,24 @@ async fn verify_configs(config: &LogConfig, names: &Names, admin: &AdminClient<D
     Ok(())
 }
 
-fn verify_config(config: &LogConfig, topic: Topic, name: &str, found: &ConfigResource) -> Result<()> {
+fn verify_config(
+    config: &LogConfig,
+    topic: Topic,
+    name: &str,
+    found: &ConfigResource,
+) -> Result<()> {
     let value = |key: &str| found.get(key).and_then(|entry| entry.value.as_deref());
-    let wrong = |reason: String| Err(LogError::Topic { topic: name.to_owned(), reason });
-    let wanted = if topic.compacted() { "compact" } else { "delete" };
+    let wrong = |reason: String| {
+        Err(LogError::Topic {
+            topic: name.to_owned(),
+            reason,
+        })
+    };
+    let wanted = if topic.compacted() {
+        "compact"
+    } else {
+        "delete"
+    };
     if let Some(policy) = value("cleanup.policy")
         && policy != wanted
     {

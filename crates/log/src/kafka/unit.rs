@@ -71,13 +71,25 @@ impl ProducerContext for UnitContext {
 }
 
 impl UnitWorker {
-    pub(super) fn new(log: &Arc<Shared>, spec: &GroupSpec, epochs: &Arc<Epochs>, stopping: &Arc<AtomicBool>) -> Result<Self> {
-        let context = UnitContext { health: log.health.clone(), refused: Mutex::new(None) };
+    pub(super) fn new(
+        log: &Arc<Shared>,
+        spec: &GroupSpec,
+        epochs: &Arc<Epochs>,
+        stopping: &Arc<AtomicBool>,
+    ) -> Result<Self> {
+        let context = UnitContext {
+            health: log.health.clone(),
+            refused: Mutex::new(None),
+        };
         let client = log
             .settings
             .transactional(spec)
             .create_with_context(context)
-            .map_err(|error| LogError::Config(format!("the transactional Kafka producer refused its settings: {error}")))?;
+            .map_err(|error| {
+                LogError::Config(format!(
+                    "the transactional Kafka producer refused its settings: {error}"
+                ))
+            })?;
         Ok(UnitWorker {
             client,
             log: log.clone(),
@@ -169,11 +181,18 @@ impl UnitWorker {
         let mut offsets = TopicPartitionList::with_capacity(unit.offsets.len());
         for &(topic, partition, next) in &unit.offsets {
             let at = Offset::Offset(next.cast_signed());
-            offsets.add_partition_offset(self.log.names.physical(topic), partition.cast_signed(), at)?;
+            offsets.add_partition_offset(
+                self.log.names.physical(topic),
+                partition.cast_signed(),
+                at,
+            )?;
         }
         let deadline = Instant::now() + self.settings().transaction_timeout();
         loop {
-            match self.client.send_offsets_to_transaction(&offsets, &entered.metadata, CALL) {
+            match self
+                .client
+                .send_offsets_to_transaction(&offsets, &entered.metadata, CALL)
+            {
                 Err(error) if retriable(&error) && Instant::now() < deadline => self.pause(),
                 outcome => return outcome,
             }
@@ -217,7 +236,11 @@ impl UnitWorker {
             if !retriable(&error) {
                 let cause = self.judge(&error);
                 self.dead.get_or_insert_with(|| cause.clone());
-                return Err(if self.may_be_committed(unit, asked_again) { unknown(&error) } else { cause });
+                return Err(if self.may_be_committed(unit, asked_again) {
+                    unknown(&error)
+                } else {
+                    cause
+                });
             }
             if self.stopped() {
                 self.dead = Some(LogError::Closed);
@@ -236,9 +259,16 @@ impl UnitWorker {
             return asked_again;
         }
         unit.offsets.iter().all(|&(topic, partition, next)| {
-            let stable = self.log.query.settled_offsets(&self.group, topic, self.log.partitions(topic));
+            let stable =
+                self.log
+                    .query
+                    .settled_offsets(&self.group, topic, self.log.partitions(topic));
             match stable {
-                Ok(stable) => stable.get(partition as usize).copied().flatten().is_some_and(|at| at >= next),
+                Ok(stable) => stable
+                    .get(partition as usize)
+                    .copied()
+                    .flatten()
+                    .is_some_and(|at| at >= next),
                 Err(_) => true,
             }
         })
@@ -265,11 +295,22 @@ impl UnitWorker {
     /// What an error means to the caller; remembers one that the producer does not survive.
     fn judge(&mut self, error: &KafkaError) -> LogError {
         let fatal = self.client.client().fatal_error();
-        let code = fatal.as_ref().map(|(code, _)| *code).or(error.rdkafka_error_code());
-        let reason = fatal.as_ref().map_or_else(|| errors::reason(error), |(_, reason)| reason.clone());
+        let code = fatal
+            .as_ref()
+            .map(|(code, _)| *code)
+            .or(error.rdkafka_error_code());
+        let reason = fatal
+            .as_ref()
+            .map_or_else(|| errors::reason(error), |(_, reason)| reason.clone());
         let cause = match code {
-            Some(code) if errors::is_fencing(code) => LogError::Fenced { doing: DOING, reason },
-            _ => LogError::Unavailable { doing: DOING, reason },
+            Some(code) if errors::is_fencing(code) => LogError::Fenced {
+                doing: DOING,
+                reason,
+            },
+            _ => LogError::Unavailable {
+                doing: DOING,
+                reason,
+            },
         };
         if fatal.is_some() || errors::is_fatal(error) {
             self.dead.get_or_insert_with(|| cause.clone());
@@ -278,7 +319,11 @@ impl UnitWorker {
     }
 
     fn refusal(&self) -> std::sync::MutexGuard<'_, Option<KafkaError>> {
-        self.client.context().refused.lock().unwrap_or_else(PoisonError::into_inner)
+        self.client
+            .context()
+            .refused
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 

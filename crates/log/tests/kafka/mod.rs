@@ -40,22 +40,33 @@ enum Kind {
 impl Kind {
     fn options<const BROKERS: usize, const TLS: bool>(self) -> KafkaOptions {
         let settings = match self {
-            Kind::Keeping => vec![("log.retention.check.interval.ms".to_owned(), "3600000".to_owned())],
+            Kind::Keeping => vec![(
+                "log.retention.check.interval.ms".to_owned(),
+                "3600000".to_owned(),
+            )],
             Kind::Sweeping => Vec::new(),
         };
-        KafkaOptions { brokers: BROKERS, sasl_ssl: TLS, own: true, settings }
+        KafkaOptions {
+            brokers: BROKERS,
+            sasl_ssl: TLS,
+            own: true,
+            settings,
+        }
     }
 }
 
 impl<const BROKERS: usize, const TLS: bool> Place<BROKERS, TLS> {
     /// One cluster of a kind for all cases of the process.
     async fn shared(kind: Kind) -> Arc<KafkaCluster> {
-        static CLUSTERS: LazyLock<Mutex<HashMap<Kind, Arc<KafkaCluster>>>> = LazyLock::new(Mutex::default);
+        static CLUSTERS: LazyLock<Mutex<HashMap<Kind, Arc<KafkaCluster>>>> =
+            LazyLock::new(Mutex::default);
         let mut clusters = CLUSTERS.lock().await;
         if let Some(cluster) = clusters.get(&kind) {
             return cluster.clone();
         }
-        let cluster = KafkaCluster::start(kind.options::<BROKERS, TLS>()).await.expect("starting Kafka");
+        let cluster = KafkaCluster::start(kind.options::<BROKERS, TLS>())
+            .await
+            .expect("starting Kafka");
         let cluster = Arc::new(cluster);
         clusters.insert(kind, cluster.clone());
         cluster
@@ -66,16 +77,25 @@ impl<const BROKERS: usize, const TLS: bool> Place<BROKERS, TLS> {
     }
 
     pub async fn restart_broker(&self) {
-        self.cluster().restart(0).await.expect("starting the broker again");
+        self.cluster()
+            .restart(0)
+            .await
+            .expect("starting the broker again");
     }
 
     fn cluster(&self) -> &KafkaCluster {
-        self.cluster.as_ref().expect("only the parent has the cluster")
+        self.cluster
+            .as_ref()
+            .expect("only the parent has the cluster")
     }
 
     fn prefix(case: &str) -> String {
         static CASES: AtomicUsize = AtomicUsize::new(0);
-        format!("{case}-{}-{}-", std::process::id(), CASES.fetch_add(1, Ordering::Relaxed))
+        format!(
+            "{case}-{}-{}-",
+            std::process::id(),
+            CASES.fetch_add(1, Ordering::Relaxed)
+        )
     }
 }
 
@@ -102,24 +122,41 @@ impl<const BROKERS: usize, const TLS: bool> Backend for Place<BROKERS, TLS> {
                 password: cluster.password().expect("a password").to_owned(),
             }
         });
-        Place { prefix, bootstrap: cluster.bootstrap(), access, cluster: Some(cluster) }
+        Place {
+            prefix,
+            bootstrap: cluster.bootstrap(),
+            access,
+            cluster: Some(cluster),
+        }
     }
 
     fn attach(address: &str) -> Self {
         let parts: Vec<&str> = address.split('|').collect();
         let access = match parts[2..] {
-            [ca_file, username, password] => {
-                Some(Access { ca_file: ca_file.into(), username: username.to_owned(), password: password.to_owned() })
-            }
+            [ca_file, username, password] => Some(Access {
+                ca_file: ca_file.into(),
+                username: username.to_owned(),
+                password: password.to_owned(),
+            }),
             _ => None,
         };
-        Place { prefix: parts[0].to_owned(), bootstrap: parts[1].to_owned(), access, cluster: None }
+        Place {
+            prefix: parts[0].to_owned(),
+            bootstrap: parts[1].to_owned(),
+            access,
+            cluster: None,
+        }
     }
 
     fn address(&self) -> String {
         let mut address = format!("{}|{}", self.prefix, self.bootstrap);
         if let Some(access) = &self.access {
-            address += &format!("|{}|{}|{}", access.ca_file.display(), access.username, access.password);
+            address += &format!(
+                "|{}|{}|{}",
+                access.ca_file.display(),
+                access.username,
+                access.password
+            );
         }
         address
     }

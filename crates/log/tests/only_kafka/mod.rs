@@ -11,7 +11,8 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use crate::conformance::Backend;
 use crate::conformance::PARTITIONS;
 use crate::conformance::support::{
-    append, append_numbers, assigned, bounded, copy_of, event, eventually, join, next, now_ms, reader, records, soon, spec,
+    append, append_numbers, assigned, bounded, copy_of, event, eventually, join, next, now_ms,
+    reader, records, soon, spec,
 };
 
 type Place = crate::kafka::Place<1, false>;
@@ -30,9 +31,17 @@ async fn an_open_transaction_ends_what_is_stable_and_not_the_partition() {
                 .set("transactional.id", &topic)
                 .create()
                 .expect("a producer");
-            producer.init_transactions(Duration::from_secs(30)).expect("preparing");
+            producer
+                .init_transactions(Duration::from_secs(30))
+                .expect("preparing");
             producer.begin_transaction().expect("beginning");
-            producer.send(BaseRecord::<[u8], [u8]>::to(&topic).partition(0).payload(b"6")).expect("sending");
+            producer
+                .send(
+                    BaseRecord::<[u8], [u8]>::to(&topic)
+                        .partition(0)
+                        .payload(b"6"),
+                )
+                .expect("sending");
             producer.flush(Duration::from_secs(30)).expect("flushing");
             producer
         });
@@ -43,14 +52,28 @@ async fn an_open_transaction_ends_what_is_stable_and_not_the_partition() {
         let mut reader = reader(&log, Topic::TenantStreams, &[(0, 4)]).await;
         assert_eq!(next(&mut reader).await.expect("reading").next_offset(), 5);
         let end = next(&mut reader).await.expect("reading");
-        assert!(end.is_empty() && end.next_offset() == 5, "the open transaction holds the reader back: {end:?}");
-        tokio::task::spawn_blocking(move || other.abort_transaction(Duration::from_secs(30)).expect("aborting"))
-            .await
-            .expect("the other producer");
+        assert!(
+            end.is_empty() && end.next_offset() == 5,
+            "the open transaction holds the reader back: {end:?}"
+        );
+        tokio::task::spawn_blocking(move || {
+            other
+                .abort_transaction(Duration::from_secs(30))
+                .expect("aborting")
+        })
+        .await
+        .expect("the other producer");
         let batch = next(&mut reader).await.expect("reading");
-        assert_eq!(batch.iter().map(|r| r.offset).collect::<Vec<_>>(), [6], "the aborted record is not delivered");
+        assert_eq!(
+            batch.iter().map(|r| r.offset).collect::<Vec<_>>(),
+            [6],
+            "the aborted record is not delivered"
+        );
         let end = next(&mut reader).await.expect("reading");
-        assert!(end.is_empty() && end.next_offset() == 8, "the abort's marker is passed: {end:?}");
+        assert!(
+            end.is_empty() && end.next_offset() == 8,
+            "the abort's marker is passed: {end:?}"
+        );
         log.close().await;
     };
     bounded("openunit", case).await;
@@ -61,17 +84,26 @@ async fn a_topic_with_another_cleanup_policy_is_refused() {
     let case = async {
         let place = Place::fresh("policy").await;
         let config = place.config();
-        let admin: AdminClient<DefaultClientContext> =
-            ClientConfig::new().set("bootstrap.servers", &config.kafka.bootstrap).create().expect("an admin client");
+        let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
+            .set("bootstrap.servers", &config.kafka.bootstrap)
+            .create()
+            .expect("an admin client");
         let name = format!("{}{}", config.topic_prefix, Topic::ProcessorState.name());
         let partitions = i32::try_from(PARTITIONS).expect("small");
-        let topic = NewTopic::new(&name, partitions, TopicReplication::Fixed(1)).set("cleanup.policy", "delete");
-        let created = admin.create_topics([&topic], &AdminOptions::new()).await.expect("asking for a topic");
+        let topic = NewTopic::new(&name, partitions, TopicReplication::Fixed(1))
+            .set("cleanup.policy", "delete");
+        let created = admin
+            .create_topics([&topic], &AdminOptions::new())
+            .await
+            .expect("asking for a topic");
         created[0].as_ref().expect("creating a topic");
         match place.open_with(|_| {}).await.map(|_| ()) {
             Err(LogError::Topic { topic, reason }) => {
                 assert_eq!(topic, name);
-                assert!(reason.contains("cleanup.policy=delete") && reason.contains("compact"), "{reason}");
+                assert!(
+                    reason.contains("cleanup.policy=delete") && reason.contains("compact"),
+                    "{reason}"
+                );
             }
             other => panic!("{other:?}"),
         }
@@ -104,7 +136,14 @@ async fn flood(log: &std::sync::Arc<dyn laneway_log::Log>) {
         for _ in 0..8 {
             let mut records = Records::new();
             for _ in 0..10 {
-                records.push(Topic::LocationUpdates, partition, now_ms(), b"k", [], &value);
+                records.push(
+                    Topic::LocationUpdates,
+                    partition,
+                    now_ms(),
+                    b"k",
+                    [],
+                    &value,
+                );
             }
             append(log, records).await;
         }
@@ -122,9 +161,15 @@ async fn a_member_whose_queue_is_full_does_not_hold_up_the_group() {
         // From here on nobody takes from the first, until the second has its share.
         let mut second = join(&log, spec("g", "b")).await;
         let (theirs, _) = assigned(&mut second).await;
-        assert!(!theirs.is_empty() && theirs.len() < PARTITIONS as usize, "{theirs:?}");
+        assert!(
+            !theirs.is_empty() && theirs.len() < PARTITIONS as usize,
+            "{theirs:?}"
+        );
         let revoked = event(&mut first).await;
-        assert!(matches!(revoked, MemberEvent::Revoked { .. }), "no record follows a revocation: {revoked:?}");
+        assert!(
+            matches!(revoked, MemberEvent::Revoked { .. }),
+            "no record follows a revocation: {revoked:?}"
+        );
         drop(revoked);
         let (mine, _) = assigned(&mut first).await;
         assert_eq!(mine.len() + theirs.len(), PARTITIONS as usize);
@@ -148,10 +193,19 @@ async fn an_idle_group_of_one_topic_catches_up_over_transaction_markers() {
         let mut copier = join(&log, spec("copier", "a")).await;
         let (_, epoch) = assigned(&mut copier).await;
         let batch = records(&mut copier).await;
-        soon("a unit", copier.committer().commit(copy_of(&batch, epoch))).await.expect("committing");
+        soon("a unit", copier.committer().commit(copy_of(&batch, epoch)))
+            .await
+            .expect("committing");
         // Ten records and the marker of their transaction.
         let topics = vec![Topic::TenantStreams];
-        let mut follower = join(&log, GroupSpec { topics, ..spec("follower", "a") }).await;
+        let mut follower = join(
+            &log,
+            GroupSpec {
+                topics,
+                ..spec("follower", "a")
+            },
+        )
+        .await;
         let mut passed = 0;
         while passed < 11 {
             if let MemberEvent::Records(batch) = event(&mut follower).await {
