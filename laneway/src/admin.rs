@@ -22,7 +22,9 @@ pub async fn run(
     socket: impl FnOnce() -> anyhow::Result<PathBuf>,
 ) -> anyhow::Result<()> {
     let connection = admin.connection;
-    let target = match (&connection.url, connection.socket) {
+    // A variable that is set to nothing is as good as not set.
+    let url = connection.url.as_deref().filter(|url| !url.is_empty());
+    let target = match (url, connection.socket) {
         (Some(url), _) => Target::url(url)?,
         (None, Some(path)) => Target::Socket(path),
         (None, None) => Target::Socket(socket()?),

@@ -12,6 +12,7 @@ use sqlx::Connection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 
 use crate::config::Config;
+use crate::secrets::private_folder;
 
 const STORE: &str = "laneway.db";
 const LOG: &str = "log";
@@ -43,8 +44,7 @@ impl EmbeddedBackup {
             .to_string();
         let target = self.folder.join(&name);
         let partial = self.folder.join(format!(".{name}"));
-        std::fs::create_dir_all(&partial)
-            .with_context(|| format!("creating the folder {}", partial.display()))?;
+        private_folder(&partial)?;
         self.copy_store(&partial.join(STORE)).await?;
         self.log.backup(partial.join(LOG)).await?;
         if self.secrets.exists() {
@@ -109,8 +109,7 @@ pub fn restore(from: &Path, config: &Config) -> anyhow::Result<()> {
     .into_iter()
     .flatten()
     {
-        std::fs::create_dir_all(folder)
-            .with_context(|| format!("creating the folder {}", folder.display()))?;
+        private_folder(folder)?;
     }
     if from.join(SECRETS).exists() {
         copy_folder(&from.join(SECRETS), &config.data_dir.join(SECRETS))?;

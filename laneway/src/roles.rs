@@ -6,7 +6,6 @@ mod start;
 
 use std::sync::Arc;
 
-use anyhow::Context;
 use laneway_control::{Backup, Control, ControlDeps};
 use laneway_ingest::{Ingest, IngestDeps};
 use laneway_processor::{Processor, ProcessorDeps};
@@ -118,8 +117,7 @@ pub async fn run(role: Role, config: Config) -> anyhow::Result<()> {
 }
 
 fn local_socket(config: &Config) -> anyhow::Result<Server> {
-    std::fs::create_dir_all(&config.data_dir)
-        .with_context(|| format!("creating the data folder {}", config.data_dir.display()))?;
+    crate::secrets::private_folder(&config.data_dir)?;
     Server::bind_unix(&config.socket())
 }
 

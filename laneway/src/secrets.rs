@@ -1,7 +1,7 @@
 //! Secrets of the embedded default: made at the first start, kept in the data folder.
 
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
 use anyhow::Context;
@@ -34,8 +34,7 @@ pub fn configured_or_kept(
             .with_context(|| format!("the configured {name} is not 64 hexadecimal digits"));
     }
     let folder = data_dir.join("secrets");
-    std::fs::create_dir_all(&folder)
-        .with_context(|| format!("creating the folder {}", folder.display()))?;
+    private_folder(&folder)?;
     let path = folder.join(name);
     if let Ok(text) = std::fs::read_to_string(&path) {
         return parse(text.trim()).with_context(|| {
@@ -47,6 +46,15 @@ pub fn configured_or_kept(
     keep(&path, &key).with_context(|| format!("keeping the new secret {}", path.display()))?;
     tracing::info!(path = %path.display(), "made a secret; keep it with the backups");
     Ok(key)
+}
+
+/// Makes a folder, where it is missing, that only its owner may look into.
+pub fn private_folder(path: &Path) -> anyhow::Result<()> {
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .with_context(|| format!("creating the folder {}", path.display()))
 }
 
 /// Another key, for one purpose, as hexadecimal digits.

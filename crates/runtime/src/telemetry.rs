@@ -47,6 +47,7 @@ pub fn init_logs(format: LogFormat, filter: &str) -> anyhow::Result<()> {
     })?;
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
         .with_writer(std::io::stderr);
     match format {
         LogFormat::Json => subscriber.json().flatten_event(true).try_init(),

@@ -156,8 +156,7 @@ impl Parts {
 
 async fn open_store(config: &Config, random: &dyn Random) -> anyhow::Result<Store> {
     if config.store_is_embedded() {
-        std::fs::create_dir_all(&config.data_dir)
-            .with_context(|| format!("creating the data folder {}", config.data_dir.display()))?;
+        crate::secrets::private_folder(&config.data_dir)?;
     }
     let secret_key = secrets::configured_or_kept(
         "secret_key",
