@@ -22,7 +22,10 @@ pub enum EncodeError {
     #[error("{contract} has not been registered; writers register at start")]
     NotRegistered { contract: &'static str },
     #[error("a {contract} does not fit its schema: {reason}")]
-    Unfit { contract: &'static str, reason: String },
+    Unfit {
+        contract: &'static str,
+        reason: String,
+    },
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -33,9 +36,17 @@ pub enum DecodeError {
     #[error("schema {0} has not been loaded")]
     UnknownSchema(u32),
     #[error("a {expected} was expected, but schema {id} is of a {found}")]
-    OtherRecord { expected: &'static str, found: String, id: u32 },
+    OtherRecord {
+        expected: &'static str,
+        found: String,
+        id: u32,
+    },
     #[error("a {expected} written with schema {id} cannot be read: {reason}")]
-    Damaged { expected: &'static str, id: u32, reason: String },
+    Damaged {
+        expected: &'static str,
+        id: u32,
+        reason: String,
+    },
     #[error(transparent)]
     Registry(#[from] RegistryError),
 }
@@ -45,7 +56,8 @@ impl DecodeError {
     pub fn is_fault_of_record(&self) -> bool {
         !matches!(
             self,
-            DecodeError::UnknownSchema(_) | DecodeError::Registry(RegistryError::Unavailable { .. })
+            DecodeError::UnknownSchema(_)
+                | DecodeError::Registry(RegistryError::Unavailable { .. })
         )
     }
 }
@@ -86,7 +98,10 @@ impl Codecs {
             let datum = GenericDatumWriter::builder(schema)
                 .human_readable(false)
                 .build()
-                .map_err(|e| RegistryError::Invalid { subject: subject.clone(), reason: e.to_string() })?;
+                .map_err(|e| RegistryError::Invalid {
+                    subject: subject.clone(),
+                    reason: e.to_string(),
+                })?;
             let mut header = [0; HEADER];
             header[1..].copy_from_slice(&id.to_be_bytes());
             // Set already where registering is repeated: the schema is a constant, so is its id.
@@ -103,15 +118,24 @@ impl Codecs {
 
     /// The same from a type that serialises alike, one that borrows for instance. Its serde name
     /// must be the record's (`#[serde(rename = "LocationUpdate")]`).
-    pub fn encode_as<T: Contract, V: Serialize>(&self, value: &V, out: &mut Vec<u8>) -> Result<(), EncodeError> {
-        let writer = self.writers[T::SLOT].get().ok_or(EncodeError::NotRegistered { contract: T::NAME })?;
+    pub fn encode_as<T: Contract, V: Serialize>(
+        &self,
+        value: &V,
+        out: &mut Vec<u8>,
+    ) -> Result<(), EncodeError> {
+        let writer = self.writers[T::SLOT]
+            .get()
+            .ok_or(EncodeError::NotRegistered { contract: T::NAME })?;
         let start = out.len();
         out.extend_from_slice(&writer.header);
         match writer.datum.write_ser(out, value) {
             Ok(_) => Ok(()),
             Err(error) => {
                 out.truncate(start);
-                Err(EncodeError::Unfit { contract: T::NAME, reason: error.to_string() })
+                Err(EncodeError::Unfit {
+                    contract: T::NAME,
+                    reason: error.to_string(),
+                })
             }
         }
     }
@@ -122,10 +146,21 @@ impl Codecs {
         let readers = self.readers.load();
         let reader = readers.get(&id).ok_or(DecodeError::UnknownSchema(id))?;
         if reader.record != T::NAME {
-            return Err(DecodeError::OtherRecord { expected: T::NAME, found: reader.record.clone(), id });
+            return Err(DecodeError::OtherRecord {
+                expected: T::NAME,
+                found: reader.record.clone(),
+                id,
+            });
         }
-        let damaged = |reason: String| DecodeError::Damaged { expected: T::NAME, id, reason };
-        let value = reader.datum.read_deser(&mut datum).map_err(|e| damaged(e.to_string()))?;
+        let damaged = |reason: String| DecodeError::Damaged {
+            expected: T::NAME,
+            id,
+            reason,
+        };
+        let value = reader
+            .datum
+            .read_deser(&mut datum)
+            .map_err(|e| damaged(e.to_string()))?;
         if datum.is_empty() {
             Ok(value)
         } else {
@@ -157,16 +192,31 @@ impl Codecs {
     /// Full name of the record that the bytes hold, where its schema has been loaded.
     pub fn record_name(&self, bytes: &[u8]) -> Result<String, DecodeError> {
         let (id, _) = split(bytes)?;
-        self.readers.load().get(&id).map(|r| r.record.clone()).ok_or(DecodeError::UnknownSchema(id))
+        self.readers
+            .load()
+            .get(&id)
+            .map(|r| r.record.clone())
+            .ok_or(DecodeError::UnknownSchema(id))
     }
 
-    fn insert_reader(&self, id: u32, schema: &'static Schema, subject: &str) -> Result<(), RegistryError> {
-        let invalid = |reason: String| RegistryError::Invalid { subject: subject.to_owned(), reason };
+    fn insert_reader(
+        &self,
+        id: u32,
+        schema: &'static Schema,
+        subject: &str,
+    ) -> Result<(), RegistryError> {
+        let invalid = |reason: String| RegistryError::Invalid {
+            subject: subject.to_owned(),
+            reason,
+        };
         let datum = GenericDatumReader::builder(schema)
             .human_readable(false)
             .build()
             .map_err(|e| invalid(e.to_string()))?;
-        let record = schema.name().ok_or_else(|| invalid("it is not a record".into()))?.to_string();
+        let record = schema
+            .name()
+            .ok_or_else(|| invalid("it is not a record".into()))?
+            .to_string();
         let reader = Arc::new(Reader { record, datum });
         self.readers.rcu(|readers| {
             let mut readers = HashMap::clone(readers);
@@ -180,14 +230,19 @@ impl Codecs {
 /// Codecs borrow their schema. It lives as long as the process: there are as many as versions
 /// of contracts.
 fn leak(subject: &str, text: &str) -> Result<&'static Schema, RegistryError> {
-    let schema = Schema::parse_str(text)
-        .map_err(|e| RegistryError::Invalid { subject: subject.to_owned(), reason: e.to_string() })?;
+    let schema = Schema::parse_str(text).map_err(|e| RegistryError::Invalid {
+        subject: subject.to_owned(),
+        reason: e.to_string(),
+    })?;
     Ok(Box::leak(Box::new(schema)))
 }
 
 fn split(bytes: &[u8]) -> Result<(u32, &[u8]), DecodeError> {
     match bytes {
         [0, a, b, c, d, datum @ ..] => Ok((u32::from_be_bytes([*a, *b, *c, *d]), datum)),
-        _ => Err(DecodeError::Format { bytes: bytes.len(), first: bytes.first().copied() }),
+        _ => Err(DecodeError::Format {
+            bytes: bytes.len(),
+            first: bytes.first().copied(),
+        }),
     }
 }

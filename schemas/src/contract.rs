@@ -4,8 +4,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::{
-    LocationUpdate, Position, ProcessorState, Quarantined, SessionEvent, SessionStarted, SessionStopped,
-    SessionUpdated, SinkCursor, TenantEvent, Window,
+    LocationUpdate, Position, ProcessorState, Quarantined, SessionEvent, SessionStarted,
+    SessionStopped, SessionUpdated, SinkCursor, TenantEvent, Window,
 };
 
 /// A record type with an Avro schema.
@@ -110,7 +110,10 @@ mod tests {
         for (slot, contract) in CONTRACTS.iter().enumerate() {
             let schema = apache_avro::Schema::parse_str(contract.schema)
                 .unwrap_or_else(|e| panic!("slot {slot}, {}: {e}", contract.name));
-            assert_eq!(schema.name().map(|n| n.to_string()), Some(contract.name.to_owned()));
+            assert_eq!(
+                schema.name().map(|n| n.to_string()),
+                Some(contract.name.to_owned())
+            );
         }
     }
 }

@@ -101,8 +101,7 @@ pub struct TenantEvent {
     pub deleted: bool,
     /// From which event time on the change holds.
     pub effective_from: i64,
-    /// JSON of its public properties; never a secret. {} where deleted.
-    #[serde(default)]
+    /// JSON of its public properties, an empty object where deleted; never a secret.
     pub body: String,
 }
 

@@ -9,7 +9,9 @@ mod registry;
 pub use codec::{Codecs, DecodeError, EncodeError};
 pub use contract::{CONTRACTS, Contract, ContractInfo, EventType};
 pub use contracts::*;
-pub use registry::{ConfluentRegistry, MemoryRegistry, Registry, RegistryError, check_backward, subject};
+pub use registry::{
+    ConfluentRegistry, MemoryRegistry, Registry, RegistryError, check_backward, subject,
+};
 
 /// Free attributes of a fix or a session.
 pub type Attributes = std::collections::BTreeMap<String, String>;

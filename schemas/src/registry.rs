@@ -28,7 +28,11 @@ pub enum RegistryError {
 /// Gives ids to schemas and schemas to ids. An id names the same schema for ever.
 pub trait Registry: Send + Sync + 'static {
     /// The id of the schema under a subject; registers it when it is new and compatible.
-    fn register<'a>(&'a self, subject: &'a str, schema: &'a str) -> BoxFuture<'a, Result<u32, RegistryError>>;
+    fn register<'a>(
+        &'a self,
+        subject: &'a str,
+        schema: &'a str,
+    ) -> BoxFuture<'a, Result<u32, RegistryError>>;
 
     /// The schema of an id, as JSON.
     fn schema(&self, id: u32) -> BoxFuture<'_, Result<String, RegistryError>>;
@@ -37,12 +41,17 @@ pub trait Registry: Send + Sync + 'static {
 /// Whether a reader with `new` can read what was written with `old` (BACKWARD).
 pub fn check_backward(subject: &str, old: &str, new: &str) -> Result<(), RegistryError> {
     let parse = |text: &str| {
-        Schema::parse_str(text)
-            .map_err(|e| RegistryError::Invalid { subject: subject.to_owned(), reason: e.to_string() })
+        Schema::parse_str(text).map_err(|e| RegistryError::Invalid {
+            subject: subject.to_owned(),
+            reason: e.to_string(),
+        })
     };
     SchemaCompatibility::can_read(&parse(old)?, &parse(new)?)
         .map(|_| ())
-        .map_err(|e| RegistryError::Incompatible { subject: subject.to_owned(), reason: e.to_string() })
+        .map_err(|e| RegistryError::Incompatible {
+            subject: subject.to_owned(),
+            reason: e.to_string(),
+        })
 }
 
 /// The subject of a record in a topic, by TopicRecordNameStrategy.

@@ -26,7 +26,10 @@ fn fix() -> LocationUpdate {
 
 async fn codecs(registry: &Arc<MemoryRegistry>) -> Codecs {
     let codecs = Codecs::new(Arc::clone(registry) as Arc<dyn Registry>);
-    codecs.register("").await.expect("a new registry takes every contract");
+    codecs
+        .register("")
+        .await
+        .expect("a new registry takes every contract");
     codecs
 }
 
@@ -78,7 +81,10 @@ async fn damaged_records_are_errors_never_panics() {
     let mut wire = Vec::new();
     codecs.encode(&fix(), &mut wire).unwrap();
     for end in 0..wire.len() {
-        assert!(codecs.decode::<LocationUpdate>(&wire[..end]).is_err(), "cut at {end}");
+        assert!(
+            codecs.decode::<LocationUpdate>(&wire[..end]).is_err(),
+            "cut at {end}"
+        );
     }
     for at in 5..wire.len() {
         let mut flipped = wire.clone();
@@ -89,14 +95,26 @@ async fn damaged_records_are_errors_never_panics() {
     longer.push(0);
     assert!(codecs.decode::<LocationUpdate>(&longer).is_err());
     wire[4] = 200;
-    assert!(matches!(codecs.decode::<LocationUpdate>(&wire), Err(DecodeError::UnknownSchema(200))));
-    assert!(codecs.decode_loading::<LocationUpdate>(&wire).await.unwrap_err().is_fault_of_record());
+    assert!(matches!(
+        codecs.decode::<LocationUpdate>(&wire),
+        Err(DecodeError::UnknownSchema(200))
+    ));
+    assert!(
+        codecs
+            .decode_loading::<LocationUpdate>(&wire)
+            .await
+            .unwrap_err()
+            .is_fault_of_record()
+    );
 }
 
 /// The schema with a field taken out, as an older version of the code had it.
 fn without(schema: &str, field: &str) -> String {
     let mut json: serde_json::Value = serde_json::from_str(schema).unwrap();
-    json["fields"].as_array_mut().unwrap().retain(|f| f["name"] != field);
+    json["fields"]
+        .as_array_mut()
+        .unwrap()
+        .retain(|f| f["name"] != field);
     json.to_string()
 }
 
@@ -104,7 +122,10 @@ fn without(schema: &str, field: &str) -> String {
 async fn new_code_reads_an_old_record() {
     let registry = Arc::new(MemoryRegistry::new());
     let old = without(LocationUpdate::SCHEMA, "battery");
-    let id = registry.register("location-updates-io.laneway.LocationUpdate", &old).await.unwrap();
+    let id = registry
+        .register("location-updates-io.laneway.LocationUpdate", &old)
+        .await
+        .unwrap();
     let schema = apache_avro::Schema::parse_str(&old).unwrap();
     let datum = apache_avro::writer::datum::GenericDatumWriter::builder(&schema)
         .human_readable(false)
@@ -116,7 +137,13 @@ async fn new_code_reads_an_old_record() {
     wire.extend_from_slice(&id.to_be_bytes());
     wire.extend_from_slice(&datum);
     let read: LocationUpdate = codecs(&registry).await.decode_loading(&wire).await.unwrap();
-    assert_eq!(read, LocationUpdate { battery: None, ..fix() });
+    assert_eq!(
+        read,
+        LocationUpdate {
+            battery: None,
+            ..fix()
+        }
+    );
 }
 
 #[tokio::test]
@@ -144,7 +171,10 @@ async fn an_incompatible_writer_is_refused_with_the_subject_named() {
     json["fields"][0]["type"] = "long".into();
     registry.register(subject, &json.to_string()).await.unwrap();
     let error = Codecs::new(registry).register("").await.unwrap_err();
-    assert!(matches!(error, RegistryError::Incompatible { .. }), "{error}");
+    assert!(
+        matches!(error, RegistryError::Incompatible { .. }),
+        "{error}"
+    );
     assert!(error.to_string().contains(subject), "{error}");
 }
 

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use schema_registry_converter::async_impl::schema_registry::{SrSettings, get_schema_by_id, post_schema};
+use schema_registry_converter::async_impl::schema_registry::{
+    SrSettings, get_schema_by_id, post_schema,
+};
 use schema_registry_converter::error::SRCError;
 use schema_registry_converter::schema_registry_common::{SchemaType, SuppliedSchema};
 
@@ -16,9 +18,18 @@ pub struct ConfluentRegistry {
 impl ConfluentRegistry {
     /// `urls`: base addresses, such as `http://registry:8081`; more than one are tried in turn.
     /// `basic` is a user and a password.
-    pub fn new(urls: &[String], basic: Option<(&str, &str)>, timeout: Duration) -> Result<Self, RegistryError> {
-        let unavailable = |reason: String| RegistryError::Unavailable { doing: "preparing its client".into(), reason };
-        let (first, rest) = urls.split_first().ok_or_else(|| unavailable("no address is configured".into()))?;
+    pub fn new(
+        urls: &[String],
+        basic: Option<(&str, &str)>,
+        timeout: Duration,
+    ) -> Result<Self, RegistryError> {
+        let unavailable = |reason: String| RegistryError::Unavailable {
+            doing: "preparing its client".into(),
+            reason,
+        };
+        let (first, rest) = urls
+            .split_first()
+            .ok_or_else(|| unavailable("no address is configured".into()))?;
         let mut builder = SrSettings::new_builder(first.clone());
         for url in rest {
             builder.add_url(url.clone());
@@ -33,7 +44,11 @@ impl ConfluentRegistry {
 }
 
 impl Registry for ConfluentRegistry {
-    fn register<'a>(&'a self, subject: &'a str, schema: &'a str) -> BoxFuture<'a, Result<u32, RegistryError>> {
+    fn register<'a>(
+        &'a self,
+        subject: &'a str,
+        schema: &'a str,
+    ) -> BoxFuture<'a, Result<u32, RegistryError>> {
         Box::pin(async move {
             let supplied = SuppliedSchema::new(None, SchemaType::Avro, schema.to_owned());
             match post_schema(&self.settings, subject.to_owned(), supplied).await {
@@ -67,7 +82,10 @@ fn register_error(subject: &str, error: &SRCError) -> RegistryError {
     } else if reason.contains("422") {
         RegistryError::Invalid { subject, reason }
     } else {
-        RegistryError::Unavailable { doing: format!("registering {subject}"), reason }
+        RegistryError::Unavailable {
+            doing: format!("registering {subject}"),
+            reason,
+        }
     }
 }
 

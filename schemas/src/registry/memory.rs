@@ -25,7 +25,11 @@ impl MemoryRegistry {
 }
 
 impl Registry for MemoryRegistry {
-    fn register<'a>(&'a self, subject: &'a str, schema: &'a str) -> BoxFuture<'a, Result<u32, RegistryError>> {
+    fn register<'a>(
+        &'a self,
+        subject: &'a str,
+        schema: &'a str,
+    ) -> BoxFuture<'a, Result<u32, RegistryError>> {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let result = state.register(subject, schema);
         Box::pin(std::future::ready(result))
@@ -33,14 +37,22 @@ impl Registry for MemoryRegistry {
 
     fn schema(&self, id: u32) -> BoxFuture<'_, Result<String, RegistryError>> {
         let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = (id as usize).checked_sub(1).and_then(|i| state.schemas.get(i)).cloned();
-        Box::pin(std::future::ready(found.ok_or(RegistryError::UnknownId { id })))
+        let found = (id as usize)
+            .checked_sub(1)
+            .and_then(|i| state.schemas.get(i))
+            .cloned();
+        Box::pin(std::future::ready(
+            found.ok_or(RegistryError::UnknownId { id }),
+        ))
     }
 }
 
 impl State {
     fn register(&mut self, subject: &str, schema: &str) -> Result<u32, RegistryError> {
-        let known = (1u32..).zip(&self.schemas).find(|(_, s)| *s == schema).map(|(id, _)| id);
+        let known = (1u32..)
+            .zip(&self.schemas)
+            .find(|(_, s)| *s == schema)
+            .map(|(id, _)| id);
         let versions = self.subjects.entry(subject.to_owned()).or_default();
         if let Some(id) = known.filter(|id| versions.contains(id)) {
             return Ok(id);
