@@ -24,7 +24,11 @@ pub async fn run(parts: &[String], duration: Duration, repeat: usize) -> Result<
     ensure!(repeat > 0, "--repeat has to be at least 1");
     let wanted = |part: &str| parts.is_empty() || parts.iter().any(|p| p == part);
     let folder = tempfile::tempdir()?;
-    let kafka = KafkaCluster::start(KafkaOptions { own: true, ..KafkaOptions::default() }).await?;
+    let kafka = KafkaCluster::start(KafkaOptions {
+        own: true,
+        ..KafkaOptions::default()
+    })
+    .await?;
     let servers = Servers {
         kafka: kafka.bootstrap(),
         postgres: Postgres::shared().await?.create_database("bench").await?,
@@ -33,7 +37,13 @@ pub async fn run(parts: &[String], duration: Duration, repeat: usize) -> Result<
         partitions: 24,
     };
     let deployment = Deployment::distributed(&laneway_binary()?, folder.path(), &servers).await?;
-    let mut bench = Bench { kafka, deployment, folder, duration, repeat };
+    let mut bench = Bench {
+        kafka,
+        deployment,
+        folder,
+        duration,
+        repeat,
+    };
     if wanted("ingest") {
         ingest::run(&mut bench).await?;
     }

@@ -17,6 +17,8 @@ mod restore;
 mod shared;
 mod target;
 
-pub use destination::{Destination, DestinationFactory, Event, OpenError, Outcome, StoreDestinations};
+pub use destination::{
+    Destination, DestinationFactory, Event, OpenError, Outcome, StoreDestinations,
+};
 pub use engine::Deliveries;
 pub use shared::DeliveryDeps;

@@ -10,8 +10,14 @@ use laneway_runtime::http::Cidr;
 pub enum GuardError {
     #[error("resolving {host} failed: {reason}; check the name")]
     Resolve { host: String, reason: String },
-    #[error("{host} resolves to {address}, which is {what}: only public addresses are reached; ask the operator to list its network")]
-    Refused { host: String, address: IpAddr, what: &'static str },
+    #[error(
+        "{host} resolves to {address}, which is {what}: only public addresses are reached; ask the operator to list its network"
+    )]
+    Refused {
+        host: String,
+        address: IpAddr,
+        what: &'static str,
+    },
     #[error("{host} resolves to no address; check the name")]
     Nowhere { host: String },
 }
@@ -29,7 +35,9 @@ impl Guard {
             text.parse::<Cidr>()
                 .map_err(|e| anyhow::anyhow!("sink.webhook.allow_private_networks: {text:?}: {e}"))
         };
-        Ok(Guard { allowed: allowed.iter().map(parse).collect::<Result<_, _>>()? })
+        Ok(Guard {
+            allowed: allowed.iter().map(parse).collect::<Result<_, _>>()?,
+        })
     }
 
     /// What makes an address one that is not to be reached.
@@ -41,10 +49,13 @@ impl Guard {
     /// The addresses of a host that may be dialled; an error where there is none.
     pub async fn resolve(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, GuardError> {
         let bare = host.trim_start_matches('[').trim_end_matches(']');
-        let resolved = tokio::net::lookup_host((bare, port)).await.map_err(|e| GuardError::Resolve {
-            host: host.to_owned(),
-            reason: e.to_string(),
-        })?;
+        let resolved =
+            tokio::net::lookup_host((bare, port))
+                .await
+                .map_err(|e| GuardError::Resolve {
+                    host: host.to_owned(),
+                    reason: e.to_string(),
+                })?;
         let mut refused = None;
         let mut addresses = Vec::new();
         for address in resolved {
@@ -55,8 +66,14 @@ impl Guard {
         }
         match refused {
             _ if !addresses.is_empty() => Ok(addresses),
-            Some((address, what)) => Err(GuardError::Refused { host: host.to_owned(), address, what }),
-            None => Err(GuardError::Nowhere { host: host.to_owned() }),
+            Some((address, what)) => Err(GuardError::Refused {
+                host: host.to_owned(),
+                address,
+                what,
+            }),
+            None => Err(GuardError::Nowhere {
+                host: host.to_owned(),
+            }),
         }
     }
 }
@@ -88,9 +105,8 @@ fn class4(a: Ipv4Addr) -> Option<&'static str> {
 
 fn class6(a: Ipv6Addr) -> Option<&'static str> {
     let s = a.segments();
-    let embedded = |high: u16, low: u16| {
-        Ipv4Addr::from_bits((u32::from(high) << 16) | u32::from(low))
-    };
+    let embedded =
+        |high: u16, low: u16| Ipv4Addr::from_bits((u32::from(high) << 16) | u32::from(low));
     match s {
         [0, 0, 0, 0, 0, 0, 0, 0] => Some("unspecified"),
         [0, 0, 0, 0, 0, 0, 0, 1] => Some("loopback"),
@@ -118,21 +134,72 @@ mod tests {
     fn only_public_addresses_are_reached() {
         let guard = Guard::default();
         let refused = [
-            "0.0.0.0", "0.1.2.3", "10.0.0.1", "100.64.0.1", "100.100.100.200", "127.0.0.1", "127.255.255.254",
-            "169.254.169.254", "168.63.129.16", "172.16.0.1", "172.31.255.255", "192.0.0.8", "192.0.2.1",
-            "192.88.99.1", "192.168.1.1", "198.18.0.1", "198.51.100.7", "203.0.113.9", "224.0.0.1",
-            "239.1.1.1", "240.0.0.1", "255.255.255.255",
-            "::", "::1", "::127.0.0.1", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "::ffff:169.254.169.254",
-            "::ffff:0:127.0.0.1", "64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe", "64:ff9b:1::1", "100::1",
-            "2001::1", "2001:db8::1", "2002:7f00:1::", "2002:a00:1::1", "2002:808:808::1", "3fff::1",
-            "5f00::1", "fc00::1", "fd00:ec2::254", "fe80::1", "fec0::1", "ff02::1", "4000::1",
+            "0.0.0.0",
+            "0.1.2.3",
+            "10.0.0.1",
+            "100.64.0.1",
+            "100.100.100.200",
+            "127.0.0.1",
+            "127.255.255.254",
+            "169.254.169.254",
+            "168.63.129.16",
+            "172.16.0.1",
+            "172.31.255.255",
+            "192.0.0.8",
+            "192.0.2.1",
+            "192.88.99.1",
+            "192.168.1.1",
+            "198.18.0.1",
+            "198.51.100.7",
+            "203.0.113.9",
+            "224.0.0.1",
+            "239.1.1.1",
+            "240.0.0.1",
+            "255.255.255.255",
+            "::",
+            "::1",
+            "::127.0.0.1",
+            "::ffff:127.0.0.1",
+            "::ffff:10.0.0.1",
+            "::ffff:169.254.169.254",
+            "::ffff:0:127.0.0.1",
+            "64:ff9b::7f00:1",
+            "64:ff9b::a9fe:a9fe",
+            "64:ff9b:1::1",
+            "100::1",
+            "2001::1",
+            "2001:db8::1",
+            "2002:7f00:1::",
+            "2002:a00:1::1",
+            "2002:808:808::1",
+            "3fff::1",
+            "5f00::1",
+            "fc00::1",
+            "fd00:ec2::254",
+            "fe80::1",
+            "fec0::1",
+            "ff02::1",
+            "4000::1",
         ];
         for address in refused {
-            assert!(guard.refuses(address.parse().unwrap()).is_some(), "{address}");
+            assert!(
+                guard.refuses(address.parse().unwrap()).is_some(),
+                "{address}"
+            );
         }
         let reached = [
-            "1.1.1.1", "8.8.8.8", "100.63.255.255", "100.128.0.0", "172.15.0.1", "172.32.0.1", "192.167.1.1",
-            "198.20.0.1", "223.255.255.255", "2606:4700::1111", "2a00:1450::1", "::ffff:8.8.8.8",
+            "1.1.1.1",
+            "8.8.8.8",
+            "100.63.255.255",
+            "100.128.0.0",
+            "172.15.0.1",
+            "172.32.0.1",
+            "192.167.1.1",
+            "198.20.0.1",
+            "223.255.255.255",
+            "2606:4700::1111",
+            "2a00:1450::1",
+            "::ffff:8.8.8.8",
             "64:ff9b::808:808",
         ];
         for address in reached {
@@ -154,7 +221,16 @@ mod tests {
         let guard = Guard::default();
         for host in ["localhost", "127.0.0.1", "[::1]"] {
             let refused = guard.resolve(host, 80).await.unwrap_err();
-            assert!(matches!(refused, GuardError::Refused { what: "loopback", .. }), "{host}: {refused}");
+            assert!(
+                matches!(
+                    refused,
+                    GuardError::Refused {
+                        what: "loopback",
+                        ..
+                    }
+                ),
+                "{host}: {refused}"
+            );
         }
     }
 }

@@ -28,15 +28,25 @@ use crate::stream::websocket::Connection;
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 impl Service for Sink {
-    fn call(self: Arc<Self>, request: Request<Incoming>, peer: Peer) -> BoxFuture<'static, Response<Body>> {
+    fn call(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        peer: Peer,
+    ) -> BoxFuture<'static, Response<Body>> {
         Box::pin(async move {
-            self.answer(request, peer).await.unwrap_or_else(Problem::into_response)
+            self.answer(request, peer)
+                .await
+                .unwrap_or_else(Problem::into_response)
         })
     }
 }
 
 impl Sink {
-    async fn answer(&self, request: Request<Incoming>, peer: Peer) -> Result<Response<Body>, Problem> {
+    async fn answer(
+        &self,
+        request: Request<Incoming>,
+        peer: Peer,
+    ) -> Result<Response<Body>, Problem> {
         if request.uri().path() != "/stream" {
             return Err(Problem::not_found());
         }
@@ -62,7 +72,8 @@ impl Sink {
         if asks_for_websocket(request.headers()) {
             self.websocket(request, authenticated, subscribe)
         } else if accepts_events(request.headers()) {
-            self.events(request.headers(), authenticated, subscribe).await
+            self.events(request.headers(), authenticated, subscribe)
+                .await
         } else {
             Err(Problem::new(
                 StatusCode::UPGRADE_REQUIRED,
@@ -88,7 +99,9 @@ impl Sink {
                 "Use version 13.",
             )
             .into_response();
-            response.headers_mut().insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+            response
+                .headers_mut()
+                .insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
             return Ok(response);
         }
         let key = headers
@@ -110,7 +123,16 @@ impl Sink {
             let socket = Socket::new(io, context.settings.max_message_bytes);
             let placement = authenticated.tenant.body.placement.clone();
             let scope = authenticated.scope;
-            Connection { context, scope, placement, registered, counts, socket }.run(subscribe).await;
+            Connection {
+                context,
+                scope,
+                placement,
+                registered,
+                counts,
+                socket,
+            }
+            .run(subscribe)
+            .await;
         });
         let mut response = Response::new(empty());
         *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
@@ -130,11 +152,18 @@ impl Sink {
         authenticated: Authenticated,
         subscribe: Option<Subscribe>,
     ) -> Result<Response<Body>, Problem> {
-        let Subscribe { filter, mut start } =
-            subscribe.unwrap_or(Subscribe { filter: Default::default(), start: Start::Live });
+        let Subscribe { filter, mut start } = subscribe.unwrap_or(Subscribe {
+            filter: Default::default(),
+            start: Start::Live,
+        });
         if let Some(id) = headers.get(LAST_EVENT_ID).filter(|id| !id.is_empty()) {
-            let token = id.to_str().map_err(|_| Problem::bad_request("Last-Event-ID is not a token."))?;
-            start = Start::After { token: Some(token.to_owned()), last: Vec::new() };
+            let token = id
+                .to_str()
+                .map_err(|_| Problem::bad_request("Last-Event-ID is not a token."))?;
+            start = Start::After {
+                token: Some(token.to_owned()),
+                last: Vec::new(),
+            };
         }
         let registered = self.register(&authenticated)?;
         let (context, scope) = (Arc::clone(&self.stream), authenticated.scope.clone());
@@ -142,26 +171,42 @@ impl Sink {
         let from = start::resolve(start, &*context.log, &context.tokens, &scope, placement).await?;
         let feed = Feed::start(Arc::clone(&context), &scope, placement, filter, from).await?;
         let counts = self.counts(&authenticated);
-        Ok(SseConnection { context, scope, registered, counts, feed }.respond())
+        Ok(SseConnection {
+            context,
+            scope,
+            registered,
+            counts,
+            feed,
+        }
+        .respond())
     }
 
-    fn register(&self, authenticated: &Authenticated) -> Result<crate::stream::connections::Registered, Problem> {
+    fn register(
+        &self,
+        authenticated: &Authenticated,
+    ) -> Result<crate::stream::connections::Registered, Problem> {
         if self.stream.stop.is_cancelled() {
             return Err(Problem::unavailable("The sink is stopping."));
         }
-        self.stream.connections.register(&authenticated.scope).ok_or_else(|| {
-            Problem::new(
-                StatusCode::TOO_MANY_REQUESTS,
-                "too-many-connections",
-                "There are too many connections",
-                "The tenant has as many open streams as it may; close some first.",
-            )
-            .retry_after(5)
-        })
+        self.stream
+            .connections
+            .register(&authenticated.scope)
+            .ok_or_else(|| {
+                Problem::new(
+                    StatusCode::TOO_MANY_REQUESTS,
+                    "too-many-connections",
+                    "There are too many connections",
+                    "The tenant has as many open streams as it may; close some first.",
+                )
+                .retry_after(5)
+            })
     }
 
     fn counts(&self, authenticated: &Authenticated) -> laneway_runtime::tenants::TenantHandle {
-        self.stream.metrics.tenant(authenticated.tenant.id.as_u128(), &authenticated.tenant.slug)
+        self.stream.metrics.tenant(
+            authenticated.tenant.id.as_u128(),
+            &authenticated.tenant.slug,
+        )
     }
 }
 
@@ -182,10 +227,18 @@ fn refused(error: AuthError) -> Problem {
 
 fn asks_for_websocket(headers: &HeaderMap) -> bool {
     let upgrade = headers.get(UPGRADE).and_then(|v| v.to_str().ok());
-    upgrade.is_some_and(|v| v.split(',').any(|p| p.trim().eq_ignore_ascii_case("websocket")))
+    upgrade.is_some_and(|v| {
+        v.split(',')
+            .any(|p| p.trim().eq_ignore_ascii_case("websocket"))
+    })
 }
 
 fn accepts_events(headers: &HeaderMap) -> bool {
-    let accept = headers.get_all(ACCEPT).into_iter().filter_map(|v| v.to_str().ok());
-    accept.flat_map(|v| v.split(',')).any(|p| p.trim().starts_with("text/event-stream"))
+    let accept = headers
+        .get_all(ACCEPT)
+        .into_iter()
+        .filter_map(|v| v.to_str().ok());
+    accept
+        .flat_map(|v| v.split(','))
+        .any(|p| p.trim().starts_with("text/event-stream"))
 }

@@ -83,7 +83,11 @@ impl Sink {
             stop: CancellationToken::new(),
         });
         let webhooks = WebhookClient::new(&settings.webhook, Arc::clone(&deps.clock))?;
-        let factory = StoreDestinations { store: deps.store.clone(), authority: deps.authority, webhooks };
+        let factory = StoreDestinations {
+            store: deps.store.clone(),
+            authority: deps.authority,
+            webhooks,
+        };
         let deliveries = Arc::new(Deliveries::new(DeliveryDeps {
             log: Arc::clone(&deps.log),
             codecs: Arc::clone(&deps.codecs),
@@ -94,7 +98,10 @@ impl Sink {
             settings: settings.delivery.clone(),
             instance: deps.instance.clone(),
             // Two processes that fail together need not try again together.
-            seed: xxhash_rust::xxh3::xxh3_64_with_seed(deps.instance.as_bytes(), deps.clock.now_us().cast_unsigned()),
+            seed: xxhash_rust::xxh3::xxh3_64_with_seed(
+                deps.instance.as_bytes(),
+                deps.clock.now_us().cast_unsigned(),
+            ),
         }));
         let projection = Arc::new(Projection::new(
             Arc::clone(&deps.log),
@@ -105,20 +112,43 @@ impl Sink {
             deps.instance.clone(),
         ));
         let tail = std::sync::Mutex::new(Some(tail));
-        Ok(Arc::new(Sink { deps, stream, tail, deliveries, projection }))
+        Ok(Arc::new(Sink {
+            deps,
+            stream,
+            tail,
+            deliveries,
+            projection,
+        }))
     }
 
     /// Runs the live tail, the deliveries and the projection until the drain has ended.
     pub async fn run(self: Arc<Self>, lifecycle: Lifecycle) -> anyhow::Result<()> {
-        let tail = self.tail.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
-        lifecycle.spawn("live tail", tail.context("the sink runs already")?.run(lifecycle.clone()));
+        let tail = self
+            .tail
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .take();
+        lifecycle.spawn(
+            "live tail",
+            tail.context("the sink runs already")?
+                .run(lifecycle.clone()),
+        );
         let (stream, changes) = (Arc::clone(&self.stream), self.deps.directory.changes());
         lifecycle.spawn("connections", async move {
-            stream.connections.follow(changes, stream.stop.clone()).await;
+            stream
+                .connections
+                .follow(changes, stream.stop.clone())
+                .await;
             Ok(())
         });
-        lifecycle.spawn("deliveries", Arc::clone(&self.deliveries).run(lifecycle.clone()));
-        lifecycle.spawn("projection", Arc::clone(&self.projection).run(lifecycle.clone()));
+        lifecycle.spawn(
+            "deliveries",
+            Arc::clone(&self.deliveries).run(lifecycle.clone()),
+        );
+        lifecycle.spawn(
+            "projection",
+            Arc::clone(&self.projection).run(lifecycle.clone()),
+        );
         lifecycle.draining().await;
         self.stream.stop.cancel();
         self.stream.tasks.close();

@@ -47,12 +47,23 @@ impl Projection {
         settings: ProjectionSettings,
         instance: String,
     ) -> Self {
-        Projection { log, codecs, store, authority, settings, instance, trouble: Mutex::default() }
+        Projection {
+            log,
+            codecs,
+            store,
+            authority,
+            settings,
+            instance,
+            trouble: Mutex::default(),
+        }
     }
 
     /// Why nothing is projected at the moment.
     pub fn trouble(&self) -> Option<String> {
-        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.trouble
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Runs until the drain.

@@ -148,6 +148,9 @@ pub struct ProjectionSettings {
 
 impl Default for ProjectionSettings {
     fn default() -> Self {
-        ProjectionSettings { batch_records: 2000, linger_ms: 50 }
+        ProjectionSettings {
+            batch_records: 2000,
+            linger_ms: 50,
+        }
     }
 }

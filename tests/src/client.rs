@@ -41,7 +41,10 @@ impl Reply {
     /// Whether sending the same again later is what the server asks for.
     pub fn retry_after(&self) -> Option<Duration> {
         let asked = matches!(self.status.as_u16(), 429 | 503);
-        let seconds = self.headers.get(header::RETRY_AFTER).and_then(|v| v.to_str().ok()?.parse().ok());
+        let seconds = self
+            .headers
+            .get(header::RETRY_AFTER)
+            .and_then(|v| v.to_str().ok()?.parse().ok());
         asked.then(|| Duration::from_secs(seconds.unwrap_or(1)))
     }
 }
@@ -55,7 +58,10 @@ impl Client {
             .pool_timer(TokioTimer::new())
             .pool_max_idle_per_host(512)
             .build(connector);
-        Client { pool, base: base.into() }
+        Client {
+            pool,
+            base: base.into(),
+        }
     }
 
     pub fn base(&self) -> &str {
@@ -67,14 +73,21 @@ impl Client {
     }
 
     pub async fn post(&self, path: &str, bearer: &str, body: &Value) -> Result<Reply> {
-        self.send(Method::POST, path, bearer, Bytes::from(body.to_string())).await
+        self.send(Method::POST, path, bearer, Bytes::from(body.to_string()))
+            .await
     }
 
     pub async fn delete(&self, path: &str, bearer: &str) -> Result<Reply> {
         self.send(Method::DELETE, path, bearer, Bytes::new()).await
     }
 
-    pub async fn send(&self, method: Method, path: &str, bearer: &str, body: Bytes) -> Result<Reply> {
+    pub async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        bearer: &str,
+        body: Bytes,
+    ) -> Result<Reply> {
         let url = format!("{}{path}", self.base);
         let mut request = Request::builder().method(method).uri(&url);
         if !bearer.is_empty() {

@@ -26,7 +26,12 @@ impl Node {
     /// Starts it and waits until it says that it is ready.
     async fn start(role: &'static str, builder: Builder, health: String) -> Result<Self> {
         let process = builder.spawn()?;
-        let mut node = Node { role, builder, process, health };
+        let mut node = Node {
+            role,
+            builder,
+            process,
+            health,
+        };
         node.ready().await?;
         Ok(node)
     }
@@ -80,7 +85,12 @@ impl Deployment {
         let builder = base(binary, folder, "all")
             .env("LANEWAY_HTTP_LISTEN", format!("127.0.0.1:{port}"))
             .env("LANEWAY_OPS_LISTEN", format!("127.0.0.1:{ops}"));
-        let node = Node::start("all", builder, format!("http://127.0.0.1:{ops}/health/ready")).await?;
+        let node = Node::start(
+            "all",
+            builder,
+            format!("http://127.0.0.1:{ops}/health/ready"),
+        )
+        .await?;
         let client = Client::new(format!("http://127.0.0.1:{port}"));
         Ok(Deployment {
             nodes: vec![node],
@@ -118,10 +128,19 @@ impl Deployment {
                 .env("LANEWAY_STORE_SECRET_KEY", "5e".repeat(32))
                 .env("LANEWAY_AUTH_HASH_KEY", "a7".repeat(32))
                 .env("LANEWAY_REGISTRY_URL", &servers.registry);
-            nodes.push(Node::start(role, builder, format!("http://127.0.0.1:{ops}/health/ready")).await?);
+            nodes.push(
+                Node::start(
+                    role,
+                    builder,
+                    format!("http://127.0.0.1:{ops}/health/ready"),
+                )
+                .await?,
+            );
             public.push(port);
         }
-        let [control, ingest, _, sink] = public.as_slice() else { unreachable!("four roles were started") };
+        let [control, ingest, _, sink] = public.as_slice() else {
+            unreachable!("four roles were started")
+        };
         Ok(Deployment {
             nodes,
             ingest: Client::new(format!("http://127.0.0.1:{ingest}")),
@@ -134,7 +153,10 @@ impl Deployment {
 
     /// The only node of a role.
     pub fn node(&mut self, role: &str) -> Result<&mut Node> {
-        self.nodes.iter_mut().find(|n| n.role == role).with_context(|| format!("no {role} in this deployment"))
+        self.nodes
+            .iter_mut()
+            .find(|n| n.role == role)
+            .with_context(|| format!("no {role} in this deployment"))
     }
 
     /// Runs `laneway admin …` over the local socket and reads its JSON.
@@ -149,9 +171,17 @@ impl Deployment {
             .output()
             .await
             .context("running laneway admin")?;
-        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        ensure!(output.status.success(), "laneway admin {}: {err}{out}", args.join(" "));
-        serde_json::from_str(&out).with_context(|| format!("laneway admin {} printed {out}", args.join(" ")))
+        let (out, err) = (
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr),
+        );
+        ensure!(
+            output.status.success(),
+            "laneway admin {}: {err}{out}",
+            args.join(" ")
+        );
+        serde_json::from_str(&out)
+            .with_context(|| format!("laneway admin {} printed {out}", args.join(" ")))
     }
 
     /// SIGTERM for all, and waits for their drains.

@@ -27,7 +27,11 @@ impl Receiver {
         let failures = Arc::new(Mutex::new(Vec::new()));
         let secret = Arc::new(Mutex::new(None));
         let webhook = Webhook::accepting().await?;
-        let (to, bad, key) = (Arc::clone(&tally), Arc::clone(&failures), Arc::clone(&secret));
+        let (to, bad, key) = (
+            Arc::clone(&tally),
+            Arc::clone(&failures),
+            Arc::clone(&secret),
+        );
         webhook.answer(move |head, body| match receive(head, body, &to, &key) {
             Ok(()) => Answer::status(204),
             Err(error) => {
@@ -35,7 +39,12 @@ impl Receiver {
                 Answer::status(400)
             }
         });
-        Ok(Receiver { tally, failures, secret, webhook })
+        Ok(Receiver {
+            tally,
+            failures,
+            secret,
+            webhook,
+        })
     }
 
     pub fn url(&self) -> String {
@@ -44,7 +53,9 @@ impl Receiver {
 
     /// `whsec_…`, as the destination's creation answered.
     pub fn trust(&self, secret: &str) -> Result<()> {
-        let encoded = secret.strip_prefix("whsec_").context("a secret begins with whsec_")?;
+        let encoded = secret
+            .strip_prefix("whsec_")
+            .context("a secret begins with whsec_")?;
         let key = hmac::Key::new(hmac::HMAC_SHA256, &STANDARD.decode(encoded)?);
         *lock(&self.secret) = Some(key);
         Ok(())
@@ -59,7 +70,12 @@ impl Receiver {
     }
 }
 
-fn receive(head: &Parts, body: &Bytes, tally: &Mutex<Tally>, key: &Mutex<Option<hmac::Key>>) -> Result<()> {
+fn receive(
+    head: &Parts,
+    body: &Bytes,
+    tally: &Mutex<Tally>,
+    key: &Mutex<Option<hmac::Key>>,
+) -> Result<()> {
     let header = |name: &str| {
         head.headers
             .get(name)
@@ -69,7 +85,9 @@ fn receive(head: &Parts, body: &Bytes, tally: &Mutex<Tally>, key: &Mutex<Option<
     let (id, timestamp) = (header("webhook-id")?, header("webhook-timestamp")?);
     let mut signed = format!("{id}.{timestamp}.").into_bytes();
     signed.extend_from_slice(body);
-    let key = lock(key).clone().context("a delivery before the secret was known")?;
+    let key = lock(key)
+        .clone()
+        .context("a delivery before the secret was known")?;
     let verified = header("webhook-signature")?.split(' ').any(|signature| {
         signature
             .strip_prefix("v1,")

@@ -69,7 +69,8 @@ fn totals(fixes: &[&Fix]) -> DeviceTotals {
                 window.distance_m += metres;
                 if pause_us > 0 {
                     let speed = metres / (pause_us as f64 / 1e6);
-                    window.max_speed_mps = Some(window.max_speed_mps.map_or(speed, |m| m.max(speed)));
+                    window.max_speed_mps =
+                        Some(window.max_speed_mps.map_or(speed, |m| m.max(speed)));
                 }
             }
         }

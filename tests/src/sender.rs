@@ -50,11 +50,21 @@ impl Sender {
         let mut running: JoinSet<Result<()>> = JoinSet::new();
         for (device, fixes) in devices {
             if running.len() >= self.concurrency {
-                running.join_next().await.context("a sender is running")???;
+                running
+                    .join_next()
+                    .await
+                    .context("a sender is running")???;
             }
-            let token = self.tokens.get(device).with_context(|| format!("no token for {device}"))?.clone();
-            let (client, progress, batch) = (self.client.clone(), Arc::clone(&self.progress), self.batch);
-            running.spawn(async move { send_device(&client, &token, &fixes, batch, pause, &progress).await });
+            let token = self
+                .tokens
+                .get(device)
+                .with_context(|| format!("no token for {device}"))?
+                .clone();
+            let (client, progress, batch) =
+                (self.client.clone(), Arc::clone(&self.progress), self.batch);
+            running.spawn(async move {
+                send_device(&client, &token, &fixes, batch, pause, &progress).await
+            });
         }
         while let Some(done) = running.join_next().await {
             done??;
@@ -71,7 +81,9 @@ async fn send_device(
     pause: Option<Duration>,
     progress: &Progress,
 ) -> Result<()> {
-    let (Some(first), Some(last)) = (fixes.first(), fixes.last()) else { return Ok(()) };
+    let (Some(first), Some(last)) = (fixes.first(), fixes.last()) else {
+        return Ok(());
+    };
     let session = "trip";
     let start = json!({ "session_id": session, "started_at": time(first.recorded_at_us)? });
     confirmed(client, "/location/session/start", token, &start, progress).await?;
@@ -80,15 +92,29 @@ async fn send_device(
         if pause.is_some() {
             clock.tick().await;
         }
-        let items = chunk.iter().map(|fix| fix_json(fix, session)).collect::<Result<Vec<_>>>()?;
+        let items = chunk
+            .iter()
+            .map(|fix| fix_json(fix, session))
+            .collect::<Result<Vec<_>>>()?;
         let body = json!({ "fixes": items });
         let answer = confirmed(client, "/location/update", token, &body, progress).await?;
         let accepted = answer["accepted"].as_u64().unwrap_or(0);
-        ensure!(accepted == chunk.len() as u64, "{accepted} of {} accepted: {answer}", chunk.len());
+        ensure!(
+            accepted == chunk.len() as u64,
+            "{accepted} of {} accepted: {answer}",
+            chunk.len()
+        );
         progress.accepted.fetch_add(accepted, Ordering::Relaxed);
     }
     let stop = json!({ "stopped_at": time(last.recorded_at_us)? });
-    confirmed(client, &format!("/location/session/{session}/stop"), token, &stop, progress).await?;
+    confirmed(
+        client,
+        &format!("/location/session/{session}/stop"),
+        token,
+        &stop,
+        progress,
+    )
+    .await?;
     Ok(())
 }
 
@@ -124,7 +150,10 @@ async fn confirmed(
             Err(error) if tokio::time::Instant::now() > deadline => return Err(error),
             Err(_) => PAUSE,
         };
-        ensure!(tokio::time::Instant::now() < deadline, "{path} was not confirmed within {PATIENCE:?}");
+        ensure!(
+            tokio::time::Instant::now() < deadline,
+            "{path} was not confirmed within {PATIENCE:?}"
+        );
         progress.retries.fetch_add(1, Ordering::Relaxed);
         tokio::time::sleep(pause).await;
     }

@@ -43,7 +43,10 @@ impl Drop for Subscriber {
 impl Subscriber {
     /// `url` such as `ws://127.0.0.1:8080/stream`. Starts at the earliest retained event.
     pub fn start(url: String, key: String, tenant: &str) -> Self {
-        let state = Arc::new(Mutex::new(State { tally: Tally::of_tenant(tenant), ..State::default() }));
+        let state = Arc::new(Mutex::new(State {
+            tally: Tally::of_tenant(tenant),
+            ..State::default()
+        }));
         let shared = Arc::clone(&state);
         let task = tokio::spawn(async move {
             loop {
@@ -82,18 +85,28 @@ struct Refused(String);
 
 async fn follow(url: &str, key: &str, state: &Mutex<State>) -> Result<()> {
     let mut request = url.into_client_request()?;
-    request.headers_mut().insert("authorization", format!("Bearer {key}").parse()?);
+    request
+        .headers_mut()
+        .insert("authorization", format!("Bearer {key}").parse()?);
     let (mut socket, _) = tokio_tungstenite::connect_async(request).await?;
     let from = {
         let mut state = lock(state);
         state.connections += 1;
         resume_from(&state)
     };
-    socket.send(Message::text(json!({ "type": "subscribe", "from": from }).to_string())).await?;
+    socket
+        .send(Message::text(
+            json!({ "type": "subscribe", "from": from }).to_string(),
+        ))
+        .await?;
     // One at once, so that a cut before the first event that brings one is resumed, too.
-    socket.send(Message::text(json!({ "type": "token" }).to_string())).await?;
+    socket
+        .send(Message::text(json!({ "type": "token" }).to_string()))
+        .await?;
     while let Some(message) = socket.next().await {
-        let Message::Text(text) = message? else { continue };
+        let Message::Text(text) = message? else {
+            continue;
+        };
         let message: Value = serde_json::from_str(&text).context("a message that is not JSON")?;
         take(&message, &mut lock(state))?;
     }
@@ -102,9 +115,14 @@ async fn follow(url: &str, key: &str, state: &Mutex<State>) -> Result<()> {
 
 /// The earliest event at first, then after the last token and the events that came since.
 fn resume_from(state: &State) -> Value {
-    let Some(token) = &state.token else { return json!("earliest") };
-    let positions: Vec<Value> =
-        state.positions.iter().map(|((generation, lane), offset)| json!([generation, lane, offset])).collect();
+    let Some(token) = &state.token else {
+        return json!("earliest");
+    };
+    let positions: Vec<Value> = state
+        .positions
+        .iter()
+        .map(|((generation, lane), offset)| json!([generation, lane, offset]))
+        .collect();
     json!({ "token": token, "positions": positions })
 }
 
@@ -112,7 +130,11 @@ fn take(message: &Value, state: &mut State) -> Result<()> {
     match message["type"].as_str() {
         Some("token") => state.token = message["token"].as_str().map(str::to_owned),
         Some("event") => {
-            let place = |i: usize| message["position"][i].as_u64().context("an event without its position");
+            let place = |i: usize| {
+                message["position"][i]
+                    .as_u64()
+                    .context("an event without its position")
+            };
             let (lane, offset) = ((place(0)?, place(1)?), place(2)?);
             state.tally.add(&message["event"])?;
             state.positions.insert(lane, offset);

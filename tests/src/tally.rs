@@ -31,13 +31,18 @@ pub struct Tally {
 
 impl Tally {
     pub fn of_tenant(tenant: impl Into<String>) -> Self {
-        Tally { tenant: Some(tenant.into()), ..Tally::default() }
+        Tally {
+            tenant: Some(tenant.into()),
+            ..Tally::default()
+        }
     }
 
     /// Counts an event; one whose id came before is a repeat and changes nothing else.
     pub fn add(&mut self, event: &Value) -> Result<()> {
         let text = |name: &str| {
-            event[name].as_str().with_context(|| format!("an event without `{name}`: {event}"))
+            event[name]
+                .as_str()
+                .with_context(|| format!("an event without `{name}`: {event}"))
         };
         let data = &event["data"];
         let kind = text("type")?;
@@ -52,21 +57,32 @@ impl Tally {
             return Ok(());
         }
         *self.by_type.entry(kind.to_owned()).or_default() += 1;
-        let device = data["device_id"].as_str().context("an event without a device")?.to_owned();
+        let device = data["device_id"]
+            .as_str()
+            .context("an event without a device")?
+            .to_owned();
         match kind {
             "laneway.position" => {
                 let at = micros(&data["recorded_at"])?;
-                if self.latest.insert(device.clone(), at).is_some_and(|before| before > at) {
+                if self
+                    .latest
+                    .insert(device.clone(), at)
+                    .is_some_and(|before| before > at)
+                {
                     self.out_of_order += 1;
                 }
                 self.positions.entry(device).or_default().push(at);
             }
             "laneway.session.updated" | "laneway.session.stopped" => {
-                let session = data["session_id"].as_str().context("a session without its id")?;
+                let session = data["session_id"]
+                    .as_str()
+                    .context("a session without its id")?;
                 keep_last(&mut self.sessions, (device, session.to_owned()), data)?;
             }
             "laneway.window" => {
-                let start = data["window_start"].as_str().context("a window without a start")?;
+                let start = data["window_start"]
+                    .as_str()
+                    .context("a window without a start")?;
                 keep_last(&mut self.windows, (device, start.to_owned()), data)?;
             }
             _ => {}
@@ -97,7 +113,10 @@ impl Tally {
     }
 
     pub fn stopped_sessions(&self) -> u64 {
-        self.sessions.values().filter(|s| !s.data["stopped_at"].is_null()).count() as u64
+        self.sessions
+            .values()
+            .filter(|s| !s.data["stopped_at"].is_null())
+            .count() as u64
     }
 
     pub fn by_type(&self) -> &BTreeMap<String, u64> {
@@ -134,7 +153,11 @@ impl Tally {
             self.check_session(device, totals)?;
         }
         let devices = self.positions.len();
-        ensure!(devices == expected.len(), "positions of {devices} devices came, {} sent", expected.len());
+        ensure!(
+            devices == expected.len(),
+            "positions of {devices} devices came, {} sent",
+            expected.len()
+        );
         Ok(())
     }
 
@@ -155,7 +178,9 @@ impl Tally {
             let speed = data["max_speed_mps"].as_f64();
             ensure!(
                 data["fixes"].as_u64() == Some(window.fixes)
-                    && data["distance_m"].as_f64().is_some_and(|d| close(d, window.distance_m))
+                    && data["distance_m"]
+                        .as_f64()
+                        .is_some_and(|d| close(d, window.distance_m))
                     && match (speed, window.max_speed_mps) {
                         (Some(a), Some(b)) => close(a, b),
                         (a, b) => a == b,
@@ -167,15 +192,26 @@ impl Tally {
     }
 
     fn check_session(&self, device: &str, totals: &DeviceTotals) -> Result<()> {
-        let of_device: Vec<_> = self.sessions.iter().filter(|((d, _), _)| d == device).collect();
+        let of_device: Vec<_> = self
+            .sessions
+            .iter()
+            .filter(|((d, _), _)| d == device)
+            .collect();
         let [(_, last)] = of_device.as_slice() else {
-            anyhow::bail!("{device}: {} sessions came, 1 was expected", of_device.len());
+            anyhow::bail!(
+                "{device}: {} sessions came, 1 was expected",
+                of_device.len()
+            );
         };
         let (data, session) = (&last.data, &totals.session);
         ensure!(
             data["fixes"].as_u64() == Some(session.fixes)
-                && data["distance_m"].as_f64().is_some_and(|d| close(d, session.distance_m))
-                && data["duration_s"].as_f64().is_some_and(|d| close(d, session.duration_s)),
+                && data["distance_m"]
+                    .as_f64()
+                    .is_some_and(|d| close(d, session.distance_m))
+                && data["duration_s"]
+                    .as_f64()
+                    .is_some_and(|d| close(d, session.duration_s)),
             "{device}: the session is {data}, expected {session:?}"
         );
         Ok(())
@@ -187,18 +223,28 @@ fn keep_last(
     key: (String, String),
     data: &Value,
 ) -> Result<()> {
-    let revision = data["revision"].as_u64().context("an event without a revision")?;
+    let revision = data["revision"]
+        .as_u64()
+        .context("an event without a revision")?;
     match entities.get(&key) {
         Some(known) if known.revision >= revision => {}
         _ => {
-            entities.insert(key, LastRevision { revision, data: data.clone() });
+            entities.insert(
+                key,
+                LastRevision {
+                    revision,
+                    data: data.clone(),
+                },
+            );
         }
     }
     Ok(())
 }
 
 fn micros(time: &Value) -> Result<i64> {
-    let text = time.as_str().with_context(|| format!("a time that is not text: {time}"))?;
+    let text = time
+        .as_str()
+        .with_context(|| format!("a time that is not text: {time}"))?;
     let time: jiff::Timestamp = text.parse().with_context(|| format!("the time {text:?}"))?;
     Ok(time.as_microsecond())
 }

@@ -38,31 +38,56 @@ impl Tenant {
         let control = &deployment.control;
         let mut tokens = BTreeMap::new();
         for device in devices {
-            control.post("/devices", &admin_key, &json!({ "id": device })).await?.ok()?;
-            tokens.insert(device.clone(), device_token(control, &admin_key, device).await?);
+            control
+                .post("/devices", &admin_key, &json!({ "id": device }))
+                .await?
+                .ok()?;
+            tokens.insert(
+                device.clone(),
+                device_token(control, &admin_key, device).await?,
+            );
         }
         let receiver = Receiver::start(&id).await?;
         let destination = json!({ "kind": "webhook", "url": receiver.url() });
-        let destination = control.post("/destinations", &admin_key, &destination).await?.ok()?;
+        let destination = control
+            .post("/destinations", &admin_key, &destination)
+            .await?
+            .ok()?;
         receiver.trust(&text(&destination, "secret")?)?;
         let subscriber = Subscriber::start(deployment.stream.clone(), reader_key.clone(), &id);
-        Ok(Tenant { id, slug: slug.to_owned(), tokens: Arc::new(tokens), admin_key, reader_key, receiver, subscriber })
+        Ok(Tenant {
+            id,
+            slug: slug.to_owned(),
+            tokens: Arc::new(tokens),
+            admin_key,
+            reader_key,
+            receiver,
+            subscriber,
+        })
     }
 }
 
 /// A new API key of a tenant.
 pub async fn key(deployment: &Deployment, slug: &str, scopes: &str) -> Result<String> {
-    let key = deployment.admin(&["key", "create", "--tenant", slug, "--scope", scopes]).await?;
+    let key = deployment
+        .admin(&["key", "create", "--tenant", slug, "--scope", scopes])
+        .await?;
     text(&key, "key")
 }
 
 /// A new token of a device.
 pub async fn device_token(control: &Client, key: &str, device: &str) -> Result<String> {
     let path = format!("/devices/{device}/credentials");
-    let credential = control.post(&path, key, &json!({ "kind": "token" })).await?.ok()?;
+    let credential = control
+        .post(&path, key, &json!({ "kind": "token" }))
+        .await?
+        .ok()?;
     text(&credential, "token")
 }
 
 fn text(value: &Value, name: &str) -> Result<String> {
-    value[name].as_str().map(str::to_owned).with_context(|| format!("no `{name}` in {value}"))
+    value[name]
+        .as_str()
+        .map(str::to_owned)
+        .with_context(|| format!("no `{name}` in {value}"))
 }

@@ -7,7 +7,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use laneway_testkit::{Fix, KafkaCluster, Postgres, Registry, embedded_only, laneway_binary, trace, wait};
+use laneway_testkit::{
+    Fix, KafkaCluster, Postgres, Registry, embedded_only, laneway_binary, trace, wait,
+};
 use laneway_tests::deployment::{Deployment, Servers};
 use laneway_tests::recompute::{DeviceTotals, recompute};
 use laneway_tests::sender::{Progress, Sender};
@@ -26,7 +28,11 @@ fn real_trace() -> Result<BTreeMap<&'static str, Vec<Fix>>> {
     });
     let mut tenants: BTreeMap<&'static str, Vec<Fix>> = BTreeMap::new();
     for mut fix in fixes {
-        let tenant = if fix.device.ends_with('1') { "north" } else { "south" };
+        let tenant = if fix.device.ends_with('1') {
+            "north"
+        } else {
+            "south"
+        };
         let day = fix.recorded_at_us.div_euclid(86_400_000_000);
         fix.device = format!("{}-{day}", fix.device);
         tenants.entry(tenant).or_default().push(fix);
@@ -49,7 +55,10 @@ async fn kafka_totals_equal_the_recomputation_over_kills() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let servers = Servers {
         kafka: KafkaCluster::shared().await?.bootstrap(),
-        postgres: Postgres::shared().await?.create_database("real_fixes").await?,
+        postgres: Postgres::shared()
+            .await?
+            .create_database("real_fixes")
+            .await?,
         registry: Registry::shared().await?.url().to_owned(),
         topic_prefix: "real-fixes.".to_owned(),
         partitions: 8,
@@ -83,9 +92,11 @@ async fn run(mut deployment: Deployment) -> Result<()> {
     // Each role is killed when another share of the trace has been confirmed.
     for kill in 1..=KILLS {
         let share = total as u64 * kill / (KILLS + 1);
-        wait::until("the next share of the trace to be confirmed", BOUND, || async {
-            progress.accepted.load(Ordering::Relaxed) >= share
-        })
+        wait::until(
+            "the next share of the trace to be confirmed",
+            BOUND,
+            || async { progress.accepted.load(Ordering::Relaxed) >= share },
+        )
         .await?;
         for node in &mut deployment.nodes {
             node.kill()?;
@@ -112,27 +123,56 @@ async fn run(mut deployment: Deployment) -> Result<()> {
 async fn arrived(tenant: &Tenant, expected: &BTreeMap<String, DeviceTotals>) -> Result<()> {
     let slug = &tenant.slug;
     wait::until("everything to arrive at the websocket", BOUND, || async {
-        tenant.subscriber.failure().is_some() || tenant.subscriber.with_tally(|t| t.is_complete(expected))
+        tenant.subscriber.failure().is_some()
+            || tenant.subscriber.with_tally(|t| t.is_complete(expected))
     })
     .await
-    .with_context(|| tenant.subscriber.with_tally(|t| format!("{slug}: {:?}", t.by_type())))?;
+    .with_context(|| {
+        tenant
+            .subscriber
+            .with_tally(|t| format!("{slug}: {:?}", t.by_type()))
+    })?;
     wait::until("everything to arrive at the webhook", BOUND, || async {
         tenant.receiver.tally().is_complete(expected)
     })
     .await
     .with_context(|| format!("{slug}: {:?}", tenant.receiver.tally().by_type()))?;
-    ensure!(tenant.subscriber.failure().is_none(), "{:?}", tenant.subscriber.failure());
-    ensure!(tenant.receiver.failures().is_empty(), "{:?}", tenant.receiver.failures());
+    ensure!(
+        tenant.subscriber.failure().is_none(),
+        "{:?}",
+        tenant.subscriber.failure()
+    );
+    ensure!(
+        tenant.receiver.failures().is_empty(),
+        "{:?}",
+        tenant.receiver.failures()
+    );
     tenant.subscriber.with_tally(|tally| {
-        tally.check(expected).with_context(|| format!("{slug}: at the websocket"))?;
+        tally
+            .check(expected)
+            .with_context(|| format!("{slug}: at the websocket"))?;
         // The client resumes by position: nothing comes twice, and devices stay in order.
-        ensure!(tally.repeated() == 0, "{slug}: {} repeated at the websocket", tally.repeated());
-        ensure!(tally.out_of_order() == 0, "{slug}: {} out of order at the websocket", tally.out_of_order());
+        ensure!(
+            tally.repeated() == 0,
+            "{slug}: {} repeated at the websocket",
+            tally.repeated()
+        );
+        ensure!(
+            tally.out_of_order() == 0,
+            "{slug}: {} out of order at the websocket",
+            tally.out_of_order()
+        );
         anyhow::Ok(())
     })?;
     let tally = tenant.receiver.tally();
-    tally.check(expected).with_context(|| format!("{slug}: at the webhook"))?;
-    ensure!(tally.out_of_order() == 0, "{slug}: {} out of order at the webhook", tally.out_of_order());
+    tally
+        .check(expected)
+        .with_context(|| format!("{slug}: at the webhook"))?;
+    ensure!(
+        tally.out_of_order() == 0,
+        "{slug}: {} out of order at the webhook",
+        tally.out_of_order()
+    );
     Ok(())
 }
 
@@ -145,15 +185,23 @@ async fn check_reads(
     for (device, totals) in expected {
         let latest = jiff::Timestamp::from_microsecond(totals.latest_us)?;
         let path = format!("/devices/{device}/position");
-        wait::until("the projection to have the latest position", BOUND, || async {
-            let reply = deployment.control.get(&path, &tenant.reader_key).await;
-            reply.is_ok_and(|r| {
-                r.body["recorded_at"].as_str().and_then(|t| t.parse().ok()) == Some(latest)
-            })
-        })
+        wait::until(
+            "the projection to have the latest position",
+            BOUND,
+            || async {
+                let reply = deployment.control.get(&path, &tenant.reader_key).await;
+                reply.is_ok_and(|r| {
+                    r.body["recorded_at"].as_str().and_then(|t| t.parse().ok()) == Some(latest)
+                })
+            },
+        )
         .await
         .with_context(|| format!("{}/{device}: latest should be {latest}", tenant.slug))?;
-        let session = deployment.ingest.get("/location/session/trip", &tenant.tokens[device]).await?.ok()?;
+        let session = deployment
+            .ingest
+            .get("/location/session/trip", &tenant.tokens[device])
+            .await?
+            .ok()?;
         ensure!(
             session["fixes"].as_u64() == Some(totals.session.fixes),
             "{device}: the session reads {session}, expected {:?}",

@@ -79,7 +79,9 @@ async fn produce(body: &Bytes, producer: &ThreadedProducer<Acks>, topic: &str) -
         #[serde(borrow)]
         fixes: Vec<&'a RawValue>,
     }
-    let batch = body.starts_with(b"{\"fixes\"").then(|| serde_json::from_slice::<Batch<'_>>(body));
+    let batch = body
+        .starts_with(b"{\"fixes\"")
+        .then(|| serde_json::from_slice::<Batch<'_>>(body));
     let mut acks = Vec::new();
     match &batch {
         Some(Ok(batch)) => {
@@ -99,11 +101,19 @@ async fn produce(body: &Bytes, producer: &ThreadedProducer<Acks>, topic: &str) -
 }
 
 /// The key is the value of the first field, as all loads put the device there.
-fn send(event: &[u8], producer: &ThreadedProducer<Acks>, topic: &str) -> Option<oneshot::Receiver<bool>> {
+fn send(
+    event: &[u8],
+    producer: &ThreadedProducer<Acks>,
+    topic: &str,
+) -> Option<oneshot::Receiver<bool>> {
     let key = event.split(|b| *b == b'"').nth(3).unwrap_or_default();
     let (ack, acked) = oneshot::channel();
     producer
-        .send(BaseRecord::with_opaque_to(topic, Box::new(ack)).key(key).payload(event))
+        .send(
+            BaseRecord::with_opaque_to(topic, Box::new(ack))
+                .key(key)
+                .payload(event),
+        )
         .ok()
         .map(|()| acked)
 }

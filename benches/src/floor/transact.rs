@@ -14,7 +14,14 @@ use rdkafka::{Offset, TopicPartitionList};
 const STEP: Duration = Duration::from_secs(10);
 
 /// Copies `records` records from `input` to `output`; prints the seconds from first to last.
-pub fn run(bootstrap: &str, group: &str, input: &str, output: &str, records: usize, unit: usize) -> Result<()> {
+pub fn run(
+    bootstrap: &str,
+    group: &str,
+    input: &str,
+    output: &str,
+    records: usize,
+    unit: usize,
+) -> Result<()> {
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", bootstrap)
         .set("group.id", group)
@@ -44,9 +51,17 @@ pub fn run(bootstrap: &str, group: &str, input: &str, output: &str, records: usi
             };
             let message = message?;
             began.get_or_insert_with(Instant::now);
-            send(&producer, output, message.key().unwrap_or_default(), message.payload().unwrap_or_default())?;
+            send(
+                &producer,
+                output,
+                message.key().unwrap_or_default(),
+                message.payload().unwrap_or_default(),
+            )?;
             let next = Offset::Offset(message.offset() + 1);
-            if offsets.find_partition(message.topic(), message.partition()).is_none() {
+            if offsets
+                .find_partition(message.topic(), message.partition())
+                .is_none()
+            {
                 offsets.add_partition(message.topic(), message.partition());
             }
             offsets.set_partition_offset(message.topic(), message.partition(), next)?;
@@ -57,10 +72,15 @@ pub fn run(bootstrap: &str, group: &str, input: &str, output: &str, records: usi
         while producer.in_flight_count() > 0 {
             producer.poll(Duration::from_millis(1));
             if flushed.elapsed() > STEP {
-                bail!("{} records are not acknowledged after {STEP:?}", producer.in_flight_count());
+                bail!(
+                    "{} records are not acknowledged after {STEP:?}",
+                    producer.in_flight_count()
+                );
             }
         }
-        let group = consumer.group_metadata().context("the consumer has no group")?;
+        let group = consumer
+            .group_metadata()
+            .context("the consumer has no group")?;
         producer.send_offsets_to_transaction(&offsets, &group, STEP)?;
         producer.commit_transaction(STEP)?;
         done += taken;

@@ -53,8 +53,14 @@ pub async fn run(load: Load) -> Result<Report> {
     })
 }
 
-async fn connection(load: &Load, number: usize, began: Instant) -> Result<(Histogram<u64>, u64, u64)> {
-    let mut socket = TcpStream::connect(&load.address).await.with_context(|| format!("connecting to {}", load.address))?;
+async fn connection(
+    load: &Load,
+    number: usize,
+    began: Instant,
+) -> Result<(Histogram<u64>, u64, u64)> {
+    let mut socket = TcpStream::connect(&load.address)
+        .await
+        .with_context(|| format!("connecting to {}", load.address))?;
     socket.set_nodelay(true)?;
     let mut latencies = Histogram::<u64>::new(3)?;
     let (mut sent, mut refused) = (0, 0);
@@ -62,7 +68,8 @@ async fn connection(load: &Load, number: usize, began: Instant) -> Result<(Histo
     let mut buffer = vec![0; 256 * 1024];
     let mut sequence = number as i64 * 10_000_000;
     while began.elapsed() < load.duration {
-        let (device, token) = &load.tokens[(number + sent as usize * load.connections) % load.tokens.len()];
+        let (device, token) =
+            &load.tokens[(number + sent as usize * load.connections) % load.tokens.len()];
         prepare(&mut request, device, token, load.batch, &mut sequence);
         let at = Instant::now();
         socket.write_all(&request).await?;
@@ -117,10 +124,18 @@ async fn answer(socket: &mut TcpStream, buffer: &mut [u8]) -> Result<u16> {
         let head = buffer[..filled].windows(4).position(|w| w == b"\r\n\r\n");
         if let Some(end) = head {
             let text = std::str::from_utf8(&buffer[..end])?;
-            let status = text.split(' ').nth(1).context("an answer without a status")?.parse()?;
+            let status = text
+                .split(' ')
+                .nth(1)
+                .context("an answer without a status")?
+                .parse()?;
             let length = text
                 .lines()
-                .find_map(|l| l.to_ascii_lowercase().strip_prefix("content-length:").map(|v| v.trim().to_owned()))
+                .find_map(|l| {
+                    l.to_ascii_lowercase()
+                        .strip_prefix("content-length:")
+                        .map(|v| v.trim().to_owned())
+                })
                 .map_or(Ok(0), |v| v.parse::<usize>())?;
             if filled >= end + 4 + length {
                 return Ok(status);

@@ -28,13 +28,20 @@ pub async fn run(bench: &mut Bench) -> Result<()> {
         bench.deployment.node(role)?.kill()?;
     }
     let floor = start_floor(bench).await?;
-    for (what, connections, batch) in
-        [("ingest, single, 64 connections", 64, 1), ("ingest, single, 512 connections", 512, 1), ("ingest, batches of 100", 64, 100)]
-    {
+    for (what, connections, batch) in [
+        ("ingest, single, 64 connections", 64, 1),
+        ("ingest, single, 512 connections", 512, 1),
+        ("ingest, batches of 100", 64, 100),
+    ] {
         let (mut ours, mut least) = (Vec::new(), Vec::new());
         for _ in 0..bench.repeat {
             let pid = bench.deployment.node("ingest")?.process().pid();
-            let address = bench.deployment.ingest.base().trim_start_matches("http://").to_owned();
+            let address = bench
+                .deployment
+                .ingest
+                .base()
+                .trim_start_matches("http://")
+                .to_owned();
             ours.push(sample(bench, pid, &address, &tokens, connections, batch).await?);
             least.push(sample(bench, floor.0.pid(), &floor.1, &tokens, connections, batch).await?);
         }
@@ -57,7 +64,10 @@ async fn tokens(bench: &Bench) -> Result<std::path::PathBuf> {
         for device in 0..DEVICES / TENANTS {
             let device = format!("t{tenant}-d{device}");
             let control = &bench.deployment.control;
-            control.post("/devices", &admin, &json!({ "id": device })).await?.ok()?;
+            control
+                .post("/devices", &admin, &json!({ "id": device }))
+                .await?
+                .ok()?;
             let token = device_token(control, &admin, &device).await?;
             lines.push_str(&format!("{device} {token}\n"));
         }
@@ -71,7 +81,13 @@ async fn tokens(bench: &Bench) -> Result<std::path::PathBuf> {
 async fn start_floor(bench: &Bench) -> Result<(LanewayProcess, String)> {
     let port = ports::free()?;
     let process = LanewayProcess::builder(std::env::current_exe()?)
-        .args(["floor-ingest", &port.to_string(), &bench.kafka.bootstrap(), FLOOR_TOPIC, LINGER_MS])
+        .args([
+            "floor-ingest",
+            &port.to_string(),
+            &bench.kafka.bootstrap(),
+            FLOOR_TOPIC,
+            LINGER_MS,
+        ])
         .name("floor-ingest")
         .dir(bench.folder.path())
         .spawn()?;
@@ -96,7 +112,11 @@ async fn sample(
     let load = Command::new(std::env::current_exe()?)
         .args(["load-http", address])
         .arg(tokens)
-        .args([connections.to_string(), batch.to_string(), bench.duration.as_secs().to_string()])
+        .args([
+            connections.to_string(),
+            batch.to_string(),
+            bench.duration.as_secs().to_string(),
+        ])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()
@@ -112,8 +132,13 @@ async fn sample(
     });
     let output = load.wait_with_output().await?;
     ensure!(output.status.success(), "the load against {address} failed");
-    let report: Report = serde_json::from_slice(&output.stdout).context("reading the load's report")?;
-    ensure!(report.refused * 100 <= report.events, "{} events were refused at {address}", report.refused);
+    let report: Report =
+        serde_json::from_slice(&output.stdout).context("reading the load's report")?;
+    ensure!(
+        report.refused * 100 <= report.events,
+        "{} events were refused at {address}",
+        report.refused
+    );
     Ok(Sample {
         events: report.events,
         seconds: report.seconds,

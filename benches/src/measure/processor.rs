@@ -41,7 +41,12 @@ async fn tenants(bench: &Bench) -> Result<Vec<String>> {
         let admin = key(&bench.deployment, &slug, "tenant:admin").await?;
         for device in 0..DEVICES / TENANTS {
             let body = json!({ "id": format!("d{device}") });
-            bench.deployment.control.post("/devices", &admin, &body).await?.ok()?;
+            bench
+                .deployment
+                .control
+                .post("/devices", &admin, &body)
+                .await?
+                .ok()?;
         }
         keys.push(key(&bench.deployment, &slug, "location:write").await?);
     }
@@ -62,7 +67,12 @@ async fn backlog(bench: &Bench, keys: &[String], round: usize) -> Result<()> {
                     })
                     .collect();
                 let body = json!({ "fixes": fixes });
-                bench.deployment.ingest.post("/location/update", key, &body).await?.ok()?;
+                bench
+                    .deployment
+                    .ingest
+                    .post("/location/update", key, &body)
+                    .await?
+                    .ok()?;
             }
         }
     }
@@ -73,8 +83,17 @@ async fn floor(bench: &Bench, round: usize) -> Result<Sample> {
     let broker = bench.kafka.pid(0)?;
     let broker_before = cpu_seconds(broker)?;
     let child = Command::new(std::env::current_exe()?)
-        .args(["floor-transact", &bench.kafka.bootstrap(), &format!("floor-{round}")])
-        .args(["location-updates", "quarantine", &EVENTS.to_string(), &UNIT.to_string()])
+        .args([
+            "floor-transact",
+            &bench.kafka.bootstrap(),
+            &format!("floor-{round}"),
+        ])
+        .args([
+            "location-updates",
+            "quarantine",
+            &EVENTS.to_string(),
+            &UNIT.to_string(),
+        ])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()
@@ -115,7 +134,10 @@ async fn drain(bench: &mut Bench) -> Result<Sample> {
         if left == 0 {
             break;
         }
-        ensure!(began.elapsed() < BOUND, "{left} records are left after {BOUND:?}");
+        ensure!(
+            began.elapsed() < BOUND,
+            "{left} records are left after {BOUND:?}"
+        );
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     Ok(Sample {
@@ -132,7 +154,10 @@ async fn drain(bench: &mut Bench) -> Result<Sample> {
 /// Fixes that the processor has not committed.
 async fn lag(bench: &Bench) -> Result<u64> {
     let answer = bench.deployment.admin(&["lag"]).await?;
-    let lanes = answer["lanes"].as_array().or_else(|| answer.as_array()).context("`admin lag` lists no lanes")?;
+    let lanes = answer["lanes"]
+        .as_array()
+        .or_else(|| answer.as_array())
+        .context("`admin lag` lists no lanes")?;
     Ok(lanes
         .iter()
         .filter(|l| l["group"] == "processor" && l["topic"] == "location-updates")

@@ -39,7 +39,8 @@ pub fn median(mut values: Vec<f64>) -> f64 {
 
 /// A line of the table: ours, the floor's, and the ratio of the program's CPU.
 pub fn print(what: &str, ours: &[Sample], floor: &[Sample]) {
-    let of = |samples: &[Sample], value: fn(&Sample) -> f64| median(samples.iter().map(value).collect());
+    let of =
+        |samples: &[Sample], value: fn(&Sample) -> f64| median(samples.iter().map(value).collect());
     let cpu = |s: &Sample| s.per_million(s.program);
     println!(
         "{what}: CPU-s/M {:.2} (floor {:.2}, ratio {:.2}); rate {:.0}/s (floor {:.0}/s); broker {:.2} ({:.2}); \

@@ -104,10 +104,19 @@ impl Directory {
     }
 
     pub fn destinations(&self) -> Vec<Arc<DestinationEntry>> {
-        self.read(|tenants| tenants.values().flat_map(|t| t.destinations.values().cloned()).collect())
+        self.read(|tenants| {
+            tenants
+                .values()
+                .flat_map(|t| t.destinations.values().cloned())
+                .collect()
+        })
     }
 
-    pub fn destination(&self, tenant: TenantId, id: DestinationId) -> Option<Arc<DestinationEntry>> {
+    pub fn destination(
+        &self,
+        tenant: TenantId,
+        id: DestinationId,
+    ) -> Option<Arc<DestinationEntry>> {
         self.read(|tenants| tenants.get(&tenant)?.destinations.get(&id).cloned())
     }
 
@@ -145,8 +154,12 @@ impl Directory {
     /// Applies a change that was read. Changes of a tenant come in the order of their versions;
     /// one that comes again changes nothing.
     pub fn apply(&self, event: &TenantEvent) -> Result<(), String> {
-        let tenant: TenantId = event.tenant_id.parse().map_err(|e| format!("tenant_id: {e}"))?;
-        let body = |what: &str, e: serde_json::Error| format!("{what} {} of {tenant}: {e}", event.id);
+        let tenant: TenantId = event
+            .tenant_id
+            .parse()
+            .map_err(|e| format!("tenant_id: {e}"))?;
+        let body =
+            |what: &str, e: serde_json::Error| format!("{what} {} of {tenant}: {e}", event.id);
         {
             let mut tenants = self.tenants.write().unwrap_or_else(PoisonError::into_inner);
             let t = tenants.entry(tenant).or_default();
@@ -155,28 +168,44 @@ impl Directory {
                 ControlKind::Tenant => {
                     let parsed: TenantBody =
                         serde_json::from_str(&event.body).map_err(|e| body("tenant", e))?;
-                    t.entry = Some(Arc::new(TenantEntry { id: tenant, body: parsed, deleted: false }));
+                    t.entry = Some(Arc::new(TenantEntry {
+                        id: tenant,
+                        body: parsed,
+                        deleted: false,
+                    }));
                 }
                 ControlKind::Device => {
                     let known = t.devices.get(event.id.as_str()).copied();
                     let known = if event.deleted {
                         let since = known.map_or(event.version, |k| k.since);
-                        Known { since, until: Some(event.version) }
+                        Known {
+                            since,
+                            until: Some(event.version),
+                        }
                     } else {
                         let parsed: DeviceBody =
                             serde_json::from_str(&event.body).map_err(|e| body("device", e))?;
-                        Known { since: parsed.since, until: None }
+                        Known {
+                            since: parsed.since,
+                            until: None,
+                        }
                     };
                     t.devices.insert(event.id.as_str().into(), known);
                 }
                 ControlKind::Destination => {
-                    let id: DestinationId = event.id.parse().map_err(|e| format!("destination: {e}"))?;
+                    let id: DestinationId =
+                        event.id.parse().map_err(|e| format!("destination: {e}"))?;
                     if event.deleted {
                         t.destinations.remove(&id);
                     } else {
-                        let parsed: DestinationBody =
-                            serde_json::from_str(&event.body).map_err(|e| body("destination", e))?;
-                        let entry = DestinationEntry { tenant, id, version: event.version, body: parsed };
+                        let parsed: DestinationBody = serde_json::from_str(&event.body)
+                            .map_err(|e| body("destination", e))?;
+                        let entry = DestinationEntry {
+                            tenant,
+                            id,
+                            version: event.version,
+                            body: parsed,
+                        };
                         t.destinations.insert(id, Arc::new(entry));
                     }
                 }

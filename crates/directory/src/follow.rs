@@ -49,7 +49,11 @@ async fn read(
             let Some(value) = record.value else { continue };
             let event: TenantEvent = codecs.decode_loading(value).await?;
             if let Err(error) = directory.apply(&event) {
-                tracing::error!(offset = record.offset, error, "a tenant-events record cannot be applied");
+                tracing::error!(
+                    offset = record.offset,
+                    error,
+                    "a tenant-events record cannot be applied"
+                );
             }
         }
         *offset = batch.next_offset();

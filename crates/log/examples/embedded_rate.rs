@@ -6,7 +6,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use laneway_log::{Backend, EmbeddedConfig, KafkaConfig, LogConfig, Records, SaslConfig, Topic, TopicSetup};
+use laneway_log::{
+    Backend, EmbeddedConfig, KafkaConfig, LogConfig, Records, SaslConfig, Topic, TopicSetup,
+};
 
 const PARTITIONS: u32 = 24;
 
@@ -21,7 +23,11 @@ fn config(path: &std::path::Path) -> LogConfig {
         max_record_bytes: 1 << 20,
         max_queued_bytes: 64 << 20,
         session_timeout_ms: 10_000,
-        embedded: EmbeddedConfig { path: path.to_owned(), min_free_bytes: 1 << 30, cache_bytes: 256 << 20 },
+        embedded: EmbeddedConfig {
+            path: path.to_owned(),
+            min_free_bytes: 1 << 30,
+            cache_bytes: 256 << 20,
+        },
         kafka: KafkaConfig {
             bootstrap: String::new(),
             replication_factor: 1,
@@ -32,32 +38,53 @@ fn config(path: &std::path::Path) -> LogConfig {
             delivery_timeout_ms: 30_000,
             security: "plaintext".into(),
             ca_file: String::new(),
-            sasl: SaslConfig { mechanism: "PLAIN".into(), username: String::new(), password: String::new() },
+            sasl: SaslConfig {
+                mechanism: "PLAIN".into(),
+                username: String::new(),
+                password: String::new(),
+            },
         },
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "retention goes by the real clock")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "retention goes by the real clock"
+)]
 fn unit_of(size: u32, start: u32) -> Records {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis();
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .expect("after 1970")
+        .as_millis();
     let now = i64::try_from(now).expect("before the year 292 million");
     let value = [b'v'; 180];
     let mut records = Records::with_capacity(size as usize, size as usize * 200);
     for n in start..start + size {
         let key = format!("tenant/device-{:06}", n % 100_000);
-        records.push(Topic::LocationUpdates, n % PARTITIONS, now, key.as_bytes(), [], &value);
+        records.push(
+            Topic::LocationUpdates,
+            n % PARTITIONS,
+            now,
+            key.as_bytes(),
+            [],
+            &value,
+        );
     }
     records
 }
 
 #[tokio::main]
 async fn main() {
-    let mut arguments = std::env::args().skip(1).map(|a| a.parse::<u32>().expect("a number"));
+    let mut arguments = std::env::args()
+        .skip(1)
+        .map(|a| a.parse::<u32>().expect("a number"));
     let unit = arguments.next().unwrap_or(500);
     let seconds = arguments.next().unwrap_or(20);
     let writers = arguments.next().unwrap_or(8);
     let folder = tempfile::tempdir_in(".").expect("a folder");
-    let log = laneway_log::open(&config(folder.path())).await.expect("opening");
+    let log = laneway_log::open(&config(folder.path()))
+        .await
+        .expect("opening");
     let started = Instant::now();
     let until = started + Duration::from_secs(seconds.into());
     let mut tasks = tokio::task::JoinSet::new();
@@ -82,10 +109,20 @@ async fn main() {
     let took = started.elapsed().as_secs_f64();
     waits.sort_unstable();
     let records = waits.len() as f64 * f64::from(unit);
-    let cpu = std::fs::read_to_string("/proc/self/stat").ok().and_then(|stat| {
-        let fields: Vec<_> = stat.rsplit(')').next()?.split_whitespace().map(str::to_owned).collect();
-        Some((fields.get(11)?.parse::<f64>().ok()? + fields.get(12)?.parse::<f64>().ok()?) / 100.0)
-    });
+    let cpu = std::fs::read_to_string("/proc/self/stat")
+        .ok()
+        .and_then(|stat| {
+            let fields: Vec<_> = stat
+                .rsplit(')')
+                .next()?
+                .split_whitespace()
+                .map(str::to_owned)
+                .collect();
+            Some(
+                (fields.get(11)?.parse::<f64>().ok()? + fields.get(12)?.parse::<f64>().ok()?)
+                    / 100.0,
+            )
+        });
     println!(
         "{:.0} records/s in units of {unit}, {writers} writers; unit p50 {:?}, p99 {:?}, worst {:?}; {:.1} CPU-s per million",
         records / took,
@@ -98,12 +135,18 @@ async fn main() {
     let mut from = Vec::new();
     let mut kept = 0;
     for partition in 0..PARTITIONS {
-        let bounds = log.bounds(Topic::LocationUpdates, partition).await.expect("bounds");
+        let bounds = log
+            .bounds(Topic::LocationUpdates, partition)
+            .await
+            .expect("bounds");
         kept += bounds.end - bounds.earliest;
         from.push((partition, bounds.earliest));
     }
     let started = Instant::now();
-    let mut reader = log.reader(Topic::LocationUpdates, from).await.expect("a reader");
+    let mut reader = log
+        .reader(Topic::LocationUpdates, from)
+        .await
+        .expect("a reader");
     let mut read = 0;
     while read < kept {
         read += reader.next().await.expect("reading").len() as u64;

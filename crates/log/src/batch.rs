@@ -78,7 +78,10 @@ impl std::fmt::Debug for Headers<'_> {
 /// A length of `width` little-endian bytes, then as many bytes, then the rest.
 fn take(bytes: &[u8], width: usize) -> Option<(&[u8], &[u8])> {
     let (len, rest) = bytes.split_at_checked(width)?;
-    let len = len.iter().rev().fold(0usize, |acc, b| (acc << 8) | usize::from(*b));
+    let len = len
+        .iter()
+        .rev()
+        .fold(0usize, |acc, b| (acc << 8) | usize::from(*b));
     rest.split_at_checked(len)
 }
 
@@ -173,7 +176,14 @@ impl Batch {
 
 impl std::fmt::Debug for Batch {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}[{}] {} records, next {}", self.topic, self.partition, self.len(), self.next_offset)
+        write!(
+            f,
+            "{}[{}] {} records, next {}",
+            self.topic,
+            self.partition,
+            self.len(),
+            self.next_offset
+        )
     }
 }
 
@@ -187,7 +197,12 @@ pub struct BatchBuilder {
 
 impl BatchBuilder {
     pub fn new(topic: Topic, partition: u32) -> Self {
-        BatchBuilder { topic, partition, data: Vec::new(), records: Vec::new() }
+        BatchBuilder {
+            topic,
+            partition,
+            data: Vec::new(),
+            records: Vec::new(),
+        }
     }
 
     pub fn len(&self) -> usize {
@@ -210,8 +225,17 @@ impl BatchBuilder {
         value: Option<&[u8]>,
         headers: impl IntoIterator<Item = (&'h str, &'h [u8])>,
     ) {
-        let spans = pack(&mut self.data, key, headers, value.map(|v| |buf: &mut Vec<u8>| buf.extend_from_slice(v)));
-        self.records.push(StoredMeta { offset, timestamp_ms, spans });
+        let spans = pack(
+            &mut self.data,
+            key,
+            headers,
+            value.map(|v| |buf: &mut Vec<u8>| buf.extend_from_slice(v)),
+        );
+        self.records.push(StoredMeta {
+            offset,
+            timestamp_ms,
+            spans,
+        });
     }
 
     /// The batch; reading goes on at `next_offset`.
@@ -243,7 +267,11 @@ fn pack<'h>(
         write(data);
         span(value_at, data.len())
     });
-    Spans { key: span(start, headers_at), value, headers: span(headers_at, value_at) }
+    Spans {
+        key: span(start, headers_at),
+        value,
+        headers: span(headers_at, value_at),
+    }
 }
 
 /// Records to append, for any topics and partitions, in one buffer. The caller chooses the
@@ -271,7 +299,10 @@ impl Records {
     }
 
     pub fn with_capacity(records: usize, bytes: usize) -> Self {
-        Records { data: Vec::with_capacity(bytes), records: Vec::with_capacity(records) }
+        Records {
+            data: Vec::with_capacity(bytes),
+            records: Vec::with_capacity(records),
+        }
     }
 
     /// Adds a record whose value `write` appends to the buffer it is given (and only appends).
@@ -285,7 +316,12 @@ impl Records {
         write: impl FnOnce(&mut Vec<u8>),
     ) {
         let spans = pack(&mut self.data, key, headers, Some(write));
-        self.records.push(OutgoingMeta { topic, partition, timestamp_ms, spans });
+        self.records.push(OutgoingMeta {
+            topic,
+            partition,
+            timestamp_ms,
+            spans,
+        });
     }
 
     pub fn push<'h>(
@@ -297,14 +333,21 @@ impl Records {
         headers: impl IntoIterator<Item = (&'h str, &'h [u8])>,
         value: &[u8],
     ) {
-        self.push_with(topic, partition, timestamp_ms, key, headers, |buf| buf.extend_from_slice(value));
+        self.push_with(topic, partition, timestamp_ms, key, headers, |buf| {
+            buf.extend_from_slice(value)
+        });
     }
 
     /// Adds a tombstone: on a compacted topic it deletes the key.
     pub fn push_tombstone(&mut self, topic: Topic, partition: u32, timestamp_ms: i64, key: &[u8]) {
         let none: Option<fn(&mut Vec<u8>)> = None;
         let spans = pack(&mut self.data, key, [], none);
-        self.records.push(OutgoingMeta { topic, partition, timestamp_ms, spans });
+        self.records.push(OutgoingMeta {
+            topic,
+            partition,
+            timestamp_ms,
+            spans,
+        });
     }
 
     pub fn len(&self) -> usize {
@@ -344,7 +387,14 @@ mod tests {
     fn records_keep_key_value_headers_and_tombstones_apart() {
         let mut records = Records::new();
         let id: &[u8] = b"1";
-        records.push(Topic::TenantStreams, 3, 7, b"k", [("ce_id", id), ("empty", &[])], b"value");
+        records.push(
+            Topic::TenantStreams,
+            3,
+            7,
+            b"k",
+            [("ce_id", id), ("empty", &[])],
+            b"value",
+        );
         records.push_tombstone(Topic::ProcessorState, 3, 8, b"gone");
         let all: Vec<_> = records.iter().collect();
         assert_eq!(all[0].key, b"k");

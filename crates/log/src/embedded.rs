@@ -64,18 +64,36 @@ impl EmbeddedLog {
     /// Opens the log in `config.embedded.path`. Blocks: after a kill, for some seconds.
     pub fn open(config: &LogConfig) -> Result<Self> {
         if config.partitions == 0 {
-            return Err(LogError::Config("log.partitions is 0; it has to be 1 or more".into()));
+            return Err(LogError::Config(
+                "log.partitions is 0; it has to be 1 or more".into(),
+            ));
         }
-        let counts = Topic::ALL.map(|t| if t.co_partitioned() { config.partitions } else { 1 });
+        let counts = Topic::ALL.map(|t| {
+            if t.co_partitioned() {
+                config.partitions
+            } else {
+                1
+            }
+        });
         let store = Store::open(config, |topic| counts[topic as usize])?;
-        let groups = Groups::new(Duration::from_millis(config.session_timeout_ms), config.partitions);
+        let groups = Groups::new(
+            Duration::from_millis(config.session_timeout_ms),
+            config.partitions,
+        );
         let rows = load(&store, &groups, &counts)?;
-        let kept = rows.iter().filter(|(topic, ..)| !topic.compacted()).count().max(1);
+        let kept = rows
+            .iter()
+            .filter(|(topic, ..)| !topic.compacted())
+            .count()
+            .max(1);
         let tail = (TAIL_BYTES / kept).clamp(*LANE_TAIL_BYTES.start(), *LANE_TAIL_BYTES.end());
         let shared = Arc::new(Shared {
             max_record_bytes: config.max_record_bytes,
             counts,
-            partitions: rows.iter().map(|(t, p, row)| Partition::new(*t, *p, row, tail)).collect(),
+            partitions: rows
+                .iter()
+                .map(|(t, p, row)| Partition::new(*t, *p, row, tail))
+                .collect(),
             store,
             queue: Queue::new(config.max_queued_bytes),
             groups,
@@ -83,7 +101,10 @@ impl EmbeddedLog {
             closed: AtomicBool::new(false),
             health: Mutex::new(None),
         });
-        let lanes: Vec<_> = rows.iter().map(|(t, p, row)| Lane::new(*t, *p, *row)).collect();
+        let lanes: Vec<_> = rows
+            .iter()
+            .map(|(t, p, row)| Lane::new(*t, *p, *row))
+            .collect();
         let sweep = retention::Sweep::new(config, lanes.len());
         let writer = writer::Writer::new(Arc::clone(&shared), lanes, sweep)?;
         let ending = Ending(Arc::clone(&shared));
@@ -94,7 +115,10 @@ impl EmbeddedLog {
                 writer.run();
             })
             .map_err(|e| LogError::Fatal(format!("cannot start the log's writer thread: {e}")))?;
-        Ok(EmbeddedLog { shared, writer: Arc::new(Mutex::new(Some(thread))) })
+        Ok(EmbeddedLog {
+            shared,
+            writer: Arc::new(Mutex::new(Some(thread))),
+        })
     }
 }
 
@@ -116,8 +140,14 @@ fn load(store: &Store, groups: &Groups, counts: &[u32]) -> Result<Vec<(Topic, u3
     let mut rows = Vec::new();
     for topic in Topic::ALL {
         for partition in 0..counts[topic as usize] {
-            let row = table.get(store::lane_key(topic, partition)).map_err(|e| fail(e.into()))?;
-            rows.push((topic, partition, row.map(|r| Row::unpack(&r.value())).unwrap_or_default()));
+            let row = table
+                .get(store::lane_key(topic, partition))
+                .map_err(|e| fail(e.into()))?;
+            rows.push((
+                topic,
+                partition,
+                row.map(|r| Row::unpack(&r.value())).unwrap_or_default(),
+            ));
         }
     }
     let offsets = tx.open_table(OFFSETS).map_err(|e| fail(e.into()))?;
@@ -134,13 +164,19 @@ fn load(store: &Store, groups: &Groups, counts: &[u32]) -> Result<Vec<(Topic, u3
 impl Shared {
     /// Of a partition that is there.
     fn index(&self, topic: Topic, partition: u32) -> usize {
-        self.counts[..topic as usize].iter().map(|&n| n as usize).sum::<usize>() + partition as usize
+        self.counts[..topic as usize]
+            .iter()
+            .map(|&n| n as usize)
+            .sum::<usize>()
+            + partition as usize
     }
 
     fn partition(&self, topic: Topic, partition: u32) -> Result<&Partition> {
         let count = self.counts[topic as usize];
         if partition >= count {
-            return Err(LogError::Config(format!("there is no {topic}[{partition}]: it has {count} partitions")));
+            return Err(LogError::Config(format!(
+                "there is no {topic}[{partition}]: it has {count} partitions"
+            )));
         }
         Ok(&self.partitions[self.index(topic, partition)])
     }
@@ -162,7 +198,10 @@ impl Shared {
 
     fn damaged(&self, topic: Topic, partition: u32, last: u64, damage: Damage) -> LogError {
         LogError::Corrupt {
-            at: format!("{}, {topic}[{partition}], the chunk that ends at {last}", self.store.folder().display()),
+            at: format!(
+                "{}, {topic}[{partition}], the chunk that ends at {last}",
+                self.store.folder().display()
+            ),
             reason: damage.0.into(),
         }
     }
@@ -183,15 +222,26 @@ impl Shared {
 }
 
 /// Runs a read off the async threads.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
     let outcome = tokio::task::spawn_blocking(work).await;
-    outcome.unwrap_or_else(|e| Err(LogError::Fatal(format!("a read of the embedded log died: {e}"))))
+    outcome.unwrap_or_else(|e| {
+        Err(LogError::Fatal(format!(
+            "a read of the embedded log died: {e}"
+        )))
+    })
 }
 
 /// Milliseconds since 1970.
-#[expect(clippy::disallowed_methods, reason = "retention only: how old records are by their writers' clocks")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "retention only: how old records are by their writers' clocks"
+)]
 fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
@@ -205,32 +255,56 @@ impl Log for EmbeddedLog {
     }
 
     fn append(&self, records: Records) -> BoxFuture<'static, Result<()>> {
-        let queued = self.shared.check(&records).and_then(|()| self.shared.queue.push(Work::Append(records)));
+        let queued = self
+            .shared
+            .check(&records)
+            .and_then(|()| self.shared.queue.push(Work::Append(records)));
         Box::pin(async { queued?.await.unwrap_or(Err(LogError::Closed)) })
     }
 
     fn join(&self, spec: GroupSpec) -> BoxFuture<'_, Result<Box<dyn Member>>> {
         let member = member::EmbeddedMember::join(&self.shared, spec);
-        Box::pin(std::future::ready(member.map(|m| Box::new(m) as Box<dyn Member>)))
+        Box::pin(std::future::ready(
+            member.map(|m| Box::new(m) as Box<dyn Member>),
+        ))
     }
 
-    fn reader(&self, topic: Topic, from: Vec<(u32, u64)>) -> BoxFuture<'_, Result<Box<dyn Reader>>> {
+    fn reader(
+        &self,
+        topic: Topic,
+        from: Vec<(u32, u64)>,
+    ) -> BoxFuture<'_, Result<Box<dyn Reader>>> {
         let reader = reader::EmbeddedReader::new(&self.shared, topic, from);
-        Box::pin(std::future::ready(reader.map(|r| Box::new(r) as Box<dyn Reader>)))
+        Box::pin(std::future::ready(
+            reader.map(|r| Box::new(r) as Box<dyn Reader>),
+        ))
     }
 
     fn bounds(&self, topic: Topic, partition: u32) -> BoxFuture<'_, Result<Bounds>> {
-        Box::pin(std::future::ready(self.shared.partition(topic, partition).map(Partition::bounds)))
+        Box::pin(std::future::ready(
+            self.shared
+                .partition(topic, partition)
+                .map(Partition::bounds),
+        ))
     }
 
-    fn offset_at(&self, topic: Topic, partition: u32, timestamp_ms: i64) -> BoxFuture<'_, Result<u64>> {
+    fn offset_at(
+        &self,
+        topic: Topic,
+        partition: u32,
+        timestamp_ms: i64,
+    ) -> BoxFuture<'_, Result<u64>> {
         let shared = Arc::clone(&self.shared);
-        Box::pin(blocking(move || lookup::offset_at(&shared, topic, partition, timestamp_ms)))
+        Box::pin(blocking(move || {
+            lookup::offset_at(&shared, topic, partition, timestamp_ms)
+        }))
     }
 
     fn committed(&self, group: &str, topic: Topic) -> BoxFuture<'_, Result<Vec<Option<u64>>>> {
         let all = 0..self.partitions(topic);
-        let offsets = all.map(|p| self.shared.groups.committed(group, topic, p)).collect();
+        let offsets = all
+            .map(|p| self.shared.groups.committed(group, topic, p))
+            .collect();
         Box::pin(std::future::ready(Ok(offsets)))
     }
 
@@ -238,7 +312,11 @@ impl Log for EmbeddedLog {
         if self.shared.is_closed() {
             return Err(LogError::Closed);
         }
-        let health = self.shared.health.lock().unwrap_or_else(PoisonError::into_inner);
+        let health = self
+            .shared
+            .health
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         health.clone().map_or(Ok(()), Err)
     }
 

@@ -11,10 +11,16 @@ pub enum LogError {
     #[error("the log has {queued_bytes} bytes waiting already; try again later")]
     Busy { queued_bytes: usize },
     /// The disk under the embedded log is full; what was kept stays readable.
-    #[error("no space is left for the log in {path}: {reason}; free some, or lower log.retention_bytes")]
+    #[error(
+        "no space is left for the log in {path}: {reason}; free some, or lower log.retention_bytes"
+    )]
     Full { path: String, reason: String },
     #[error("a record for {topic} has {bytes} bytes, over the limit of {limit}")]
-    TooLarge { topic: Topic, bytes: usize, limit: usize },
+    TooLarge {
+        topic: Topic,
+        bytes: usize,
+        limit: usize,
+    },
     /// Another owner has the partition, or the epoch is over. Drop the state and read on from
     /// the next assignment.
     #[error("fenced while {doing}: {reason}")]
@@ -24,7 +30,13 @@ pub enum LogError {
     Topic { topic: String, reason: String },
     /// The offset is no longer (or not yet) there.
     #[error("{topic}[{partition}]: offset {offset} is outside of {earliest}..={end}")]
-    OutOfRange { topic: Topic, partition: u32, offset: u64, earliest: u64, end: u64 },
+    OutOfRange {
+        topic: Topic,
+        partition: u32,
+        offset: u64,
+        earliest: u64,
+        end: u64,
+    },
     #[error("the log configuration is wrong: {0}")]
     Config(String),
     /// Stored data cannot be read: names where.
@@ -40,6 +52,9 @@ pub enum LogError {
 impl LogError {
     /// Whether the same call may succeed later without anything else being done.
     pub fn is_transient(&self) -> bool {
-        matches!(self, LogError::Unavailable { .. } | LogError::Busy { .. } | LogError::Full { .. })
+        matches!(
+            self,
+            LogError::Unavailable { .. } | LogError::Busy { .. } | LogError::Full { .. }
+        )
     }
 }

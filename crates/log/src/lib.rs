@@ -32,8 +32,10 @@ pub async fn open(config: &LogConfig) -> Result<std::sync::Arc<dyn Log>> {
         Backend::Embedded => {
             let config = config.clone();
             // Opening reads the disk, for seconds after a kill.
-            let opened = tokio::task::spawn_blocking(move || embedded::EmbeddedLog::open(&config)).await;
-            let log = opened.map_err(|e| LogError::Fatal(format!("opening the embedded log died: {e}")))??;
+            let opened =
+                tokio::task::spawn_blocking(move || embedded::EmbeddedLog::open(&config)).await;
+            let log = opened
+                .map_err(|e| LogError::Fatal(format!("opening the embedded log died: {e}")))??;
             Ok(std::sync::Arc::new(log))
         }
         Backend::Kafka => Ok(std::sync::Arc::new(kafka::KafkaLog::open(config).await?)),

@@ -26,13 +26,19 @@ pub trait Log: Send + Sync + 'static {
     fn join(&self, spec: GroupSpec) -> BoxFuture<'_, Result<Box<dyn Member>>>;
 
     /// Reads partitions of `topic` from given offsets, on into what is appended later.
-    fn reader(&self, topic: Topic, from: Vec<(u32, u64)>) -> BoxFuture<'_, Result<Box<dyn Reader>>>;
+    fn reader(&self, topic: Topic, from: Vec<(u32, u64)>)
+    -> BoxFuture<'_, Result<Box<dyn Reader>>>;
 
     fn bounds(&self, topic: Topic, partition: u32) -> BoxFuture<'_, Result<Bounds>>;
 
     /// The first offset whose record was appended at or after `timestamp_ms`; the last stable
     /// offset where there is none.
-    fn offset_at(&self, topic: Topic, partition: u32, timestamp_ms: i64) -> BoxFuture<'_, Result<u64>>;
+    fn offset_at(
+        &self,
+        topic: Topic,
+        partition: u32,
+        timestamp_ms: i64,
+    ) -> BoxFuture<'_, Result<u64>>;
 
     /// The committed offsets of a group, by partition.
     fn committed(&self, group: &str, topic: Topic) -> BoxFuture<'_, Result<Vec<Option<u64>>>>;
@@ -96,7 +102,10 @@ pub enum MemberEvent {
     Records(Batch),
     /// The partitions move once `done` is dropped (or the session times out): finish or give up
     /// the open unit first. Committing under the old epoch is possible until then.
-    Revoked { partitions: Vec<u32>, done: RevokeDone },
+    Revoked {
+        partitions: Vec<u32>,
+        done: RevokeDone,
+    },
     /// The partitions have moved already. Nothing of them can be committed.
     Lost { partitions: Vec<u32> },
 }
@@ -184,4 +193,3 @@ pub async fn group_lag(log: &dyn Log, group: &str, topic: Topic) -> Result<Vec<L
     }
     Ok(lags)
 }
-

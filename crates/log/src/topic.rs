@@ -45,7 +45,10 @@ impl Topic {
 
     /// Keeps the last record of each key instead of the last days of records.
     pub fn compacted(self) -> bool {
-        matches!(self, Topic::TenantEvents | Topic::ProcessorState | Topic::SinkCursors)
+        matches!(
+            self,
+            Topic::TenantEvents | Topic::ProcessorState | Topic::SinkCursors
+        )
     }
 
     /// Shares the partition count and the partitioner with all other tenant-keyed topics.

@@ -18,12 +18,21 @@ impl Backend for Embedded {
     const SHARED: bool = false;
 
     async fn fresh(case: &str) -> Self {
-        let folder = tempfile::Builder::new().prefix(case).tempdir().expect("a folder");
-        Embedded { path: folder.path().join("log"), _folder: Some(folder) }
+        let folder = tempfile::Builder::new()
+            .prefix(case)
+            .tempdir()
+            .expect("a folder");
+        Embedded {
+            path: folder.path().join("log"),
+            _folder: Some(folder),
+        }
     }
 
     fn attach(address: &str) -> Self {
-        Embedded { path: address.into(), _folder: None }
+        Embedded {
+            path: address.into(),
+            _folder: None,
+        }
     }
 
     fn address(&self) -> String {

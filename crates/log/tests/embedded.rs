@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use laneway_log::{
-    Backend, EmbeddedConfig, KafkaConfig, Log, LogConfig, LogError, Records, SaslConfig, Topic, TopicSetup, open,
+    Backend, EmbeddedConfig, KafkaConfig, Log, LogConfig, LogError, Records, SaslConfig, Topic,
+    TopicSetup, open,
 };
 
 fn config(path: &Path) -> LogConfig {
@@ -21,7 +22,11 @@ fn config(path: &Path) -> LogConfig {
         max_record_bytes: 1 << 20,
         max_queued_bytes: 32 << 20,
         session_timeout_ms: 6_000,
-        embedded: EmbeddedConfig { path: path.to_owned(), min_free_bytes: 1 << 20, cache_bytes: 16 << 20 },
+        embedded: EmbeddedConfig {
+            path: path.to_owned(),
+            min_free_bytes: 1 << 20,
+            cache_bytes: 16 << 20,
+        },
         kafka: KafkaConfig {
             bootstrap: String::new(),
             replication_factor: 1,
@@ -32,7 +37,11 @@ fn config(path: &Path) -> LogConfig {
             delivery_timeout_ms: 20_000,
             security: "plaintext".into(),
             ca_file: String::new(),
-            sasl: SaslConfig { mechanism: "PLAIN".into(), username: String::new(), password: String::new() },
+            sasl: SaslConfig {
+                mechanism: "PLAIN".into(),
+                username: String::new(),
+                password: String::new(),
+            },
         },
     }
 }
@@ -41,10 +50,18 @@ fn folder() -> tempfile::TempDir {
     tempfile::tempdir().expect("a folder")
 }
 
-#[expect(clippy::disallowed_methods, reason = "brokers and retention go by the real clock")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "brokers and retention go by the real clock"
+)]
 fn now_ms() -> i64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
-    since.as_millis().try_into().expect("before the year 292 million")
+    let since = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .expect("after 1970");
+    since
+        .as_millis()
+        .try_into()
+        .expect("before the year 292 million")
 }
 
 fn one(topic: Topic, key: &str, value: &[u8]) -> Records {
@@ -56,10 +73,15 @@ fn one(topic: Topic, key: &str, value: &[u8]) -> Records {
 /// (offset, key, value) of all records of partition 0.
 async fn all(log: &Arc<dyn Log>, topic: Topic) -> Vec<(u64, String, Option<Vec<u8>>)> {
     let bounds = log.bounds(topic, 0).await.expect("bounds");
-    let mut reader = log.reader(topic, vec![(0, bounds.earliest)]).await.expect("a reader");
+    let mut reader = log
+        .reader(topic, vec![(0, bounds.earliest)])
+        .await
+        .expect("a reader");
     let mut all = Vec::new();
     loop {
-        let batch = tokio::time::timeout(Duration::from_secs(30), reader.next()).await.expect("a batch soon");
+        let batch = tokio::time::timeout(Duration::from_secs(30), reader.next())
+            .await
+            .expect("a batch soon");
         let batch = batch.expect("reading");
         all.extend(batch.iter().map(|r| {
             let key = String::from_utf8_lossy(r.key).into_owned();
@@ -75,9 +97,15 @@ async fn all(log: &Arc<dyn Log>, topic: Topic) -> Vec<(u64, String, Option<Vec<u
 async fn a_folder_that_is_in_use_is_refused_by_name() {
     let folder = folder();
     let log = open(&config(folder.path())).await.expect("opening");
-    let second = open(&config(folder.path())).await.map(|_| ()).expect_err("it is in use");
+    let second = open(&config(folder.path()))
+        .await
+        .map(|_| ())
+        .expect_err("it is in use");
     let text = second.to_string();
-    assert!(text.contains(folder.path().to_str().expect("UTF-8")), "{text}");
+    assert!(
+        text.contains(folder.path().to_str().expect("UTF-8")),
+        "{text}"
+    );
     assert!(text.contains("another laneway process"), "{text}");
     drop(log);
     open(&config(folder.path())).await.expect("free again");
@@ -87,18 +115,41 @@ async fn a_folder_that_is_in_use_is_refused_by_name() {
 async fn a_backup_of_a_running_log_is_a_log() {
     let (folder, to) = (folder(), folder());
     let log = open(&config(folder.path())).await.expect("opening");
-    log.append(one(Topic::LocationUpdates, "a", b"1")).await.expect("appending");
-    log.append(one(Topic::TenantEvents, "t", b"2")).await.expect("appending");
-    log.backup(to.path().join("copy")).await.expect("backing up");
-    log.append(one(Topic::LocationUpdates, "b", b"3")).await.expect("appending");
-    let again = log.backup(to.path().join("copy")).await.expect_err("there is a log already");
+    log.append(one(Topic::LocationUpdates, "a", b"1"))
+        .await
+        .expect("appending");
+    log.append(one(Topic::TenantEvents, "t", b"2"))
+        .await
+        .expect("appending");
+    log.backup(to.path().join("copy"))
+        .await
+        .expect("backing up");
+    log.append(one(Topic::LocationUpdates, "b", b"3"))
+        .await
+        .expect("appending");
+    let again = log
+        .backup(to.path().join("copy"))
+        .await
+        .expect_err("there is a log already");
     assert!(again.to_string().contains("empty folder"), "{again}");
     let mut verify = config(&to.path().join("copy"));
     verify.topics = TopicSetup::Verify;
     let copy = open(&verify).await.expect("opening the copy");
-    assert_eq!(all(&copy, Topic::LocationUpdates).await, [(0, "a".into(), Some(b"1".to_vec()))]);
-    assert_eq!(all(&copy, Topic::TenantEvents).await, [(0, "t".into(), Some(b"2".to_vec()))]);
-    assert_eq!(copy.bounds(Topic::LocationUpdates, 0).await.expect("bounds").end, 1);
+    assert_eq!(
+        all(&copy, Topic::LocationUpdates).await,
+        [(0, "a".into(), Some(b"1".to_vec()))]
+    );
+    assert_eq!(
+        all(&copy, Topic::TenantEvents).await,
+        [(0, "t".into(), Some(b"2".to_vec()))]
+    );
+    assert_eq!(
+        copy.bounds(Topic::LocationUpdates, 0)
+            .await
+            .expect("bounds")
+            .end,
+        1
+    );
     assert_eq!(all(&log, Topic::LocationUpdates).await.len(), 2);
 }
 
@@ -108,7 +159,13 @@ async fn compaction_is_never_behind_and_old_tombstones_go() {
     let log = open(&config(folder.path())).await.expect("opening");
     for n in 0..30 {
         let value = n.to_string();
-        log.append(one(Topic::SinkCursors, ["x", "y", "z"][n % 3], value.as_bytes())).await.expect("appending");
+        log.append(one(
+            Topic::SinkCursors,
+            ["x", "y", "z"][n % 3],
+            value.as_bytes(),
+        ))
+        .await
+        .expect("appending");
     }
     let mut gone = Records::new();
     gone.push_tombstone(Topic::SinkCursors, 0, now_ms(), b"x");
@@ -116,11 +173,20 @@ async fn compaction_is_never_behind_and_old_tombstones_go() {
     gone.push_tombstone(Topic::SinkCursors, 0, now_ms() - 2 * 3_600_000, b"z");
     log.append(gone).await.expect("appending");
     // A value that came after an old tombstone has to stay.
-    log.append(one(Topic::SinkCursors, "z", b"new")).await.expect("appending");
-    let expected = [(30, "x".to_owned(), None), (33, "z".to_owned(), Some(b"new".to_vec()))];
+    log.append(one(Topic::SinkCursors, "z", b"new"))
+        .await
+        .expect("appending");
+    let expected = [
+        (30, "x".to_owned(), None),
+        (33, "z".to_owned(), Some(b"new".to_vec())),
+    ];
     let started = Instant::now();
     while all(&log, Topic::SinkCursors).await != expected {
-        assert!(started.elapsed() < Duration::from_secs(30), "{:?}", all(&log, Topic::SinkCursors).await);
+        assert!(
+            started.elapsed() < Duration::from_secs(30),
+            "{:?}",
+            all(&log, Topic::SinkCursors).await
+        );
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     drop(log);
@@ -134,15 +200,27 @@ async fn compaction_is_never_behind_and_old_tombstones_go() {
 async fn too_little_free_space_is_full_and_moving_on_is_still_possible() {
     let folder = folder();
     let log = open(&config(folder.path())).await.expect("opening");
-    log.append(one(Topic::LocationUpdates, "a", b"1")).await.expect("appending");
+    log.append(one(Topic::LocationUpdates, "a", b"1"))
+        .await
+        .expect("appending");
     drop(log);
     let mut reserved = config(folder.path());
     reserved.embedded.min_free_bytes = u64::MAX;
     let log = open(&reserved).await.expect("opening");
-    let full = log.append(one(Topic::LocationUpdates, "b", b"2")).await.expect_err("no space");
-    assert!(matches!(&full, LogError::Full { path, .. } if Path::new(path) == folder.path()), "{full}");
+    let full = log
+        .append(one(Topic::LocationUpdates, "b", b"2"))
+        .await
+        .expect_err("no space");
+    assert!(
+        matches!(&full, LogError::Full { path, .. } if Path::new(path) == folder.path()),
+        "{full}"
+    );
     assert!(matches!(log.health(), Err(LogError::Full { .. })));
-    assert_eq!(all(&log, Topic::LocationUpdates).await.len(), 1, "what was kept stays readable");
+    assert_eq!(
+        all(&log, Topic::LocationUpdates).await.len(),
+        1,
+        "what was kept stays readable"
+    );
 }
 
 const CHILD: &str = "LANEWAY_FULL_DISK_FOLDER";
@@ -161,18 +239,27 @@ fn a_disk_that_is_full_in_the_middle_loses_nothing() {
         .output()
         .expect("running a child process");
     let text = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && text.contains("went on"), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success() && text.contains("went on"),
+        "{text}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "runs in a child process with a file size limit"]
 async fn full_disk_child() {
-    let Some(path) = std::env::var_os(CHILD) else { return };
+    let Some(path) = std::env::var_os(CHILD) else {
+        return;
+    };
     let log = open(&config(Path::new(&path))).await.expect("opening");
     let value = vec![b'v'; 100_000];
     let mut confirmed = 0u64;
     let full = loop {
-        match log.append(one(Topic::LocationUpdates, &confirmed.to_string(), &value)).await {
+        match log
+            .append(one(Topic::LocationUpdates, &confirmed.to_string(), &value))
+            .await
+        {
             Ok(()) => confirmed += 1,
             Err(error) => break error,
         }
@@ -182,22 +269,38 @@ async fn full_disk_child() {
     assert!(confirmed > 10, "{confirmed} were confirmed");
     assert!(log.health().is_err());
     let keys = async |log: &Arc<dyn Log>| -> Vec<String> {
-        all(log, Topic::LocationUpdates).await.into_iter().map(|(_, key, _)| key).collect()
+        all(log, Topic::LocationUpdates)
+            .await
+            .into_iter()
+            .map(|(_, key, _)| key)
+            .collect()
     };
     let expected: Vec<_> = (0..confirmed).map(|n| n.to_string()).collect();
     assert_eq!(keys(&log).await, expected, "while the disk is full");
     // Still full, more than once.
     for _ in 0..3 {
-        let again = log.append(one(Topic::LocationUpdates, "no", &vec![b'v'; 900_000])).await;
+        let again = log
+            .append(one(Topic::LocationUpdates, "no", &vec![b'v'; 900_000]))
+            .await;
         assert!(matches!(again, Err(LogError::Full { .. })), "{again:?}");
     }
     // Then there is space again.
     let limit = rustix::process::getrlimit(rustix::process::Resource::Fsize);
-    let lifted = rustix::process::Rlimit { current: limit.maximum, maximum: limit.maximum };
-    rustix::process::setrlimit(rustix::process::Resource::Fsize, lifted).expect("lifting the limit");
+    let lifted = rustix::process::Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    rustix::process::setrlimit(rustix::process::Resource::Fsize, lifted)
+        .expect("lifting the limit");
     let started = Instant::now();
-    while let Err(error) = log.append(one(Topic::LocationUpdates, "after", &value)).await {
-        assert!(error.is_transient() && started.elapsed() < Duration::from_secs(30), "{error}");
+    while let Err(error) = log
+        .append(one(Topic::LocationUpdates, "after", &value))
+        .await
+    {
+        assert!(
+            error.is_transient() && started.elapsed() < Duration::from_secs(30),
+            "{error}"
+        );
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let mut expected = expected;
@@ -205,7 +308,9 @@ async fn full_disk_child() {
     assert_eq!(keys(&log).await, expected);
     assert!(log.health().is_ok());
     drop(log);
-    let log = open(&config(Path::new(&path))).await.expect("opening again");
+    let log = open(&config(Path::new(&path)))
+        .await
+        .expect("opening again");
     assert_eq!(keys(&log).await, expected);
     println!("went on");
 }

@@ -14,7 +14,10 @@ impl Backoff {
     /// How long to wait after the `failures`th failure in a row: anything up to
     /// `first * 2^(failures - 1)`, at most `longest`.
     pub fn after(&self, failures: u32, rng: &mut impl Rng) -> Duration {
-        let ceiling = self.first.saturating_mul(1 << failures.saturating_sub(1).min(30)).min(self.longest);
+        let ceiling = self
+            .first
+            .saturating_mul(1 << failures.saturating_sub(1).min(30))
+            .min(self.longest);
         ceiling.mul_f64(rng.random::<f64>())
     }
 }
@@ -28,7 +31,10 @@ mod tests {
 
     #[test]
     fn waits_grow_up_to_the_longest_and_differ() {
-        let backoff = Backoff { first: Duration::from_millis(500), longest: Duration::from_secs(300) };
+        let backoff = Backoff {
+            first: Duration::from_millis(500),
+            longest: Duration::from_secs(300),
+        };
         let mut rng = StdRng::seed_from_u64(7);
         for failures in 1..50 {
             let ceiling = Duration::from_millis(500).saturating_mul(1 << (failures - 1).min(20));

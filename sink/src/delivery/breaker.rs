@@ -33,7 +33,11 @@ const LOST: Duration = Duration::from_secs(60);
 
 impl Breaker {
     pub fn new(after: u32, backoff: Backoff) -> Self {
-        Breaker { after: after.max(1), backoff, state: Mutex::default() }
+        Breaker {
+            after: after.max(1),
+            backoff,
+            state: Mutex::default(),
+        }
     }
 
     /// Whether an attempt may begin now; when to ask again where not.
@@ -53,7 +57,10 @@ impl Breaker {
     pub fn succeeded(&self) {
         let mut state = self.lock();
         let successes = state.successes + 1;
-        *state = State { successes, ..State::default() };
+        *state = State {
+            successes,
+            ..State::default()
+        };
     }
 
     /// A failure of any kind; the receiver may have said how long to wait.
@@ -102,7 +109,10 @@ mod tests {
 
     #[tokio::test]
     async fn it_opens_after_failures_in_a_row_and_closes_by_one_probe() {
-        let backoff = Backoff { first: Duration::from_secs(1), longest: Duration::from_secs(60) };
+        let backoff = Backoff {
+            first: Duration::from_secs(1),
+            longest: Duration::from_secs(60),
+        };
         let breaker = Breaker::new(3, backoff);
         let mut rng = StdRng::seed_from_u64(1);
         let now = Instant::now();
@@ -118,17 +128,27 @@ mod tests {
         let until = breaker.may_begin(now).unwrap_err();
         assert!(until >= now + backoff.first);
         assert_eq!(breaker.may_begin(until), Ok(()), "one probe");
-        assert!(breaker.may_begin(until).is_err(), "and no second one beside it");
+        assert!(
+            breaker.may_begin(until).is_err(),
+            "and no second one beside it"
+        );
         breaker.succeeded();
         assert_eq!(breaker.may_begin(until), Ok(()));
     }
 
     #[tokio::test]
     async fn a_receiver_that_says_how_long_to_wait_is_given_as_long() {
-        let backoff = Backoff { first: Duration::from_secs(1), longest: Duration::from_secs(60) };
+        let backoff = Backoff {
+            first: Duration::from_secs(1),
+            longest: Duration::from_secs(60),
+        };
         let breaker = Breaker::new(3, backoff);
         let now = Instant::now();
-        breaker.failed(now, Some(Duration::from_secs(20)), &mut StdRng::seed_from_u64(1));
+        breaker.failed(
+            now,
+            Some(Duration::from_secs(20)),
+            &mut StdRng::seed_from_u64(1),
+        );
         assert_eq!(breaker.may_begin(now), Err(now + Duration::from_secs(20)));
     }
 }

@@ -20,7 +20,11 @@ pub struct Cursor {
 impl Cursor {
     /// For a destination that wants everything from `offset` on.
     pub fn at(offset: u64) -> Self {
-        Cursor { offset, open: BTreeSet::new(), read: offset }
+        Cursor {
+            offset,
+            open: BTreeSet::new(),
+            read: offset,
+        }
     }
 
     /// From a record. What rode at the head when it was written is done up to the group's
@@ -28,13 +32,30 @@ impl Cursor {
     pub fn restore(record: &SinkCursor, committed: u64) -> Self {
         let number = |n: i64| u64::try_from(n).unwrap_or(0);
         let offset = number(record.offset);
-        let offset = if record.riding { offset.max(committed) } else { offset };
-        let open: BTreeSet<u64> = record.open.iter().copied().map(number).filter(|o| *o < offset).collect();
+        let offset = if record.riding {
+            offset.max(committed)
+        } else {
+            offset
+        };
+        let open: BTreeSet<u64> = record
+            .open
+            .iter()
+            .copied()
+            .map(number)
+            .filter(|o| *o < offset)
+            .collect();
         let read = open.first().copied().unwrap_or(offset);
         Cursor { offset, open, read }
     }
 
-    pub fn record(&self, tenant: TenantId, destination: DestinationId, generation: u32, lane: u32, riding: bool) -> SinkCursor {
+    pub fn record(
+        &self,
+        tenant: TenantId,
+        destination: DestinationId,
+        generation: u32,
+        lane: u32,
+        riding: bool,
+    ) -> SinkCursor {
         let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
         SinkCursor {
             tenant_id: tenant.to_string(),
@@ -117,7 +138,13 @@ mod tests {
     use super::*;
 
     fn round_trip(cursor: &Cursor, committed: u64, riding: bool) -> Cursor {
-        let record = cursor.record(TenantId::from_u128(1), DestinationId::from_u128(2), 1, 3, riding);
+        let record = cursor.record(
+            TenantId::from_u128(1),
+            DestinationId::from_u128(2),
+            1,
+            3,
+            riding,
+        );
         Cursor::restore(&record, committed)
     }
 

@@ -26,15 +26,23 @@ pub struct Event {
 pub enum Outcome {
     Delivered,
     /// May succeed later.
-    Failed { reason: String, retry_after: Option<Duration> },
+    Failed {
+        reason: String,
+        retry_after: Option<Duration>,
+    },
     /// The receiver will not have this event, it says. It is tried again all the same, but goes
     /// to the dead letters where it keeps being refused while others succeed.
-    Refused { reason: String },
+    Refused {
+        reason: String,
+    },
 }
 
 impl Outcome {
     pub fn failed(reason: impl Into<String>) -> Self {
-        Outcome::Failed { reason: reason.into(), retry_after: None }
+        Outcome::Failed {
+            reason: reason.into(),
+            retry_after: None,
+        }
     }
 }
 
@@ -55,7 +63,10 @@ pub enum OpenError {
 
 /// Makes destinations from their settings.
 pub trait DestinationFactory: Send + Sync + 'static {
-    fn open(&self, entry: Arc<DestinationEntry>) -> BoxFuture<'static, Result<Arc<dyn Destination>, OpenError>>;
+    fn open(
+        &self,
+        entry: Arc<DestinationEntry>,
+    ) -> BoxFuture<'static, Result<Arc<dyn Destination>, OpenError>>;
 }
 
 /// Addresses and secrets from the store.
@@ -66,13 +77,19 @@ pub struct StoreDestinations {
 }
 
 impl DestinationFactory for StoreDestinations {
-    fn open(&self, entry: Arc<DestinationEntry>) -> BoxFuture<'static, Result<Arc<dyn Destination>, OpenError>> {
+    fn open(
+        &self,
+        entry: Arc<DestinationEntry>,
+    ) -> BoxFuture<'static, Result<Arc<dyn Destination>, OpenError>> {
         let (store, webhooks) = (self.store.clone(), self.webhooks.clone());
         let scope = self.authority.scope(entry.tenant);
         Box::pin(async move {
             let unavailable = |e: laneway_store::StoreError| OpenError::Unavailable(e.to_string());
             if entry.body.kind != "webhook" {
-                return Err(OpenError::Settings(format!("there is no kind {:?}", entry.body.kind)));
+                return Err(OpenError::Settings(format!(
+                    "there is no kind {:?}",
+                    entry.body.kind
+                )));
             }
             let destinations = store.destinations(&scope);
             let found = destinations.find(entry.id).await.map_err(unavailable)?;
@@ -80,7 +97,9 @@ impl DestinationFactory for StoreDestinations {
             // Deleted: the news of it is on its way.
             let gone = || OpenError::Unavailable("it is not in the store".to_owned());
             let (found, secret) = (found.ok_or_else(gone)?, secret.ok_or_else(gone)?);
-            let webhook = webhooks.webhook(&found.url, &secret).map_err(OpenError::Settings)?;
+            let webhook = webhooks
+                .webhook(&found.url, &secret)
+                .map_err(OpenError::Settings)?;
             Ok(Arc::new(webhook) as Arc<dyn Destination>)
         })
     }

@@ -6,7 +6,9 @@ use std::time::Duration;
 use foldhash::HashMap;
 use futures_util::future::{join_all, try_join_all};
 use laneway_directory::DirectoryChange;
-use laneway_log::{Committer, Epoch, GroupSpec, GroupStart, LogError, Member, MemberEvent, Records, Topic, Unit};
+use laneway_log::{
+    Committer, Epoch, GroupSpec, GroupStart, LogError, Member, MemberEvent, Records, Topic, Unit,
+};
 use laneway_runtime::Lifecycle;
 use laneway_schemas::ControlKind;
 use tokio::sync::{broadcast, mpsc, oneshot};
@@ -44,7 +46,9 @@ struct Session<'a> {
 
 impl Deliveries {
     pub fn new(deps: DeliveryDeps) -> Self {
-        Deliveries { shared: Arc::new(Shared::new(deps)) }
+        Deliveries {
+            shared: Arc::new(Shared::new(deps)),
+        }
     }
 
     /// Runs until the drain: what is in flight finishes, and the cursors are committed.
@@ -85,7 +89,8 @@ impl Deliveries {
             epoch: Epoch(0),
             lanes: HashMap::default(),
         };
-        let mut commit = tokio::time::interval(Duration::from_millis(deps.settings.commit_ms.max(10)));
+        let mut commit =
+            tokio::time::interval(Duration::from_millis(deps.settings.commit_ms.max(10)));
         commit.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let draining = lifecycle.draining();
         tokio::pin!(draining);
@@ -117,7 +122,11 @@ impl Session<'_> {
                 self.assigned(partitions).await
             }
             MemberEvent::Records(batch) => match self.lanes.get(&batch.partition()) {
-                Some(lane) => lane.commands.send(Command::Head(batch)).await.map_err(|_| died()),
+                Some(lane) => lane
+                    .commands
+                    .send(Command::Head(batch))
+                    .await
+                    .map_err(|_| died()),
                 None => Ok(()),
             },
             MemberEvent::Revoked { partitions, done } => {
@@ -144,17 +153,33 @@ impl Session<'_> {
                 let head = match committed {
                     Some(head) => head,
                     // Nobody has ever delivered from this lane: destinations begin now.
-                    None => deps.log.bounds(Topic::TenantStreams, partition).await?.last_stable,
+                    None => {
+                        deps.log
+                            .bounds(Topic::TenantStreams, partition)
+                            .await?
+                            .last_stable
+                    }
                 };
                 let cursors = restore::cursors(&*deps.log, &deps.codecs, partition).await?;
-                Ok::<_, LogError>((partition, committed, Lane::new(Arc::clone(shared), partition, head, cursors)))
+                Ok::<_, LogError>((
+                    partition,
+                    committed,
+                    Lane::new(Arc::clone(shared), partition, head, cursors),
+                ))
             }
         }))
         .await?;
         for (partition, committed, lane) in opened {
             let (commands, receiver) = mpsc::channel(4);
             let task = AbortOnDropHandle::new(tokio::spawn(lane.run(receiver)));
-            self.lanes.insert(partition, Owned { commands, _task: task, committed });
+            self.lanes.insert(
+                partition,
+                Owned {
+                    commands,
+                    _task: task,
+                    committed,
+                },
+            );
         }
         Ok(())
     }
@@ -164,13 +189,18 @@ impl Session<'_> {
         change: Result<DirectoryChange, broadcast::error::RecvError>,
     ) -> Result<(), LogError> {
         let tenant = match change {
-            Ok(change) if matches!(change.kind, ControlKind::Tenant | ControlKind::Destination) => Some(change.tenant),
+            Ok(change) if matches!(change.kind, ControlKind::Tenant | ControlKind::Destination) => {
+                Some(change.tenant)
+            }
             Ok(_) => return Ok(()),
             Err(broadcast::error::RecvError::Lagged(_)) => None,
             Err(broadcast::error::RecvError::Closed) => return std::future::pending().await,
         };
         for lane in self.lanes.values() {
-            lane.commands.send(Command::Refresh(tenant)).await.map_err(|_| died())?;
+            lane.commands
+                .send(Command::Refresh(tenant))
+                .await
+                .map_err(|_| died())?;
         }
         Ok(())
     }
@@ -179,7 +209,10 @@ impl Session<'_> {
     async fn commit(&mut self) -> Result<(), LogError> {
         let asked = self.lanes.iter().map(|(partition, lane)| async move {
             let (reply, answer) = oneshot::channel();
-            lane.commands.send(Command::Snapshot(reply)).await.map_err(|_| died())?;
+            lane.commands
+                .send(Command::Snapshot(reply))
+                .await
+                .map_err(|_| died())?;
             Ok::<_, LogError>((*partition, answer.await.map_err(|_| died())?))
         });
         let snapshots = try_join_all(asked).await?;
@@ -189,11 +222,17 @@ impl Session<'_> {
     /// Ends lanes, and commits what they came to.
     async fn finish(&mut self, partitions: &[u32], bound: Duration) -> Result<(), LogError> {
         let until = Instant::now() + bound;
-        let asked = partitions.iter().filter_map(|p| Some((*p, self.lanes.get(p)?))).map(|(partition, lane)| async move {
-            let (reply, answer) = oneshot::channel();
-            lane.commands.send(Command::Finish(until, reply)).await.ok()?;
-            Some((partition, answer.await.ok()?))
-        });
+        let asked = partitions
+            .iter()
+            .filter_map(|p| Some((*p, self.lanes.get(p)?)))
+            .map(|(partition, lane)| async move {
+                let (reply, answer) = oneshot::channel();
+                lane.commands
+                    .send(Command::Finish(until, reply))
+                    .await
+                    .ok()?;
+                Some((partition, answer.await.ok()?))
+            });
         let snapshots = join_all(asked).await.into_iter().flatten().collect();
         let written = self.write(snapshots).await;
         for partition in partitions {
@@ -209,11 +248,25 @@ impl Session<'_> {
         for (partition, snapshot) in snapshots {
             for (key, value) in &snapshot.records {
                 match value {
-                    Some(value) => records.push(Topic::SinkCursors, partition, now_ms, key.as_bytes(), [], value),
-                    None => records.push_tombstone(Topic::SinkCursors, partition, now_ms, key.as_bytes()),
+                    Some(value) => records.push(
+                        Topic::SinkCursors,
+                        partition,
+                        now_ms,
+                        key.as_bytes(),
+                        [],
+                        value,
+                    ),
+                    None => records.push_tombstone(
+                        Topic::SinkCursors,
+                        partition,
+                        now_ms,
+                        key.as_bytes(),
+                    ),
                 }
             }
-            let Some(lane) = self.lanes.get_mut(&partition) else { continue };
+            let Some(lane) = self.lanes.get_mut(&partition) else {
+                continue;
+            };
             if lane.committed != Some(snapshot.head) {
                 lane.committed = Some(snapshot.head);
                 offsets.push((Topic::TenantStreams, partition, snapshot.head));
@@ -222,10 +275,19 @@ impl Session<'_> {
         if records.is_empty() && offsets.is_empty() {
             return Ok(());
         }
-        self.committer.commit(Unit { epoch: self.epoch, records, offsets }).await
+        self.committer
+            .commit(Unit {
+                epoch: self.epoch,
+                records,
+                offsets,
+            })
+            .await
     }
 }
 
 fn died() -> LogError {
-    LogError::Unavailable { doing: "delivering", reason: "a lane's worker has ended".to_owned() }
+    LogError::Unavailable {
+        doing: "delivering",
+        reason: "a lane's worker has ended".to_owned(),
+    }
 }

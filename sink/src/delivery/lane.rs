@@ -157,27 +157,44 @@ impl Lane {
     fn snapshot(&mut self) -> Snapshot {
         let mut records = std::mem::take(&mut self.letters);
         for (id, target) in &mut self.targets {
-            let Some(record) = target.record(self.partition) else { continue };
+            let Some(record) = target.record(self.partition) else {
+                continue;
+            };
             let mut value = Vec::new();
             match self.shared.deps.codecs.encode(&record, &mut value) {
                 Ok(()) => {
-                    records.push((cursor_key(target.entry.tenant, *id, self.partition), Some(value)));
+                    records.push((
+                        cursor_key(target.entry.tenant, *id, self.partition),
+                        Some(value),
+                    ));
                     target.written = Some(record);
                 }
-                Err(error) => tracing::error!(destination = %id, %error, "a cursor cannot be encoded"),
+                Err(error) => {
+                    tracing::error!(destination = %id, %error, "a cursor cannot be encoded")
+                }
             }
         }
-        Snapshot { head: self.head, records }
+        Snapshot {
+            head: self.head,
+            records,
+        }
     }
 
     /// Sends what a target may send now, and reads on for it where it is behind.
     async fn pump(&mut self, id: DestinationId) {
         self.feed(id).await;
         let now = Instant::now();
-        let Some(target) = self.targets.get_mut(&id) else { return };
-        let Some(destination) = target.destination.clone() else { return };
+        let Some(target) = self.targets.get_mut(&id) else {
+            return;
+        };
+        let Some(destination) = target.destination.clone() else {
+            return;
+        };
         let mut wake = None;
-        while target.active && target.queues.in_flight() < target.concurrency && target.queues.has_ready(now) {
+        while target.active
+            && target.queues.in_flight() < target.concurrency
+            && target.queues.has_ready(now)
+        {
             if let Err(until) = target.breaker.may_begin(now) {
                 wake = Some(until);
                 break;
@@ -191,7 +208,12 @@ impl Lane {
             self.attempts.spawn(async move {
                 let outcome = std::panic::AssertUnwindSafe(delivery).catch_unwind().await;
                 let outcome = outcome.unwrap_or_else(|_| Outcome::failed("the attempt panicked"));
-                Attempt { target: id, life, event, outcome }
+                Attempt {
+                    target: id,
+                    life,
+                    event,
+                    outcome,
+                }
             });
         }
         if target.active {
@@ -201,7 +223,9 @@ impl Lane {
 
     /// Comes back to the target when its next device or its breaker is due.
     fn wake(&mut self, id: DestinationId, breaker: Option<Instant>) {
-        let Some(target) = self.targets.get_mut(&id) else { return };
+        let Some(target) = self.targets.get_mut(&id) else {
+            return;
+        };
         let due = breaker.or_else(|| target.queues.next_due());
         if let Some(due) = due.filter(|due| target.wake.is_none_or(|w| *due < w)) {
             target.wake = Some(due);
@@ -211,9 +235,16 @@ impl Lane {
 
     async fn woken(&mut self) {
         let now = Instant::now();
-        while let Some(Reverse((at, id))) = self.wakes.peek().copied().filter(|Reverse((at, _))| *at <= now) {
+        while let Some(Reverse((at, id))) = self
+            .wakes
+            .peek()
+            .copied()
+            .filter(|Reverse((at, _))| *at <= now)
+        {
             self.wakes.pop();
-            let Some(target) = self.targets.get_mut(&id) else { continue };
+            let Some(target) = self.targets.get_mut(&id) else {
+                continue;
+            };
             if target.wake == Some(at) {
                 target.wake = None;
             }

@@ -48,7 +48,10 @@ impl Queues {
             return;
         }
         let name = event.device.clone();
-        let device = Device { waiting: VecDeque::from([event]), ..Device::default() };
+        let device = Device {
+            waiting: VecDeque::from([event]),
+            ..Device::default()
+        };
         self.devices.insert(name.clone(), device);
         self.ready.push_back(name);
     }
@@ -79,7 +82,9 @@ impl Queues {
     /// The first event of the device is done.
     pub fn done(&mut self, name: &str) {
         self.in_flight -= 1;
-        let Some(device) = self.devices.get_mut(name) else { return };
+        let Some(device) = self.devices.get_mut(name) else {
+            return;
+        };
         if device.waiting.pop_front().is_some() {
             self.waiting -= 1;
         }
@@ -94,7 +99,9 @@ impl Queues {
 
     /// The first event of the device failed; how many times in a row it has now.
     pub fn failed(&mut self, name: &str) -> u32 {
-        let Some(device) = self.devices.get_mut(name) else { return 1 };
+        let Some(device) = self.devices.get_mut(name) else {
+            return 1;
+        };
         device.attempts += 1;
         device.attempts
     }
@@ -102,7 +109,9 @@ impl Queues {
     /// The first event of the device was refused: how often now, and how many successes the
     /// destination had when that began.
     pub fn refused(&mut self, name: &str, successes: u64) -> (u32, u64) {
-        let Some(device) = self.devices.get_mut(name) else { return (1, successes) };
+        let Some(device) = self.devices.get_mut(name) else {
+            return (1, successes);
+        };
         if device.refusals == 0 {
             device.successes = successes;
         }
@@ -126,7 +135,12 @@ mod tests {
     use super::*;
 
     fn event(offset: u64, device: &str) -> Arc<Event> {
-        Arc::new(Event { offset, id: "id".into(), device: device.into(), body: Bytes::new() })
+        Arc::new(Event {
+            offset,
+            id: "id".into(),
+            device: device.into(),
+            body: Bytes::new(),
+        })
     }
 
     #[tokio::test]
@@ -145,7 +159,11 @@ mod tests {
         queues.done("b");
         assert!(!queues.has_ready(now));
         assert!(queues.has_ready(now + Duration::from_secs(1)));
-        assert_eq!(queues.begin().unwrap().offset, 0, "the failed one again, not the next");
+        assert_eq!(
+            queues.begin().unwrap().offset,
+            0,
+            "the failed one again, not the next"
+        );
         queues.done("a");
         assert_eq!(queues.begin().unwrap().offset, 1);
         queues.done("a");

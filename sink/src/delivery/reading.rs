@@ -44,7 +44,15 @@ impl Reading {
         batches: mpsc::Sender<Read>,
     ) -> Self {
         let (more, asked) = mpsc::channel(1);
-        let reader = Reader { shared: Arc::clone(shared), target, serial, partition, at, batches, asked };
+        let reader = Reader {
+            shared: Arc::clone(shared),
+            target,
+            serial,
+            partition,
+            at,
+            batches,
+            asked,
+        };
         let stop = CancellationToken::new();
         let stopped = stop.clone();
         tokio::spawn(async move {
@@ -53,7 +61,11 @@ impl Reading {
                 () = reader.run() => {}
             }
         });
-        Reading { serial, more, _stop: stop.drop_guard() }
+        Reading {
+            serial,
+            more,
+            _stop: stop.drop_guard(),
+        }
     }
 
     /// Asks for the next batch.
@@ -83,16 +95,27 @@ impl Reader {
     }
 
     async fn read(&mut self) -> Result<(), LogError> {
-        let Ok(_permit) = Arc::clone(&self.shared.readers).acquire_owned().await else { return Ok(()) };
+        let Ok(_permit) = Arc::clone(&self.shared.readers).acquire_owned().await else {
+            return Ok(());
+        };
         let from = vec![(self.partition, self.at)];
-        let mut reader = self.shared.deps.log.reader(Topic::TenantStreams, from).await?;
+        let mut reader = self
+            .shared
+            .deps
+            .log
+            .reader(Topic::TenantStreams, from)
+            .await?;
         loop {
             let batch = reader.next().await?;
             if batch.next_offset() <= self.at && batch.is_empty() {
                 continue;
             }
             self.at = batch.next_offset();
-            let read = Read { target: self.target, serial: self.serial, batch };
+            let read = Read {
+                target: self.target,
+                serial: self.serial,
+                batch,
+            };
             if self.batches.send(read).await.is_err() || self.asked.recv().await.is_none() {
                 return Ok(());
             }

@@ -16,19 +16,31 @@ pub async fn cursors(
     if bounds.earliest >= bounds.last_stable {
         return Ok(cursors);
     }
-    let mut reader = log.reader(Topic::SinkCursors, vec![(partition, bounds.earliest)]).await?;
+    let mut reader = log
+        .reader(Topic::SinkCursors, vec![(partition, bounds.earliest)])
+        .await?;
     loop {
         let batch = reader.next().await?;
         for record in batch.iter() {
-            let Some(id) = destination(record.key) else { continue };
+            let Some(id) = destination(record.key) else {
+                continue;
+            };
             let Some(value) = record.value else {
                 cursors.remove(&id);
                 continue;
             };
-            let cursor: SinkCursor = codecs.decode_loading(value).await.map_err(|e| LogError::Corrupt {
-                at: format!("{}[{partition}] offset {}", Topic::SinkCursors, record.offset),
-                reason: e.to_string(),
-            })?;
+            let cursor: SinkCursor =
+                codecs
+                    .decode_loading(value)
+                    .await
+                    .map_err(|e| LogError::Corrupt {
+                        at: format!(
+                            "{}[{partition}] offset {}",
+                            Topic::SinkCursors,
+                            record.offset
+                        ),
+                        reason: e.to_string(),
+                    })?;
             cursors.insert(id, cursor);
         }
         if batch.next_offset() >= bounds.last_stable {
@@ -41,7 +53,8 @@ pub async fn cursors(
 fn destination(key: &[u8]) -> Option<DestinationId> {
     let key = std::str::from_utf8(key).ok()?;
     let mut parts = key.split('/');
-    let (_, destination, _, None) = (parts.next()?, parts.next()?, parts.next()?, parts.next()) else {
+    let (_, destination, _, None) = (parts.next()?, parts.next()?, parts.next()?, parts.next())
+    else {
         return None;
     };
     destination.parse().ok()
@@ -58,6 +71,9 @@ mod tests {
     fn a_dead_letter_is_never_taken_for_a_cursor() {
         let (tenant, id) = (TenantId::from_u128(1), DestinationId::from_u128(2));
         assert_eq!(destination(cursor_key(tenant, id, 3).as_bytes()), Some(id));
-        assert_eq!(destination(dead_letter_key(tenant, id, "abc.1").as_bytes()), None);
+        assert_eq!(
+            destination(dead_letter_key(tenant, id, "abc.1").as_bytes()),
+            None
+        );
     }
 }

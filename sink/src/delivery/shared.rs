@@ -51,7 +51,11 @@ pub struct Shared {
 impl Shared {
     pub fn new(deps: DeliveryDeps) -> Self {
         let counter = |labels| {
-            deps.metrics.counter("laneway_sink_deliveries_total", "Attempts to deliver events to destinations.", labels)
+            deps.metrics.counter(
+                "laneway_sink_deliveries_total",
+                "Attempts to deliver events to destinations.",
+                labels,
+            )
         };
         let counters = Counters {
             delivered: counter(&[("outcome", "delivered")]),
@@ -59,7 +63,14 @@ impl Shared {
             parked: counter(&[("outcome", "parked")]),
         };
         let readers = Arc::new(Semaphore::new(deps.settings.catch_up_readers.max(1)));
-        Shared { deps, counters, budget: Arc::default(), readers, breakers: Mutex::default(), behind: Mutex::default() }
+        Shared {
+            deps,
+            counters,
+            budget: Arc::default(),
+            readers,
+            breakers: Mutex::default(),
+            behind: Mutex::default(),
+        }
     }
 
     /// Says how many targets of a lane are behind.
@@ -83,7 +94,12 @@ impl Shared {
         if breakers.len() > 1024 {
             breakers.retain(|_, breaker| Arc::strong_count(breaker) > 1);
         }
-        let new = || Arc::new(Breaker::new(self.deps.settings.breaker_failures, self.backoff()));
+        let new = || {
+            Arc::new(Breaker::new(
+                self.deps.settings.breaker_failures,
+                self.backoff(),
+            ))
+        };
         Arc::clone(breakers.entry(id).or_insert_with(new))
     }
 }

@@ -59,7 +59,10 @@ pub struct Target {
 }
 
 impl Target {
-    #[expect(clippy::too_many_arguments, reason = "called in one place, with what only that place knows")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "called in one place, with what only that place knows"
+    )]
     pub fn new(
         entry: Arc<DestinationEntry>,
         generation: u32,
@@ -137,14 +140,21 @@ impl Target {
         if said {
             return None;
         }
-        let record =
-            self.cursor.record(self.entry.tenant, self.entry.id, self.generation, lane, self.riding);
+        let record = self.cursor.record(
+            self.entry.tenant,
+            self.entry.id,
+            self.generation,
+            lane,
+            self.riding,
+        );
         (self.written.as_ref() != Some(&record)).then_some(record)
     }
 }
 
 impl Drop for Target {
     fn drop(&mut self) {
-        self.budget.0.fetch_sub(self.queues.len(), Ordering::Relaxed);
+        self.budget
+            .0
+            .fetch_sub(self.queues.len(), Ordering::Relaxed);
     }
 }

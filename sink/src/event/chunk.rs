@@ -80,7 +80,13 @@ pub struct ChunkBuilder {
 
 impl ChunkBuilder {
     pub fn new(generation: u32, lane: u32, from: u64) -> Self {
-        ChunkBuilder { generation, lane, from, data: Vec::new(), entries: Vec::new() }
+        ChunkBuilder {
+            generation,
+            lane,
+            from,
+            data: Vec::new(),
+            entries: Vec::new(),
+        }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -201,7 +207,8 @@ mod tests {
         let wire = Cursor::new(chunk.frames(0..3).to_vec());
         let mut client = WebSocket::from_raw_socket(wire, Role::Client, None);
         for entry in chunk.entries() {
-            let message: serde_json::Value = serde_json::from_str(client.read().unwrap().to_text().unwrap()).unwrap();
+            let message: serde_json::Value =
+                serde_json::from_str(client.read().unwrap().to_text().unwrap()).unwrap();
             assert_eq!(message["position"], serde_json::json!([1, 3, entry.offset]));
             let event: serde_json::Value = serde_json::from_slice(&chunk.event(entry)).unwrap();
             assert_eq!(message["event"], event);

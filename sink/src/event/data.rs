@@ -1,7 +1,9 @@
 //! The `data` of each event type: the contract's fields under their own names, times as
 //! RFC 3339, absent fields left out.
 
-use laneway_schemas::{Attributes, Position, SessionStarted, SessionStopped, SessionUpdated, Window};
+use laneway_schemas::{
+    Attributes, Position, SessionStarted, SessionStopped, SessionUpdated, Window,
+};
 use serde::Serialize;
 
 use super::time::Time;

@@ -1,7 +1,8 @@
 //! One record to one CloudEvent (v1.0.2, JSON event format).
 
 use laneway_schemas::{
-    Codecs, Contract, DecodeError, EventType, Position, SessionStarted, SessionStopped, SessionUpdated, Window,
+    Codecs, Contract, DecodeError, EventType, Position, SessionStarted, SessionStopped,
+    SessionUpdated, Window,
 };
 
 use super::Facts;

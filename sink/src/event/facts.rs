@@ -70,7 +70,9 @@ impl<'a> Facts<'a> {
         let (tenant, device) = split_key(record.key)?;
         let (mut event_type, mut id, mut source, mut time) = (None, None, "/laneway", None);
         for (name, value) in record.headers.iter() {
-            let Ok(value) = std::str::from_utf8(value) else { continue };
+            let Ok(value) = std::str::from_utf8(value) else {
+                continue;
+            };
             match name {
                 ID => id = Some(value),
                 TYPE => event_type = EventType::parse(value),
@@ -79,6 +81,13 @@ impl<'a> Facts<'a> {
                 _ => {}
             }
         }
-        Some(Facts { tenant, device, event_type: event_type?, id: id?, source, time })
+        Some(Facts {
+            tenant,
+            device,
+            event_type: event_type?,
+            id: id?,
+            source,
+            time,
+        })
     }
 }

@@ -14,11 +14,17 @@ pub struct Filter {
 }
 
 impl Filter {
-    pub fn new(types: impl IntoIterator<Item = EventType>, devices: impl IntoIterator<Item = String>) -> Self {
+    pub fn new(
+        types: impl IntoIterator<Item = EventType>,
+        devices: impl IntoIterator<Item = String>,
+    ) -> Self {
         let mut devices: Vec<Box<str>> = devices.into_iter().map(String::into_boxed_str).collect();
         devices.sort_unstable();
         devices.dedup();
-        Filter { types: types.into_iter().fold(0, |set, t| set | bit(t)), devices: devices.into() }
+        Filter {
+            types: types.into_iter().fold(0, |set, t| set | bit(t)),
+            devices: devices.into(),
+        }
     }
 
     /// From names; the first one that is unknown is the error.
@@ -39,7 +45,8 @@ impl Filter {
 
     pub fn wants(&self, event_type: EventType, device: &str) -> bool {
         (self.types == 0 || self.types & bit(event_type) != 0)
-            && (self.devices.is_empty() || self.devices.binary_search_by(|d| (**d).cmp(device)).is_ok())
+            && (self.devices.is_empty()
+                || self.devices.binary_search_by(|d| (**d).cmp(device)).is_ok())
     }
 
     pub fn matches(&self, facts: &Facts<'_>) -> bool {
@@ -62,6 +69,9 @@ mod tests {
         assert!(filter.wants(EventType::Position, "a"));
         assert!(!filter.wants(EventType::Position, "c"));
         assert!(!filter.wants(EventType::Window, "a"));
-        assert_eq!(Filter::parse(["laneway.nothing"], []), Err("laneway.nothing".to_owned()));
+        assert_eq!(
+            Filter::parse(["laneway.nothing"], []),
+            Err("laneway.nothing".to_owned())
+        );
     }
 }

@@ -20,11 +20,15 @@ const MIN_KEY: usize = 32;
 /// Said of every token that cannot be used: one of another tenant looks like any other
 /// string.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the position token is not valid for this tenant; take one that the stream sent, or start from live or earliest")]
+#[error(
+    "the position token is not valid for this tenant; take one that the stream sent, or start from live or earliest"
+)]
 pub struct TokenError;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("sink.token_key has {0} bytes, but must have at least 32; generate one with `openssl rand -base64 48`, the same for every sink")]
+#[error(
+    "sink.token_key has {0} bytes, but must have at least 32; generate one with `openssl rand -base64 48`, the same for every sink"
+)]
 pub struct KeyError(usize);
 
 /// Makes and checks tokens. Every sink of a deployment has the same.

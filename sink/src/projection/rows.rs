@@ -2,8 +2,8 @@
 
 use laneway_log::RecordRef;
 use laneway_schemas::{
-    Attributes, Codecs, Contract, DecodeError, EventType, Position, RegistryError, SessionStarted, SessionStopped,
-    SessionUpdated,
+    Attributes, Codecs, Contract, DecodeError, EventType, Position, RegistryError, SessionStarted,
+    SessionStopped, SessionUpdated,
 };
 use laneway_store::{PositionRow, ProjectionBatch, SessionRow, SessionState};
 use laneway_tenancy::{DeviceId, SessionId, TenantId};
@@ -11,8 +11,14 @@ use laneway_tenancy::{DeviceId, SessionId, TenantId};
 use crate::event::{EventData, Facts};
 
 /// Adds what a record says to a batch. A record that cannot be read is passed over, and said.
-pub async fn add(codecs: &Codecs, record: &RecordRef<'_>, batch: &mut ProjectionBatch) -> Result<(), RegistryError> {
-    let (Some(facts), Some(value)) = (Facts::of(record), record.value) else { return Ok(()) };
+pub async fn add(
+    codecs: &Codecs,
+    record: &RecordRef<'_>,
+    batch: &mut ProjectionBatch,
+) -> Result<(), RegistryError> {
+    let (Some(facts), Some(value)) = (Facts::of(record), record.value) else {
+        return Ok(());
+    };
     let result = row(codecs, facts.event_type, value, batch).await;
     match result {
         Ok(()) => Ok(()),
@@ -132,5 +138,9 @@ fn stopped(event: &SessionStopped) -> Option<SessionRow> {
 
 /// What is not said keeps what was said before.
 fn attributes(attributes: &Attributes) -> Option<String> {
-    if attributes.is_empty() { None } else { serde_json::to_string(attributes).ok() }
+    if attributes.is_empty() {
+        None
+    } else {
+        serde_json::to_string(attributes).ok()
+    }
 }

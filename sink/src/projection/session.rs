@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use foldhash::HashMap;
-use laneway_log::{Batch, Committer, Epoch, GroupSpec, GroupStart, LogError, MemberEvent, Records, Topic, Unit};
+use laneway_log::{
+    Batch, Committer, Epoch, GroupSpec, GroupStart, LogError, MemberEvent, Records, Topic, Unit,
+};
 use laneway_runtime::Lifecycle;
 use laneway_schemas::RegistryError;
 use laneway_store::ProjectionBatch;
@@ -46,7 +48,8 @@ pub async fn run(projection: &Projection, lifecycle: &Lifecycle) -> Result<(), P
         open: HashMap::default(),
         told: HashMap::default(),
     };
-    let mut flush = tokio::time::interval(Duration::from_millis(projection.settings.linger_ms.max(1)));
+    let mut flush =
+        tokio::time::interval(Duration::from_millis(projection.settings.linger_ms.max(1)));
     flush.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut commit = tokio::time::interval(COMMIT);
     commit.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -72,7 +75,11 @@ impl Session<'_> {
         match event {
             MemberEvent::Assigned { partitions, epoch } => {
                 self.epoch = epoch;
-                let committed = self.projection.log.committed(GROUP, Topic::TenantStreams).await?;
+                let committed = self
+                    .projection
+                    .log
+                    .committed(GROUP, Topic::TenantStreams)
+                    .await?;
                 for partition in partitions {
                     let committed = committed.get(partition as usize).copied().flatten();
                     self.begin(partition, committed).await?;
@@ -102,23 +109,49 @@ impl Session<'_> {
 
     /// Begins where the store is. The group's offset is usually at or below it; where the store
     /// is behind (it was restored from a backup), what lies between is read first.
-    async fn begin(&mut self, partition: u32, committed: Option<u64>) -> Result<(), ProjectionError> {
+    async fn begin(
+        &mut self,
+        partition: u32,
+        committed: Option<u64>,
+    ) -> Result<(), ProjectionError> {
         let projection = self.projection;
-        let bounds = projection.log.bounds(Topic::TenantStreams, partition).await?;
-        let stored = projection.store.projected(&projection.authority, GENERATION, partition).await?;
+        let bounds = projection
+            .log
+            .bounds(Topic::TenantStreams, partition)
+            .await?;
+        let stored = projection
+            .store
+            .projected(&projection.authority, GENERATION, partition)
+            .await?;
         let mut at = stored.unwrap_or(bounds.earliest);
         if at > bounds.end {
-            tracing::error!(partition, at, end = bounds.end, "the store is ahead of the log: projecting what the log has");
+            tracing::error!(
+                partition,
+                at,
+                end = bounds.end,
+                "the store is ahead of the log: projecting what the log has"
+            );
             let back = self.batch(partition, at, bounds.earliest);
-            projection.store.project(&projection.authority, back).await?;
+            projection
+                .store
+                .project(&projection.authority, back)
+                .await?;
             at = bounds.earliest;
         }
         self.open.insert(partition, self.batch(partition, at, at));
         let start = committed.unwrap_or(bounds.earliest).max(bounds.earliest);
         if at < start && at < bounds.last_stable {
             let from = at.max(bounds.earliest);
-            let mut reader = projection.log.reader(Topic::TenantStreams, vec![(partition, from)]).await?;
-            while self.open.get(&partition).is_some_and(|b| b.to_offset < start) && !self.lifecycle.is_draining() {
+            let mut reader = projection
+                .log
+                .reader(Topic::TenantStreams, vec![(partition, from)])
+                .await?;
+            while self
+                .open
+                .get(&partition)
+                .is_some_and(|b| b.to_offset < start)
+                && !self.lifecycle.is_draining()
+            {
                 self.records(&reader.next().await?).await?;
             }
         }
@@ -126,14 +159,22 @@ impl Session<'_> {
     }
 
     fn batch(&self, partition: u32, from_offset: u64, to_offset: u64) -> ProjectionBatch {
-        ProjectionBatch { generation: GENERATION, partition, from_offset, to_offset, ..ProjectionBatch::default() }
+        ProjectionBatch {
+            generation: GENERATION,
+            partition,
+            from_offset,
+            to_offset,
+            ..ProjectionBatch::default()
+        }
     }
 
     async fn records(&mut self, batch: &Batch) -> Result<(), ProjectionError> {
         let partition = batch.partition();
         let limit = self.projection.settings.batch_records.max(1);
         for record in batch.iter() {
-            let Some(open) = self.open.get_mut(&partition) else { return Ok(()) };
+            let Some(open) = self.open.get_mut(&partition) else {
+                return Ok(());
+            };
             if record.offset < open.to_offset {
                 continue;
             }
@@ -153,8 +194,12 @@ impl Session<'_> {
     }
 
     async fn flush_all(&mut self) -> Result<(), ProjectionError> {
-        let partitions: Vec<u32> =
-            self.open.iter().filter(|(_, b)| b.to_offset > b.from_offset).map(|(p, _)| *p).collect();
+        let partitions: Vec<u32> = self
+            .open
+            .iter()
+            .filter(|(_, b)| b.to_offset > b.from_offset)
+            .map(|(p, _)| *p)
+            .collect();
         for partition in partitions {
             self.flush(partition).await?;
         }
@@ -163,12 +208,20 @@ impl Session<'_> {
 
     /// Writes what is open of a partition. While the store is away it waits: the log keeps.
     async fn flush(&mut self, partition: u32) -> Result<(), ProjectionError> {
-        let Some(open) = self.open.get_mut(&partition).filter(|b| b.to_offset > b.from_offset) else {
+        let Some(open) = self
+            .open
+            .get_mut(&partition)
+            .filter(|b| b.to_offset > b.from_offset)
+        else {
             return Ok(());
         };
         let projection = self.projection;
         loop {
-            match projection.store.project(&projection.authority, open.clone()).await {
+            match projection
+                .store
+                .project(&projection.authority, open.clone())
+                .await
+            {
                 Ok(()) => break,
                 Err(error) if error.is_transient() && !self.lifecycle.is_draining() => {
                     projection.set_trouble(Some(error.to_string()));
@@ -190,15 +243,28 @@ impl Session<'_> {
         if self.told.is_empty() {
             return Ok(());
         }
-        let offsets = self.told.drain().map(|(p, at)| (Topic::TenantStreams, p, at)).collect();
-        self.committer.commit(Unit { epoch: self.epoch, records: Records::new(), offsets }).await
+        let offsets = self
+            .told
+            .drain()
+            .map(|(p, at)| (Topic::TenantStreams, p, at))
+            .collect();
+        self.committer
+            .commit(Unit {
+                epoch: self.epoch,
+                records: Records::new(),
+                offsets,
+            })
+            .await
     }
 }
 
 async fn wait(lifecycle: &Lifecycle, error: RegistryError) -> Result<(), LogError> {
     tracing::warn!(%error, "the projection waits for the schema registry");
     if lifecycle.is_draining() {
-        return Err(LogError::Unavailable { doing: "projecting", reason: error.to_string() });
+        return Err(LogError::Unavailable {
+            doing: "projecting",
+            reason: error.to_string(),
+        });
     }
     tokio::time::sleep(AGAIN).await;
     Ok(())

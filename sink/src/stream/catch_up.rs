@@ -62,9 +62,21 @@ impl CatchUp {
         from: &[(u32, u64)],
     ) -> mpsc::Receiver<Result<Step, LogError>> {
         let (steps, receiver) = mpsc::channel(2);
-        let lanes = from.iter().map(|(lane, next)| Lane { lane: *lane, next: *next, end: 0, until: None }).collect();
-        let catch_up =
-            CatchUp { context: Arc::clone(context), subscriber: Arc::clone(subscriber), lanes, steps };
+        let lanes = from
+            .iter()
+            .map(|(lane, next)| Lane {
+                lane: *lane,
+                next: *next,
+                end: 0,
+                until: None,
+            })
+            .collect();
+        let catch_up = CatchUp {
+            context: Arc::clone(context),
+            subscriber: Arc::clone(subscriber),
+            lanes,
+            steps,
+        };
         let stop = context.stop.clone();
         context.tasks.spawn(async move {
             let steps = catch_up.steps.clone();
@@ -103,7 +115,11 @@ impl CatchUp {
         let mut reader = self.open().await?;
         let mut read = 0;
         loop {
-            if self.lanes.iter().all(|l| l.next >= l.until.unwrap_or(l.end)) {
+            if self
+                .lanes
+                .iter()
+                .all(|l| l.next >= l.until.unwrap_or(l.end))
+            {
                 if self.lanes.iter().all(|l| l.until.is_some()) {
                     let _ = self.steps.send(Ok(Step::Joined)).await;
                     return Ok(Turn::Done);
@@ -130,7 +146,11 @@ impl CatchUp {
 
     async fn open(&mut self) -> Result<Box<dyn Reader>, LogError> {
         for lane in &mut self.lanes {
-            let bounds = self.context.log.bounds(Topic::TenantStreams, lane.lane).await?;
+            let bounds = self
+                .context
+                .log
+                .bounds(Topic::TenantStreams, lane.lane)
+                .await?;
             lane.end = bounds.last_stable;
         }
         let from = self.lanes.iter().map(|l| (l.lane, l.next)).collect();
@@ -139,7 +159,14 @@ impl CatchUp {
 
     async fn join(&mut self) -> bool {
         let cursors = self.lanes.iter().map(|l| (l.lane, l.next)).collect();
-        let Ok(at) = self.context.hub.join(Arc::clone(&self.subscriber), cursors).await else { return false };
+        let Ok(at) = self
+            .context
+            .hub
+            .join(Arc::clone(&self.subscriber), cursors)
+            .await
+        else {
+            return false;
+        };
         for (lane, until) in at {
             if let Some(l) = self.lanes.iter_mut().find(|l| l.lane == lane) {
                 l.until = Some(until);
@@ -151,7 +178,10 @@ impl CatchUp {
     /// Sends what is wanted of a batch; gives back what the subscriber does not take in time.
     /// The batch is then read again from there.
     async fn take(&mut self, batch: &Batch) -> Option<Step> {
-        let at = self.lanes.iter().position(|l| l.lane == batch.partition())?;
+        let at = self
+            .lanes
+            .iter()
+            .position(|l| l.lane == batch.partition())?;
         let (lane, from) = (self.lanes[at].lane, self.lanes[at].next);
         let until = self.lanes[at].until.unwrap_or(u64::MAX);
         let end = batch.next_offset().min(until);
@@ -159,8 +189,13 @@ impl CatchUp {
             return None;
         }
         let mut builder = ChunkBuilder::new(self.subscriber.generation, lane, from);
-        for record in batch.iter().filter(|r| r.offset >= from && r.offset < until) {
-            let Some(facts) = Facts::of(&record) else { continue };
+        for record in batch
+            .iter()
+            .filter(|r| r.offset >= from && r.offset < until)
+        {
+            let Some(facts) = Facts::of(&record) else {
+                continue;
+            };
             // A lane is shared: the tenant is checked on every record.
             if facts.tenant != self.subscriber.tenant || !self.subscriber.filter.matches(&facts) {
                 continue;

@@ -35,7 +35,11 @@ pub struct Registered {
 
 impl Connections {
     pub fn new(limit: usize) -> Self {
-        Connections { limit, ids: AtomicU64::new(0), tenants: Arc::default() }
+        Connections {
+            limit,
+            ids: AtomicU64::new(0),
+            tenants: Arc::default(),
+        }
     }
 
     /// `None` where the tenant has as many as it may.
@@ -51,16 +55,27 @@ impl Connections {
         };
         let id = self.ids.fetch_add(1, Ordering::Relaxed);
         let cancel = CancellationToken::new();
-        open.push(Open { id, key, cancel: cancel.clone() });
+        open.push(Open {
+            id,
+            key,
+            cancel: cancel.clone(),
+        });
         metrics::gauge!("laneway_stream_connections").increment(1);
-        Some(Registered { tenants: Arc::clone(&self.tenants), tenant: scope.tenant(), id, revoked: cancel })
+        Some(Registered {
+            tenants: Arc::clone(&self.tenants),
+            tenant: scope.tenant(),
+            id,
+            revoked: cancel,
+        })
     }
 
     /// Ends what a control change takes the right from. A tenant's change may move its lanes:
     /// its clients connect anew and are authorised anew.
     pub fn apply(&self, change: &DirectoryChange) {
         let tenants = lock(&self.tenants);
-        let Some(open) = tenants.get(&change.tenant) else { return };
+        let Some(open) = tenants.get(&change.tenant) else {
+            return;
+        };
         for connection in open {
             let ends = match change.kind {
                 ControlKind::Tenant => true,
@@ -81,7 +96,11 @@ impl Connections {
     }
 
     /// Follows control changes until the drain.
-    pub async fn follow(&self, mut changes: broadcast::Receiver<DirectoryChange>, stop: CancellationToken) {
+    pub async fn follow(
+        &self,
+        mut changes: broadcast::Receiver<DirectoryChange>,
+        stop: CancellationToken,
+    ) {
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,

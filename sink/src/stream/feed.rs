@@ -42,8 +42,12 @@ impl Feed {
         from: Option<Vec<(u32, u64)>>,
     ) -> Result<Self, Problem> {
         let limit = context.settings.queue_bytes;
-        let subscriber =
-            Arc::new(Subscriber::new(TenantKey::of(scope.tenant()), filter, placement, limit));
+        let subscriber = Arc::new(Subscriber::new(
+            TenantKey::of(scope.tenant()),
+            filter,
+            placement,
+            limit,
+        ));
         let (next, mode) = match from {
             Some(from) => {
                 let steps = CatchUp::start(&context, &subscriber, &from);
@@ -52,14 +56,26 @@ impl Feed {
             None => {
                 let mut ends = Vec::with_capacity(placement.lanes.len());
                 for lane in &placement.lanes {
-                    let bounds = context.log.bounds(Topic::TenantStreams, *lane).await.map_err(|e| unavailable(&e))?;
+                    let bounds = context
+                        .log
+                        .bounds(Topic::TenantStreams, *lane)
+                        .await
+                        .map_err(|e| unavailable(&e))?;
                     ends.push((*lane, bounds.last_stable));
                 }
                 let at = context.hub.join(Arc::clone(&subscriber), ends).await;
-                (at.map_err(|e| Problem::unavailable(e.to_string()))?, Mode::Live)
+                (
+                    at.map_err(|e| Problem::unavailable(e.to_string()))?,
+                    Mode::Live,
+                )
             }
         };
-        Ok(Feed { context, subscriber, next, mode })
+        Ok(Feed {
+            context,
+            subscriber,
+            next,
+            mode,
+        })
     }
 
     /// What comes next. Cancel-safe.
@@ -73,7 +89,9 @@ impl Feed {
                 Mode::CatchUp(steps) => match steps.recv().await {
                     Some(Ok(step)) => self.stepped(step),
                     Some(Err(error)) => return Err(unreadable(&error)),
-                    None => return Err(Problem::unavailable("The sink is stopping; connect again.")),
+                    None => {
+                        return Err(Problem::unavailable("The sink is stopping; connect again."));
+                    }
                 },
             };
             if let Some(event) = event {
@@ -107,7 +125,11 @@ impl Feed {
     pub fn positions(&mut self) -> Vec<LanePosition> {
         if matches!(self.mode, Mode::Live) {
             // In this order: what is below these tails was offered before the queue is looked at.
-            let tails: Vec<u64> = self.next.iter().map(|(lane, _)| self.context.hub.tail(*lane)).collect();
+            let tails: Vec<u64> = self
+                .next
+                .iter()
+                .map(|(lane, _)| self.context.hub.tail(*lane))
+                .collect();
             if self.subscriber.is_level() {
                 for ((_, next), tail) in self.next.iter_mut().zip(tails) {
                     *next = tail.max(*next);
@@ -120,14 +142,24 @@ impl Feed {
     /// Where a subscriber that has received everything given out so far goes on.
     pub fn consumed(&self) -> Vec<LanePosition> {
         let generation = self.subscriber.generation;
-        self.next.iter().map(|(lane, next)| LanePosition { generation, lane: *lane, next: *next }).collect()
+        self.next
+            .iter()
+            .map(|(lane, next)| LanePosition {
+                generation,
+                lane: *lane,
+                next: *next,
+            })
+            .collect()
     }
 
     fn stepped(&mut self, step: Step) -> Option<FeedEvent> {
         match step {
             Step::Chunk(chunk) => {
                 self.advance(chunk.lane, chunk.next);
-                Some(FeedEvent::Events(Push { chunk, picked: Picked::All }))
+                Some(FeedEvent::Events(Push {
+                    chunk,
+                    picked: Picked::All,
+                }))
             }
             Step::Passed { lane, next } => {
                 self.advance(lane, next);
@@ -152,14 +184,18 @@ impl Feed {
                 for (lane, offset) in at {
                     self.advance(lane, offset);
                 }
-                self.mode = Mode::CatchUp(CatchUp::start(&self.context, &self.subscriber, &self.next));
+                self.mode =
+                    Mode::CatchUp(CatchUp::start(&self.context, &self.subscriber, &self.next));
                 None
             }
         }
     }
 
     fn given(&self, lane: u32) -> u64 {
-        self.next.iter().find(|(l, _)| *l == lane).map_or(0, |(_, next)| *next)
+        self.next
+            .iter()
+            .find(|(l, _)| *l == lane)
+            .map_or(0, |(_, next)| *next)
     }
 
     fn advance(&mut self, lane: u32, to: u64) {
@@ -186,9 +222,14 @@ fn trim(push: Push, given: u64) -> Option<Push> {
         Picked::All => (0u32..).take(entries.len()).collect(),
         Picked::Some(picked) => picked,
     };
-    let picked: Box<[u32]> =
-        picked.into_iter().filter(|i| entries[*i as usize].offset >= given).collect();
-    (!picked.is_empty()).then_some(Push { chunk: push.chunk, picked: Picked::Some(picked) })
+    let picked: Box<[u32]> = picked
+        .into_iter()
+        .filter(|i| entries[*i as usize].offset >= given)
+        .collect();
+    (!picked.is_empty()).then_some(Push {
+        chunk: push.chunk,
+        picked: Picked::Some(picked),
+    })
 }
 
 pub fn unavailable(error: &LogError) -> Problem {

@@ -31,7 +31,9 @@ pub(super) struct Tails(Box<[AtomicU64]>);
 
 impl Tails {
     fn get(&self, partition: u32) -> u64 {
-        self.0.get(partition as usize).map_or(0, |t| t.load(Ordering::Acquire))
+        self.0
+            .get(partition as usize)
+            .map_or(0, |t| t.load(Ordering::Acquire))
     }
 
     fn set(&self, partition: u32, next: u64) {
@@ -70,7 +72,14 @@ impl Hub {
         cursors: Vec<(u32, u64)>,
     ) -> Result<Vec<(u32, u64)>, HubStopped> {
         let (reply, answer) = oneshot::channel();
-        self.joins.send(Join { subscriber, cursors, reply }).await.map_err(|_| HubStopped)?;
+        self.joins
+            .send(Join {
+                subscriber,
+                cursors,
+                reply,
+            })
+            .await
+            .map_err(|_| HubStopped)?;
         answer.await.map_err(|_| HubStopped)
     }
 

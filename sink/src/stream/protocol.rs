@@ -55,17 +55,26 @@ struct WirePlace {
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum WirePosition {
-    Named { generation: u32, lane: u32, offset: u64 },
+    Named {
+        generation: u32,
+        lane: u32,
+        offset: u64,
+    },
     Listed(u32, u32, u64),
 }
 
 impl ClientMessage {
     pub fn parse(text: &str) -> Result<Self, Problem> {
-        let wire: Wire = serde_json::from_str(text)
-            .map_err(|e| Problem::bad_request(format!("The message is neither subscribe nor token: {e}.")))?;
+        let wire: Wire = serde_json::from_str(text).map_err(|e| {
+            Problem::bad_request(format!("The message is neither subscribe nor token: {e}."))
+        })?;
         Ok(match wire {
             Wire::Token {} => ClientMessage::Token,
-            Wire::Subscribe { event_types, devices, from } => ClientMessage::Subscribe(Subscribe {
+            Wire::Subscribe {
+                event_types,
+                devices,
+                from,
+            } => ClientMessage::Subscribe(Subscribe {
                 filter: filter(event_types.iter().map(String::as_str), devices)?,
                 start: start(from)?,
             }),
@@ -77,34 +86,53 @@ fn start(from: Option<WireFrom>) -> Result<Start, Problem> {
     match from {
         None => Ok(Start::Live),
         Some(WireFrom::Word(word)) => Start::parse(&word),
-        Some(WireFrom::Place(WirePlace { token: None, positions, time: Some(time) })) if positions.is_empty() => {
-            Start::time(&time)
-        }
-        Some(WireFrom::Place(WirePlace { token, positions, time: None }))
-            if token.is_some() || !positions.is_empty() =>
-        {
+        Some(WireFrom::Place(WirePlace {
+            token: None,
+            positions,
+            time: Some(time),
+        })) if positions.is_empty() => Start::time(&time),
+        Some(WireFrom::Place(WirePlace {
+            token,
+            positions,
+            time: None,
+        })) if token.is_some() || !positions.is_empty() => {
             let last = positions.into_iter().map(|p| match p {
-                WirePosition::Named { generation, lane, offset } | WirePosition::Listed(generation, lane, offset) => {
-                    (generation, lane, offset)
+                WirePosition::Named {
+                    generation,
+                    lane,
+                    offset,
                 }
+                | WirePosition::Listed(generation, lane, offset) => (generation, lane, offset),
             });
-            Ok(Start::After { token, last: last.collect() })
+            Ok(Start::After {
+                token,
+                last: last.collect(),
+            })
         }
-        Some(WireFrom::Place(_)) => {
-            Err(Problem::bad_request("`from` must hold a token, positions, both of them, or a time."))
-        }
+        Some(WireFrom::Place(_)) => Err(Problem::bad_request(
+            "`from` must hold a token, positions, both of them, or a time.",
+        )),
     }
 }
 
-pub fn filter<'a>(types: impl Iterator<Item = &'a str>, devices: Vec<String>) -> Result<Filter, Problem> {
+pub fn filter<'a>(
+    types: impl Iterator<Item = &'a str>,
+    devices: Vec<String>,
+) -> Result<Filter, Problem> {
     if devices.len() > MAX_FILTER {
         return Err(Problem::bad_request(format!(
             "At most {MAX_FILTER} devices can be named; leave them out to get all of them."
         )));
     }
     Filter::parse(types.take(MAX_FILTER), devices).map_err(|unknown| {
-        let known: Vec<&str> = laneway_schemas::EventType::ALL.iter().map(|t| t.name()).collect();
-        Problem::bad_request(format!("There is no event type {unknown:?}; there are {}.", known.join(", ")))
+        let known: Vec<&str> = laneway_schemas::EventType::ALL
+            .iter()
+            .map(|t| t.name())
+            .collect();
+        Problem::bad_request(format!(
+            "There is no event type {unknown:?}; there are {}.",
+            known.join(", ")
+        ))
     })
 }
 
@@ -148,22 +176,41 @@ mod tests {
             ClientMessage::Token => panic!("not a subscribe"),
         };
         assert_eq!(start(r#"{"type":"subscribe"}"#), Start::Live);
-        assert_eq!(start(r#"{"type":"subscribe","from":"earliest"}"#), Start::Earliest);
-        assert_eq!(start(r#"{"type":"subscribe","from":{"time":"1970-01-01T00:00:01Z"}}"#), Start::Time(1000));
-        let after = Start::After { token: Some("v1.x".into()), last: vec![(1, 3, 42), (1, 4, 7)] };
+        assert_eq!(
+            start(r#"{"type":"subscribe","from":"earliest"}"#),
+            Start::Earliest
+        );
+        assert_eq!(
+            start(r#"{"type":"subscribe","from":{"time":"1970-01-01T00:00:01Z"}}"#),
+            Start::Time(1000)
+        );
+        let after = Start::After {
+            token: Some("v1.x".into()),
+            last: vec![(1, 3, 42), (1, 4, 7)],
+        };
         let text = r#"{"type":"subscribe","from":{"token":"v1.x","positions":[{"generation":1,"lane":3,"offset":42},[1,4,7]]}}"#;
         assert_eq!(start(text), after);
-        assert_eq!(ClientMessage::parse(r#"{"type":"token"}"#).unwrap(), ClientMessage::Token);
+        assert_eq!(
+            ClientMessage::parse(r#"{"type":"token"}"#).unwrap(),
+            ClientMessage::Token
+        );
     }
 
     #[test]
     fn what_is_not_understood_is_refused_with_a_reason() {
         for bad in [
-            "", "{}", r#"{"type":"other"}"#, r#"{"type":"subscribe","from":"soon"}"#,
-            r#"{"type":"subscribe","from":{}}"#, r#"{"type":"subscribe","event_types":["x"]}"#,
+            "",
+            "{}",
+            r#"{"type":"other"}"#,
+            r#"{"type":"subscribe","from":"soon"}"#,
+            r#"{"type":"subscribe","from":{}}"#,
+            r#"{"type":"subscribe","event_types":["x"]}"#,
             r#"{"type":"subscribe","unknown":1}"#,
         ] {
-            assert!(!ClientMessage::parse(bad).unwrap_err().detail.is_empty(), "{bad}");
+            assert!(
+                !ClientMessage::parse(bad).unwrap_err().detail.is_empty(),
+                "{bad}"
+            );
         }
     }
 }

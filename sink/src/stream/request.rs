@@ -25,13 +25,20 @@ pub fn asks_for_protocol(headers: &HeaderMap) -> bool {
 
 fn protocols(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     let values = headers.get_all(SEC_WEBSOCKET_PROTOCOL).into_iter();
-    values.filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(',')).map(str::trim)
+    values
+        .filter_map(|v| v.to_str().ok())
+        .flat_map(|v| v.split(','))
+        .map(str::trim)
 }
 
 /// `types`, `devices` (comma-separated) and `from`; `None` where the query has none of them.
 pub fn query(query: Option<&str>) -> Result<Option<Subscribe>, Problem> {
     let (mut types, mut devices, mut from) = (None, None, None);
-    for pair in query.unwrap_or_default().split('&').filter(|p| !p.is_empty()) {
+    for pair in query
+        .unwrap_or_default()
+        .split('&')
+        .filter(|p| !p.is_empty())
+    {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let value = percent_decode(value)?;
         let slot = match name {
@@ -62,7 +69,9 @@ pub fn query(query: Option<&str>) -> Result<Option<Subscribe>, Problem> {
 }
 
 fn list(text: &str) -> impl Iterator<Item = &str> {
-    text.split(',').map(str::trim).filter(|part| !part.is_empty())
+    text.split(',')
+        .map(str::trim)
+        .filter(|part| !part.is_empty())
 }
 
 fn percent_decode(text: &str) -> Result<String, Problem> {
@@ -95,7 +104,10 @@ mod tests {
     fn a_key_is_taken_from_the_header_or_the_subprotocol_and_refused_in_the_url() {
         let mut headers = HeaderMap::new();
         assert_eq!(authorization(&headers), None);
-        headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static("laneway.v1, bearer.abc"));
+        headers.insert(
+            SEC_WEBSOCKET_PROTOCOL,
+            HeaderValue::from_static("laneway.v1, bearer.abc"),
+        );
         assert_eq!(authorization(&headers).as_deref(), Some(&b"Bearer abc"[..]));
         assert!(asks_for_protocol(&headers));
         assert!(query(Some("access_token=abc")).is_err());
@@ -104,7 +116,9 @@ mod tests {
     #[test]
     fn one_url_says_filter_and_start() {
         assert_eq!(query(None).unwrap(), None);
-        let subscribe = query(Some("types=laneway.position&devices=a%2Cb&from=earliest")).unwrap().unwrap();
+        let subscribe = query(Some("types=laneway.position&devices=a%2Cb&from=earliest"))
+            .unwrap()
+            .unwrap();
         assert_eq!(subscribe.start, Start::Earliest);
         assert!(subscribe.filter.wants(EventType::Position, "b"));
         assert!(!subscribe.filter.wants(EventType::Position, "c"));

@@ -12,7 +12,9 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
-use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig, WebSocketContext};
+use tokio_tungstenite::tungstenite::protocol::{
+    CloseFrame, Role, WebSocketConfig, WebSocketContext,
+};
 use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 
 const READ_BUFFER: usize = 1024;
@@ -45,7 +47,14 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Socket<IO> {
             .max_message_size(Some(max_message_bytes))
             .max_frame_size(Some(max_message_bytes));
         let context = WebSocketContext::new(Role::Server, Some(config));
-        Socket { io, context, out: VecDeque::new(), queued: 0, written: 0, flushing: false }
+        Socket {
+            io,
+            context,
+            out: VecDeque::new(),
+            queued: 0,
+            written: 0,
+            flushing: false,
+        }
     }
 
     /// Queues whole frames.
@@ -67,14 +76,24 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Socket<IO> {
     }
 
     pub fn ping(&mut self) -> Result<(), Error> {
-        let mut queue = Queue { out: &mut self.out, queued: &mut self.queued };
-        self.context.write(&mut queue, Message::Ping(Bytes::new()))?;
+        let mut queue = Queue {
+            out: &mut self.out,
+            queued: &mut self.queued,
+        };
+        self.context
+            .write(&mut queue, Message::Ping(Bytes::new()))?;
         self.context.flush(&mut queue)
     }
 
     pub fn close(&mut self, code: u16, reason: &str) {
-        let frame = CloseFrame { code: CloseCode::from(code), reason: reason.into() };
-        let mut queue = Queue { out: &mut self.out, queued: &mut self.queued };
+        let frame = CloseFrame {
+            code: CloseCode::from(code),
+            reason: reason.into(),
+        };
+        let mut queue = Queue {
+            out: &mut self.out,
+            queued: &mut self.queued,
+        };
         // Closed already is as good.
         let _ = self.context.close(&mut queue, Some(frame));
     }
@@ -86,13 +105,18 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Socket<IO> {
         let mut wire = Wire {
             io: &mut self.io,
             cx,
-            queue: Queue { out: &mut self.out, queued: &mut self.queued },
+            queue: Queue {
+                out: &mut self.out,
+                queued: &mut self.queued,
+            },
         };
         let event = loop {
             break match self.context.read(&mut wire) {
                 Ok(Message::Text(text)) => Some(SocketEvent::Text(text)),
                 Ok(Message::Pong(_)) => Some(SocketEvent::Pong),
-                Ok(Message::Ping(_) | Message::Close(_) | Message::Binary(_) | Message::Frame(_)) => continue,
+                Ok(
+                    Message::Ping(_) | Message::Close(_) | Message::Binary(_) | Message::Frame(_),
+                ) => continue,
                 Err(Error::ConnectionClosed | Error::AlreadyClosed) => Some(SocketEvent::Closed),
                 Err(Error::Io(e)) if e.kind() == io::ErrorKind::WouldBlock => None,
                 Err(error) => return Poll::Ready(Err(error)),

@@ -8,16 +8,16 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Response};
 use http_body_util::BodyExt;
 use http_body_util::channel::{Channel, Sender};
+use laneway_runtime::Problem;
 use laneway_runtime::http::{Body, BodyError};
 use laneway_runtime::tenants::TenantHandle;
-use laneway_runtime::Problem;
 use laneway_tenancy::TenantScope;
 use tokio::time::MissedTickBehavior;
 
+use super::StreamContext;
 use super::connections::Registered;
 use super::feed::{Feed, FeedEvent};
 use super::subscriber::{Picked, Push};
-use super::StreamContext;
 use crate::position::LanePosition;
 
 /// One write is closed at this size.
@@ -48,7 +48,9 @@ impl SseConnection {
         // Where the client stands after the events given out: the feed is ahead of it by the
         // rest of a chunk.
         let mut client = self.feed.consumed();
-        let mut beat = tokio::time::interval(Duration::from_secs(self.context.settings.token_seconds.max(1)));
+        let mut beat = tokio::time::interval(Duration::from_secs(
+            self.context.settings.token_seconds.max(1),
+        ));
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let stop = self.context.stop.clone();
         let revoked = self.registered.revoked.clone();
@@ -82,7 +84,11 @@ impl SseConnection {
                 FeedEvent::Events(push) => self.write(&push, client, &mut out),
                 FeedEvent::CaughtUp => out.put_slice(b": caught up\n\n"),
             }
-            next = if out.len() < WINDOW { self.feed.try_next() } else { None };
+            next = if out.len() < WINDOW {
+                self.feed.try_next()
+            } else {
+                None
+            };
         }
         out.freeze()
     }

@@ -17,7 +17,10 @@ pub enum Start {
     Earliest,
     /// After what was received: a token that the stream sent, the positions of events received
     /// since, or both. The positions are those of the last events received.
-    After { token: Option<String>, last: Vec<(u32, u32, u64)> },
+    After {
+        token: Option<String>,
+        last: Vec<(u32, u32, u64)>,
+    },
     /// What was appended at or after this time, in milliseconds since 1970.
     Time(i64),
 }
@@ -28,16 +31,19 @@ impl Start {
         match text {
             "live" => Ok(Start::Live),
             "earliest" => Ok(Start::Earliest),
-            token if token.starts_with("v1.") => {
-                Ok(Start::After { token: Some(token.to_owned()), last: Vec::new() })
-            }
+            token if token.starts_with("v1.") => Ok(Start::After {
+                token: Some(token.to_owned()),
+                last: Vec::new(),
+            }),
             time => Self::time(time),
         }
     }
 
     pub fn time(text: &str) -> Result<Self, Problem> {
         let time: jiff::Timestamp = text.parse().map_err(|_| {
-            Problem::bad_request("`from` must be live, earliest, a token, or a time such as 2026-01-31T12:00:00Z.")
+            Problem::bad_request(
+                "`from` must be live, earliest, a token, or a time such as 2026-01-31T12:00:00Z.",
+            )
         })?;
         Ok(Start::Time(time.as_millisecond()))
     }
@@ -58,13 +64,20 @@ pub async fn resolve(
         Start::Earliest | Start::Time(_) => Vec::new(),
     };
     for lane in &placement.lanes {
-        let bounds = log.bounds(Topic::TenantStreams, *lane).await.map_err(|e| unavailable(&e))?;
+        let bounds = log
+            .bounds(Topic::TenantStreams, *lane)
+            .await
+            .map_err(|e| unavailable(&e))?;
         let next = match start {
-            Start::Time(at) => {
-                log.offset_at(Topic::TenantStreams, *lane, at).await.map_err(|e| unavailable(&e))?
-            }
+            Start::Time(at) => log
+                .offset_at(Topic::TenantStreams, *lane, at)
+                .await
+                .map_err(|e| unavailable(&e))?,
             // A lane that the tenant did not have yet: all that is there is new.
-            _ => positions.iter().find(|p| p.lane == *lane).map_or(bounds.earliest, |p| p.next),
+            _ => positions
+                .iter()
+                .find(|p| p.lane == *lane)
+                .map_or(bounds.earliest, |p| p.next),
         };
         if next < bounds.earliest || next > bounds.end {
             return Err(expired());
@@ -82,23 +95,39 @@ fn after(
     placement: &Placement,
 ) -> Result<Vec<LanePosition>, Problem> {
     let mut positions = match token {
-        Some(token) => tokens.open(scope, token).map_err(|e| Problem::forbidden(e.to_string()))?,
+        Some(token) => tokens
+            .open(scope, token)
+            .map_err(|e| Problem::forbidden(e.to_string()))?,
         None => Vec::new(),
     };
     for (generation, lane, offset) in last {
         if !placement.allows(*lane) {
-            return Err(Problem::bad_request("`positions` must be positions of events that the stream sent."));
+            return Err(Problem::bad_request(
+                "`positions` must be positions of events that the stream sent.",
+            ));
         }
         let next = offset.saturating_add(1);
         match positions.iter_mut().find(|p| p.lane == *lane) {
             Some(known) => known.next = known.next.max(next),
-            None => positions.push(LanePosition { generation: *generation, lane: *lane, next }),
+            None => positions.push(LanePosition {
+                generation: *generation,
+                lane: *lane,
+                next,
+            }),
         }
     }
-    if positions.iter().any(|p| p.generation > placement.generation) {
+    if positions
+        .iter()
+        .any(|p| p.generation > placement.generation)
+    {
         return Err(expired());
     }
-    if token.is_none() && placement.lanes.iter().any(|l| positions.iter().all(|p| p.lane != *l)) {
+    if token.is_none()
+        && placement
+            .lanes
+            .iter()
+            .any(|l| positions.iter().all(|p| p.lane != *l))
+    {
         return Err(Problem::bad_request(
             "`positions` must name every lane of `hello`, or come with the last `token`: otherwise events of the other lanes would be missed or repeated.",
         ));

@@ -61,7 +61,15 @@ pub struct Subscriber {
 impl Subscriber {
     pub fn new(tenant: TenantKey, filter: Filter, placement: &Placement, limit: usize) -> Self {
         let lanes = placement.lanes.as_slice().into();
-        Subscriber { tenant, filter, lanes, generation: placement.generation, limit, state: Mutex::default(), news: Notify::new() }
+        Subscriber {
+            tenant,
+            filter,
+            lanes,
+            generation: placement.generation,
+            limit,
+            state: Mutex::default(),
+            news: Notify::new(),
+        }
     }
 
     /// Opens the queue; the hub alone calls this, when it joins the subscriber.
@@ -82,7 +90,11 @@ impl Subscriber {
                 .map(|(i, _)| i)
                 .collect();
             if picked.is_empty() {
-                return if self.lock().attached { Offer::Taken } else { Offer::Gone };
+                return if self.lock().attached {
+                    Offer::Taken
+                } else {
+                    Offer::Gone
+                };
             }
             Picked::Some(picked)
         };
@@ -95,7 +107,10 @@ impl Subscriber {
             return Offer::Full;
         }
         state.bytes += weight;
-        state.queue.push_back(Push { chunk: Arc::clone(chunk), picked });
+        state.queue.push_back(Push {
+            chunk: Arc::clone(chunk),
+            picked,
+        });
         drop(state);
         self.news.notify_one();
         Offer::Taken

@@ -69,14 +69,18 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send> Connection<IO> {
             End::Closed => {}
             End::Refused(problem) => {
                 self.socket.send(frame::text(&protocol::error(&problem)));
-                self.socket.close(protocol::close_code(&problem), problem.title);
+                self.socket
+                    .close(protocol::close_code(&problem), problem.title);
             }
             End::Leaving(code, reason) => self.socket.close(code, reason),
         }
         // Whether the last frames arrive is up to the client.
         let _ = timeout(PATIENCE, poll_fn(|cx| self.socket.poll_drain(cx))).await;
         let closing = async {
-            while !matches!(poll_fn(|cx| self.socket.poll(cx)).await, Ok(SocketEvent::Closed) | Err(_)) {}
+            while !matches!(
+                poll_fn(|cx| self.socket.poll(cx)).await,
+                Ok(SocketEvent::Closed) | Err(_)
+            ) {}
         };
         let _ = timeout(Duration::from_secs(1), closing).await;
     }
@@ -106,12 +110,21 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send> Connection<IO> {
         };
         match ClientMessage::parse(&text).map_err(End::Refused)? {
             ClientMessage::Subscribe(subscribe) => Ok(subscribe),
-            ClientMessage::Token => Err(End::Refused(Problem::bad_request("Subscribe before asking for a token."))),
+            ClientMessage::Token => Err(End::Refused(Problem::bad_request(
+                "Subscribe before asking for a token.",
+            ))),
         }
     }
 
     async fn serve(&mut self, subscribe: Subscribe) -> End {
-        let mut feed = match open(Arc::clone(&self.context), self.scope.clone(), self.placement.clone(), subscribe).await {
+        let mut feed = match open(
+            Arc::clone(&self.context),
+            self.scope.clone(),
+            self.placement.clone(),
+            subscribe,
+        )
+        .await
+        {
             Ok(feed) => feed,
             Err(problem) => return End::Refused(problem),
         };
@@ -142,17 +155,19 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send> Connection<IO> {
         beat: &mut Beat,
     ) -> Result<(), End> {
         match event {
-            Ok(SocketEvent::Text(text)) => match ClientMessage::parse(&text).map_err(End::Refused)? {
-                ClientMessage::Token => {
-                    let positions = feed.positions();
-                    self.send_token(&positions);
+            Ok(SocketEvent::Text(text)) => {
+                match ClientMessage::parse(&text).map_err(End::Refused)? {
+                    ClientMessage::Token => {
+                        let positions = feed.positions();
+                        self.send_token(&positions);
+                    }
+                    ClientMessage::Subscribe(_) => {
+                        return Err(End::Refused(Problem::bad_request(
+                            "This connection has subscribed already; open another one for another filter.",
+                        )));
+                    }
                 }
-                ClientMessage::Subscribe(_) => {
-                    return Err(End::Refused(Problem::bad_request(
-                        "This connection has subscribed already; open another one for another filter.",
-                    )));
-                }
-            },
+            }
             Ok(SocketEvent::Pong) => beat.unanswered = 0,
             Ok(SocketEvent::Drained) => {}
             Ok(SocketEvent::Closed) | Err(_) => return Err(End::Closed),
@@ -168,7 +183,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send> Connection<IO> {
                 FeedEvent::Events(push) => self.send_events(&push),
                 FeedEvent::CaughtUp => self.socket.send(frame::text(protocol::CAUGHT_UP)),
             }
-            next = if self.socket.queued() < WINDOW { feed.try_next() } else { None };
+            next = if self.socket.queued() < WINDOW {
+                feed.try_next()
+            } else {
+                None
+            };
         }
         Ok(())
     }
@@ -212,7 +231,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send> Connection<IO> {
         if self.socket.queued() > 0 {
             // A ping would only join the queue. Slow is fine, but nothing at all is gone.
             beat.stalled = if moving { 0 } else { beat.stalled + 1 };
-            return if beat.stalled > STALLED { Err(End::Closed) } else { Ok(()) };
+            return if beat.stalled > STALLED {
+                Err(End::Closed)
+            } else {
+                Ok(())
+            };
         }
         beat.stalled = 0;
         if beat.unanswered >= MISSED {
@@ -234,7 +257,14 @@ async fn open(
     placement: Placement,
     subscribe: Subscribe,
 ) -> Result<Feed, Problem> {
-    let from = start::resolve(subscribe.start, &*context.log, &context.tokens, &scope, &placement).await?;
+    let from = start::resolve(
+        subscribe.start,
+        &*context.log,
+        &context.tokens,
+        &scope,
+        &placement,
+    )
+    .await?;
     Feed::start(context, &scope, &placement, subscribe.filter, from).await
 }
 
@@ -246,7 +276,19 @@ impl Beat {
         let period = Duration::from_secs(context.settings.token_seconds.max(1));
         let mut interval = tokio::time::interval_at(tokio::time::Instant::now() + period, period);
         interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let ticks_per_ping = context.settings.ping_seconds.div_ceil(period.as_secs()).max(1);
-        Beat { interval, ticks: 0, ticks_per_ping, unanswered: 0, stalled: 0, written: 0, last: Vec::new() }
+        let ticks_per_ping = context
+            .settings
+            .ping_seconds
+            .div_ceil(period.as_secs())
+            .max(1);
+        Beat {
+            interval,
+            ticks: 0,
+            ticks_per_ping,
+            unanswered: 0,
+            stalled: 0,
+            written: 0,
+            last: Vec::new(),
+        }
     }
 }

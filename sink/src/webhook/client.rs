@@ -51,12 +51,19 @@ impl WebhookClient {
             .retry_canceled_requests(true)
             .build(connector);
         let timeout = Duration::from_millis(settings.timeout_ms.max(1));
-        Ok(WebhookClient { client, clock, timeout, allow_http: settings.allow_http })
+        Ok(WebhookClient {
+            client,
+            clock,
+            timeout,
+            allow_http: settings.allow_http,
+        })
     }
 
     /// A webhook with this address and secret; the error says what is wrong with them.
     pub fn webhook(&self, url: &str, secret: &str) -> Result<Webhook, String> {
-        let uri: Uri = url.parse().map_err(|e| format!("{url:?} is no address: {e}"))?;
+        let uri: Uri = url
+            .parse()
+            .map_err(|e| format!("{url:?} is no address: {e}"))?;
         match uri.scheme_str() {
             Some("https") => {}
             Some("http") if self.allow_http => {}
@@ -66,7 +73,11 @@ impl WebhookClient {
             return Err("the address must name a host, and hold no credentials".to_owned());
         }
         let secret = Secret::parse(secret).map_err(|e| e.to_string())?;
-        Ok(Webhook { client: self.clone(), uri, secret })
+        Ok(Webhook {
+            client: self.clone(),
+            uri,
+            secret,
+        })
     }
 }
 
@@ -111,8 +122,14 @@ impl Webhook {
         Request::builder()
             .method(Method::POST)
             .uri(self.uri.clone())
-            .header(CONTENT_TYPE, HeaderValue::from_static("application/cloudevents+json"))
-            .header(USER_AGENT, HeaderValue::from_static(concat!("laneway/", env!("CARGO_PKG_VERSION"))))
+            .header(
+                CONTENT_TYPE,
+                HeaderValue::from_static("application/cloudevents+json"),
+            )
+            .header(
+                USER_AGENT,
+                HeaderValue::from_static(concat!("laneway/", env!("CARGO_PKG_VERSION"))),
+            )
             .header(WEBHOOK_ID, &*event.id)
             .header(WEBHOOK_TIMESTAMP, timestamp)
             .header(WEBHOOK_SIGNATURE, signature)
@@ -137,10 +154,18 @@ fn judge(status: StatusCode, headers: &HeaderMap) -> Outcome {
         return Outcome::Delivered;
     }
     let reason = format!("answered {status}");
-    if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
-        let seconds = headers.get(RETRY_AFTER).and_then(|v| v.to_str().ok()?.trim().parse::<u64>().ok());
+    if matches!(
+        status,
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
+    ) {
+        let seconds = headers
+            .get(RETRY_AFTER)
+            .and_then(|v| v.to_str().ok()?.trim().parse::<u64>().ok());
         let retry_after = seconds.map(|s| Duration::from_secs(s.min(MAX_RETRY_AFTER)));
-        return Outcome::Failed { reason, retry_after };
+        return Outcome::Failed {
+            reason,
+            retry_after,
+        };
     }
     if status.is_client_error() && status != StatusCode::REQUEST_TIMEOUT {
         return Outcome::Refused { reason };
@@ -167,14 +192,31 @@ mod tests {
     fn an_answer_is_delivered_refused_or_failed() {
         let none = HeaderMap::new();
         assert_eq!(judge(StatusCode::NO_CONTENT, &none), Outcome::Delivered);
-        assert!(matches!(judge(StatusCode::NOT_FOUND, &none), Outcome::Refused { .. }));
-        assert!(matches!(judge(StatusCode::GONE, &none), Outcome::Refused { .. }));
+        assert!(matches!(
+            judge(StatusCode::NOT_FOUND, &none),
+            Outcome::Refused { .. }
+        ));
+        assert!(matches!(
+            judge(StatusCode::GONE, &none),
+            Outcome::Refused { .. }
+        ));
         for status in [301, 408, 429, 500, 503] {
             let status = StatusCode::from_u16(status).unwrap();
-            assert!(matches!(judge(status, &none), Outcome::Failed { retry_after: None, .. }), "{status}");
+            assert!(
+                matches!(
+                    judge(status, &none),
+                    Outcome::Failed {
+                        retry_after: None,
+                        ..
+                    }
+                ),
+                "{status}"
+            );
         }
         let headers = HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_static("7"))]);
         let seven = Some(Duration::from_secs(7));
-        assert!(matches!(judge(StatusCode::TOO_MANY_REQUESTS, &headers), Outcome::Failed { retry_after, .. } if retry_after == seven));
+        assert!(
+            matches!(judge(StatusCode::TOO_MANY_REQUESTS, &headers), Outcome::Failed { retry_after, .. } if retry_after == seven)
+        );
     }
 }

@@ -40,13 +40,19 @@ pub struct Connector {
 
 impl Connector {
     pub fn new(guard: Guard, allow_http: bool) -> anyhow::Result<Self> {
-        let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.into() };
+        let roots = RootCertStore {
+            roots: webpki_roots::TLS_SERVER_ROOTS.into(),
+        };
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
             .with_root_certificates(roots)
             .with_no_client_auth();
-        Ok(Connector { guard, tls: TlsConnector::from(Arc::new(config)), allow_http })
+        Ok(Connector {
+            guard,
+            tls: TlsConnector::from(Arc::new(config)),
+            allow_http,
+        })
     }
 
     async fn connect(self, uri: Uri) -> Result<Stream, ConnectError> {
@@ -62,9 +68,16 @@ impl Connector {
         if !tls {
             return Ok(Stream::Plain(TokioIo::new(tcp)));
         }
-        let bare = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+        let bare = host
+            .trim_start_matches('[')
+            .trim_end_matches(']')
+            .to_owned();
         let name = ServerName::try_from(bare).map_err(|_| address())?;
-        let stream = self.tls.connect(name, tcp).await.map_err(|reason| ConnectError::Tls { host, reason })?;
+        let stream = self
+            .tls
+            .connect(name, tcp)
+            .await
+            .map_err(|reason| ConnectError::Tls { host, reason })?;
         Ok(Stream::Tls(Box::new(TokioIo::new(stream))))
     }
 }
@@ -83,7 +96,10 @@ async fn dial(host: &str, addresses: Vec<std::net::SocketAddr>) -> Result<TcpStr
             Err(error) => failure = error,
         }
     }
-    Err(ConnectError::Dial { host: host.to_owned(), reason: failure })
+    Err(ConnectError::Dial {
+        host: host.to_owned(),
+        reason: failure,
+    })
 }
 
 impl Service<Uri> for Connector {
@@ -112,7 +128,11 @@ impl Connection for Stream {
 }
 
 impl Read for Stream {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Stream::Plain(io) => Pin::new(io).poll_read(cx, buf),
             Stream::Tls(io) => Pin::new(io.as_mut()).poll_read(cx, buf),
@@ -121,7 +141,11 @@ impl Read for Stream {
 }
 
 impl Write for Stream {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Stream::Plain(io) => Pin::new(io).poll_write(cx, buf),
             Stream::Tls(io) => Pin::new(io.as_mut()).poll_write(cx, buf),

@@ -6,7 +6,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the secret must be `whsec_` followed by base64 of 24 to 64 bytes; give the destination a new one")]
+#[error(
+    "the secret must be `whsec_` followed by base64 of 24 to 64 bytes; give the destination a new one"
+)]
 pub struct SecretError;
 
 /// A destination's signing secret.
@@ -14,7 +16,9 @@ pub struct Secret(hmac::Key);
 
 impl Secret {
     pub fn parse(text: &str) -> Result<Self, SecretError> {
-        let key = STANDARD.decode(text.strip_prefix("whsec_").ok_or(SecretError)?).map_err(|_| SecretError)?;
+        let key = STANDARD
+            .decode(text.strip_prefix("whsec_").ok_or(SecretError)?)
+            .map_err(|_| SecretError)?;
         if !(24..=64).contains(&key.len()) {
             return Err(SecretError);
         }
@@ -41,7 +45,11 @@ mod tests {
     fn the_published_example_verifies() {
         // The test vector of the Standard Webhooks reference libraries.
         let secret = Secret::parse("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
-        let signature = secret.sign("msg_p5jXN8AQM9LWM0D4loKWxJek", 1_614_265_330, br#"{"test": 2432232314}"#);
+        let signature = secret.sign(
+            "msg_p5jXN8AQM9LWM0D4loKWxJek",
+            1_614_265_330,
+            br#"{"test": 2432232314}"#,
+        );
         assert_eq!(signature, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
     }
 

@@ -34,7 +34,10 @@ fn accepted(receiver: &Webhook) -> BTreeMap<String, Vec<String>> {
     for request in receiver.received().iter().filter(|r| r.status.is_success()) {
         let event: serde_json::Value = serde_json::from_slice(&request.body).unwrap();
         let device = event["subject"].as_str().unwrap().to_owned();
-        devices.entry(device).or_default().push(header(request, "webhook-id").to_owned());
+        devices
+            .entry(device)
+            .or_default()
+            .push(header(request, "webhook-id").to_owned());
     }
     devices
 }
@@ -45,13 +48,19 @@ fn expected(device: &str, numbers: std::ops::Range<i64>) -> Vec<String> {
 
 async fn all_accepted(receiver: &Webhook, count: usize) {
     let what = format!("{count} accepted webhooks");
-    wait::until(&what, BOUND, || async { receiver.accepted() >= count }).await.unwrap();
+    wait::until(&what, BOUND, || async { receiver.accepted() >= count })
+        .await
+        .unwrap();
 }
 
 /// Waits until a new destination is where it begins: what is appended from now on reaches it.
 async fn begun(rig: &Rig) {
     wait::until("the lanes' first commits", BOUND, || async {
-        let committed = rig.log.committed("sink", Topic::TenantStreams).await.unwrap();
+        let committed = rig
+            .log
+            .committed("sink", Topic::TenantStreams)
+            .await
+            .unwrap();
         committed.iter().all(Option::is_some)
     })
     .await
@@ -65,7 +74,11 @@ async fn each_attempt_is_signed_and_keeps_the_events_id() {
     rig.destination(&tenant, first(), true).await;
     let tries = AtomicUsize::new(0);
     let receiver = Webhook::start(move |_, _| {
-        Answer::status(if tries.fetch_add(1, Ordering::Relaxed) < 2 { 500 } else { 204 })
+        Answer::status(if tries.fetch_add(1, Ordering::Relaxed) < 2 {
+            500
+        } else {
+            204
+        })
     })
     .await
     .unwrap();
@@ -76,14 +89,27 @@ async fn each_attempt_is_signed_and_keeps_the_events_id() {
     all_accepted(&receiver, 1).await;
     let requests = receiver.received();
     assert_eq!(requests.len(), 3);
-    let secret = STANDARD.decode(SECRET.strip_prefix("whsec_").unwrap()).unwrap();
+    let secret = STANDARD
+        .decode(SECRET.strip_prefix("whsec_").unwrap())
+        .unwrap();
     for request in &requests {
         assert_eq!(header(request, "webhook-id"), "a-7.1");
-        assert_eq!(header(request, "content-type"), "application/cloudevents+json");
-        let signed = [header(request, "webhook-id"), header(request, "webhook-timestamp"), ""].join(".");
+        assert_eq!(
+            header(request, "content-type"),
+            "application/cloudevents+json"
+        );
+        let signed = [
+            header(request, "webhook-id"),
+            header(request, "webhook-timestamp"),
+            "",
+        ]
+        .join(".");
         let signed = [signed.as_bytes(), &request.body].concat();
         let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &secret), &signed);
-        assert_eq!(header(request, "webhook-signature"), format!("v1,{}", STANDARD.encode(tag)));
+        assert_eq!(
+            header(request, "webhook-signature"),
+            format!("v1,{}", STANDARD.encode(tag))
+        );
     }
     running.stop().await;
 }
@@ -95,7 +121,11 @@ async fn a_device_keeps_its_order_under_failures() {
     rig.destination(&tenant, first(), true).await;
     let tries = AtomicUsize::new(0);
     let receiver = Webhook::start(move |_, _| {
-        Answer::status(if tries.fetch_add(1, Ordering::Relaxed).is_multiple_of(3) { 503 } else { 200 })
+        Answer::status(if tries.fetch_add(1, Ordering::Relaxed).is_multiple_of(3) {
+            503
+        } else {
+            200
+        })
     })
     .await
     .unwrap();
@@ -125,7 +155,13 @@ async fn a_destination_that_fails_delays_no_other_and_loses_nothing() {
     let healthy = Webhook::accepting().await.unwrap();
     let receivers = Receivers::new([(first(), failing.url("/")), (second(), healthy.url("/"))]);
     // So little room that the failing one falls behind the head at once.
-    let running = rig.deliver(&receivers, DeliverySettings { pending_events: 4, ..settings() });
+    let running = rig.deliver(
+        &receivers,
+        DeliverySettings {
+            pending_events: 4,
+            ..settings()
+        },
+    );
     begun(&rig).await;
     for n in 0..200 {
         rig.append(&tenant, "a", [n]).await;
@@ -157,10 +193,13 @@ async fn a_clean_restart_goes_on_from_the_cursors_without_a_repeat() {
     let running = rig.deliver(&receivers, settings());
     all_accepted(&receiver, 130).await;
     running.stop().await;
-    assert_eq!(accepted(&receiver), BTreeMap::from([
-        ("a".to_owned(), expected("a", 0..80)),
-        ("b".to_owned(), expected("b", 0..50)),
-    ]));
+    assert_eq!(
+        accepted(&receiver),
+        BTreeMap::from([
+            ("a".to_owned(), expected("a", 0..80)),
+            ("b".to_owned(), expected("b", 0..50)),
+        ])
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -168,26 +207,53 @@ async fn kills_lose_nothing_and_keep_first_deliveries_in_order() {
     let rig = Rig::new(1).await;
     let tenant = rig.tenant(1, 1).await;
     rig.destination(&tenant, first(), true).await;
-    let receiver = Webhook::start(|_, _| Answer::status(200).after(std::time::Duration::from_millis(1))).await.unwrap();
+    let receiver =
+        Webhook::start(|_, _| Answer::status(200).after(std::time::Duration::from_millis(1)))
+            .await
+            .unwrap();
     let receivers = Receivers::new([(first(), receiver.url("/"))]);
-    let mut running = rig.deliver(&receivers, DeliverySettings { pending_events: 16, ..settings() });
+    let mut running = rig.deliver(
+        &receivers,
+        DeliverySettings {
+            pending_events: 16,
+            ..settings()
+        },
+    );
     begun(&rig).await;
     rig.append(&tenant, "a", 0..300).await;
     rig.append(&tenant, "b", 0..300).await;
     for kill in 1..=4 {
         all_accepted(&receiver, kill * 100).await;
         running.kill().await;
-        running = rig.deliver(&receivers, DeliverySettings { pending_events: 16, ..settings() });
+        running = rig.deliver(
+            &receivers,
+            DeliverySettings {
+                pending_events: 16,
+                ..settings()
+            },
+        );
     }
     wait::until("every event", BOUND, || async {
-        accepted(&receiver).values().flatten().collect::<HashSet<_>>().len() == 600
+        accepted(&receiver)
+            .values()
+            .flatten()
+            .collect::<HashSet<_>>()
+            .len()
+            == 600
     })
     .await
     .unwrap();
     for (device, ids) in accepted(&receiver) {
         let mut seen = HashSet::new();
-        let first: Vec<String> = ids.into_iter().filter(|id| seen.insert(id.clone())).collect();
-        assert_eq!(first, expected(&device, 0..300), "{device}: first deliveries in order");
+        let first: Vec<String> = ids
+            .into_iter()
+            .filter(|id| seen.insert(id.clone()))
+            .collect();
+        assert_eq!(
+            first,
+            expected(&device, 0..300),
+            "{device}: first deliveries in order"
+        );
     }
     running.stop().await;
 }
@@ -206,7 +272,13 @@ async fn an_event_that_is_refused_while_others_succeed_is_parked() {
     .await
     .unwrap();
     let receivers = Receivers::new([(first(), receiver.url("/"))]);
-    let running = rig.deliver(&receivers, DeliverySettings { park_after: 3, ..settings() });
+    let running = rig.deliver(
+        &receivers,
+        DeliverySettings {
+            park_after: 3,
+            ..settings()
+        },
+    );
     begun(&rig).await;
     rig.append(&tenant, "a", 0..6).await;
     let mut n = 0;
@@ -216,15 +288,28 @@ async fn an_event_that_is_refused_while_others_succeed_is_parked() {
         n += 1;
         all_accepted(&receiver, 3 + n as usize).await;
     }
-    assert_eq!(accepted(&receiver)["a"], ["a-0.1", "a-1.1", "a-2.1", "a-4.1", "a-5.1"]);
+    assert_eq!(
+        accepted(&receiver)["a"],
+        ["a-0.1", "a-1.1", "a-2.1", "a-4.1", "a-5.1"]
+    );
     running.stop().await;
-    let mut reader = rig.log.reader(Topic::SinkCursors, vec![(0, 0)]).await.unwrap();
+    let mut reader = rig
+        .log
+        .reader(Topic::SinkCursors, vec![(0, 0)])
+        .await
+        .unwrap();
     let key = format!("{}/{}/dead/a-3.1", tenant.id, first());
     let letter = loop {
         let batch = reader.next().await.unwrap();
-        let found = batch.iter().find(|r| r.key == key.as_bytes()).and_then(|r| r.value.map(<[u8]>::to_vec));
+        let found = batch
+            .iter()
+            .find(|r| r.key == key.as_bytes())
+            .and_then(|r| r.value.map(<[u8]>::to_vec));
         if let Some(value) = found {
-            break rig.codecs.decode::<laneway_schemas::SinkCursor>(&value).unwrap();
+            break rig
+                .codecs
+                .decode::<laneway_schemas::SinkCursor>(&value)
+                .unwrap();
         }
     };
     assert!(letter.dead.unwrap().contains("422"));

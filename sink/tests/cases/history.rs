@@ -14,7 +14,10 @@ fn by_lane(events: &[Value]) -> BTreeMap<u64, Vec<(u64, String)>> {
     for event in events {
         let lane = event["position"][1].as_u64().unwrap();
         let offset = event["position"][2].as_u64().unwrap();
-        lanes.entry(lane).or_default().push((offset, event["event"]["id"].as_str().unwrap().to_owned()));
+        lanes
+            .entry(lane)
+            .or_default()
+            .push((offset, event["event"]["id"].as_str().unwrap().to_owned()));
     }
     lanes
 }
@@ -32,19 +35,36 @@ async fn a_subscriber_resumes_from_every_position_without_gap_or_repeat() {
     let mut first = Subscriber::open(address, &tenant.key, json!("earliest")).await;
     let all = first.events(50).await;
     assert!(by_lane(&all).len() > 1, "the devices use both lanes");
-    let beginning: Vec<LanePosition> =
-        tenant.placement.lanes.iter().map(|lane| LanePosition { generation: 1, lane: *lane, next: 0 }).collect();
-    let token = TokenKey::new(TOKEN_KEY).unwrap().seal(&tenant.scope, &beginning);
+    let beginning: Vec<LanePosition> = tenant
+        .placement
+        .lanes
+        .iter()
+        .map(|lane| LanePosition {
+            generation: 1,
+            lane: *lane,
+            next: 0,
+        })
+        .collect();
+    let token = TokenKey::new(TOKEN_KEY)
+        .unwrap()
+        .seal(&tenant.scope, &beginning);
     for received in 0..50 {
         let mut last: BTreeMap<u64, Value> = BTreeMap::new();
         for event in &all[..received] {
-            last.insert(event["position"][1].as_u64().unwrap(), event["position"].clone());
+            last.insert(
+                event["position"][1].as_u64().unwrap(),
+                event["position"].clone(),
+            );
         }
         let positions: Vec<Value> = last.into_values().collect();
         let from = json!({ "token": token, "positions": positions });
         let mut again = Subscriber::open(address, &tenant.key, from).await;
         let rest = again.events(50 - received).await;
-        assert_eq!(by_lane(&rest), by_lane(&all[received..]), "after {received} events");
+        assert_eq!(
+            by_lane(&rest),
+            by_lane(&all[received..]),
+            "after {received} events"
+        );
         again.assert_silent().await;
     }
 }
@@ -83,7 +103,10 @@ async fn history_passes_into_live_without_gap_or_repeat_while_more_is_appended()
         for device in ["a", "b"] {
             let got: Vec<&String> = ids.iter().filter(|id| id.starts_with(device)).collect();
             let expected: Vec<String> = (0..TOTAL).map(|n| format!("{device}-{n}.1")).collect();
-            assert!(got.iter().copied().eq(&expected), "device {device} in order, once");
+            assert!(
+                got.iter().copied().eq(&expected),
+                "device {device} in order, once"
+            );
         }
         subscriber.assert_silent().await;
     }
@@ -104,8 +127,16 @@ async fn a_token_covers_what_the_filter_skipped() {
     let key = TokenKey::new(TOKEN_KEY).unwrap();
     let token = loop {
         subscriber.say(json!({ "type": "token" })).await;
-        let token = subscriber.next("token").await["token"].as_str().unwrap().to_owned();
-        let total: u64 = key.open(&tenant.scope, &token).unwrap().iter().map(|p| p.next).sum();
+        let token = subscriber.next("token").await["token"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        let total: u64 = key
+            .open(&tenant.scope, &token)
+            .unwrap()
+            .iter()
+            .map(|p| p.next)
+            .sum();
         if total == 101 {
             break token;
         }
@@ -120,7 +151,9 @@ async fn a_token_covers_what_the_filter_skipped() {
 async fn a_slow_subscriber_loses_nothing_and_holds_nobody_back() {
     let rig = Rig::new(1).await;
     let tenant = rig.tenant(1, 1).await;
-    let address = rig.sink(|settings| settings.stream.queue_bytes = 16 * 1024).await;
+    let address = rig
+        .sink(|settings| settings.stream.queue_bytes = 16 * 1024)
+        .await;
     let mut slow = Subscriber::open(address, &tenant.key, json!("live")).await;
     slow.next("subscribed").await;
     let mut fast = Subscriber::open(address, &tenant.key, json!("live")).await;
@@ -131,7 +164,11 @@ async fn a_slow_subscriber_loses_nothing_and_holds_nobody_back() {
         rig.append(&tenant, "a", start..start + 500).await;
     }
     let expected: Vec<String> = (0..TOTAL).map(|n| format!("a-{n}.1")).collect();
-    assert_eq!(reading.await.unwrap(), expected, "the slow one has read nothing yet");
+    assert_eq!(
+        reading.await.unwrap(),
+        expected,
+        "the slow one has read nothing yet"
+    );
     assert_eq!(ids(&slow.events(TOTAL as usize).await), expected);
     slow.assert_silent().await;
 }

@@ -24,7 +24,11 @@ async fn a_foreign_tenant_in_the_same_lane_is_never_seen() {
         rig.append(&theirs, "theirs", [n]).await;
         rig.append(&mine, "mine", [n]).await;
     }
-    let expected = |from: i64| (from..100).map(|n| format!("mine-{n}.1")).collect::<Vec<_>>();
+    let expected = |from: i64| {
+        (from..100)
+            .map(|n| format!("mine-{n}.1"))
+            .collect::<Vec<_>>()
+    };
     assert_eq!(ids(&history.events(100).await), expected(0));
     assert_eq!(ids(&live.events(50).await), expected(50));
     history.assert_silent().await;
@@ -36,10 +40,17 @@ async fn a_token_of_another_tenant_is_refused_like_any_wrong_one() {
     let rig = Rig::new(1).await;
     let (mine, theirs) = (rig.tenant(1, 1).await, rig.tenant(2, 1).await);
     let address = rig.sink(|_| {}).await;
-    let place = [LanePosition { generation: 1, lane: 0, next: 0 }];
+    let place = [LanePosition {
+        generation: 1,
+        lane: 0,
+        next: 0,
+    }];
     let key = TokenKey::new(crate::rig::TOKEN_KEY).unwrap();
     let mut answers = Vec::new();
-    for token in [key.seal(&theirs.scope, &place), "v1.AAAAAAAAAAAAAAAAAAAAAAAAAAAA".to_owned()] {
+    for token in [
+        key.seal(&theirs.scope, &place),
+        "v1.AAAAAAAAAAAAAAAAAAAAAAAAAAAA".to_owned(),
+    ] {
         let response = get(address, &mine.key, "", Some(&token)).await;
         assert_eq!(response.status(), StatusCode::FORBIDDEN);
         answers.push(response.into_body().collect().await.unwrap().to_bytes());
@@ -56,7 +67,10 @@ async fn a_token_of_another_tenant_is_refused_like_any_wrong_one() {
 async fn without_a_key_there_is_no_stream() {
     let rig = Rig::new(1).await;
     let address = rig.sink(|_| {}).await;
-    assert_eq!(get(address, "lwk_wrong", "", None).await.status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(
+        get(address, "lwk_wrong", "", None).await.status(),
+        StatusCode::UNAUTHORIZED
+    );
     let tenant = rig.tenant(1, 1).await;
     let in_url = get(address, &tenant.key, "?access_token=abc", None).await;
     assert_eq!(in_url.status(), StatusCode::BAD_REQUEST);

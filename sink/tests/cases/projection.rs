@@ -22,7 +22,11 @@ async fn stored(store: &Store, tenant: &Tenant) {
 async fn projected(store: &Store, to: u64) {
     let authority = RoleAuthority::for_role("test");
     wait::until("the projection", BOUND, || async {
-        store.projected(&authority, 1, 0).await.unwrap().is_some_and(|at| at >= to)
+        store
+            .projected(&authority, 1, 0)
+            .await
+            .unwrap()
+            .is_some_and(|at| at >= to)
     })
     .await
     .unwrap();
@@ -30,7 +34,12 @@ async fn projected(store: &Store, to: u64) {
 
 async fn latest(store: &Store, tenant: &Tenant, device: &str) -> serde_json::Value {
     let device: DeviceId = device.parse().unwrap();
-    let found = store.positions(&tenant.scope).latest(&device).await.unwrap().unwrap();
+    let found = store
+        .positions(&tenant.scope)
+        .latest(&device)
+        .await
+        .unwrap()
+        .unwrap();
     serde_json::from_str(&found.body).unwrap()
 }
 
@@ -66,7 +75,13 @@ async fn another_writer_is_noticed_and_the_projection_goes_on_from_where_the_sto
     rig.append(&tenant, "b", 3..5).await;
     projected(&store, 5).await;
     let authority = RoleAuthority::for_role("test");
-    let back = ProjectionBatch { generation: 1, partition: 0, from_offset: 5, to_offset: 3, ..Default::default() };
+    let back = ProjectionBatch {
+        generation: 1,
+        partition: 0,
+        from_offset: 5,
+        to_offset: 3,
+        ..Default::default()
+    };
     store.project(&authority, back).await.unwrap();
     rig.append(&tenant, "c", 5..8).await;
     projected(&store, 8).await;

@@ -14,21 +14,45 @@ async fn an_event_stream_resumes_after_every_id() {
         }
     }
     let name = |event: &serde_json::Value| event["id"].as_str().unwrap().to_owned();
-    let all = Sse::open(address, &tenant.key, "?from=earliest", None).await.events(18).await;
+    let all = Sse::open(address, &tenant.key, "?from=earliest", None)
+        .await
+        .events(18)
+        .await;
     for received in 1..18 {
         let mut again = Sse::open(address, &tenant.key, "", Some(&all[received - 1].0)).await;
-        let mut rest: Vec<String> = again.events(18 - received).await.iter().map(|(_, e)| name(e)).collect();
+        let mut rest: Vec<String> = again
+            .events(18 - received)
+            .await
+            .iter()
+            .map(|(_, e)| name(e))
+            .collect();
         let mut expected: Vec<String> = all[received..].iter().map(|(_, e)| name(e)).collect();
         rest.sort();
         expected.sort();
         assert_eq!(rest, expected, "after {received} events");
     }
     let (id, event) = &all[17];
-    let mut live = Sse::open(address, &tenant.key, "?types=laneway.position&devices=b", Some(id)).await;
+    let mut live = Sse::open(
+        address,
+        &tenant.key,
+        "?types=laneway.position&devices=b",
+        Some(id),
+    )
+    .await;
     rig.append(&tenant, "a", [6]).await;
     rig.append(&tenant, "b", [6]).await;
     assert_eq!(name(&live.next().await.1), "b-6.1");
-    for field in ["specversion", "id", "type", "source", "time", "subject", "datacontenttype", "tenantid", "data"] {
+    for field in [
+        "specversion",
+        "id",
+        "type",
+        "source",
+        "time",
+        "subject",
+        "datacontenttype",
+        "tenantid",
+        "data",
+    ] {
         assert!(!event[field].is_null(), "{field} of {event}");
     }
     assert_eq!(event["tenantid"], tenant.id.to_string());

@@ -30,10 +30,17 @@ impl Subscriber {
     }
 
     pub async fn send(address: SocketAddr, key: &str, subscribe: Value) -> Subscriber {
-        let mut request = format!("ws://{address}/stream").into_client_request().unwrap();
-        request.headers_mut().insert("authorization", format!("Bearer {key}").parse().unwrap());
+        let mut request = format!("ws://{address}/stream")
+            .into_client_request()
+            .unwrap();
+        request
+            .headers_mut()
+            .insert("authorization", format!("Bearer {key}").parse().unwrap());
         let (socket, _) = connect_async(request).await.unwrap();
-        let mut subscriber = Subscriber { socket, hello: Value::Null };
+        let mut subscriber = Subscriber {
+            socket,
+            hello: Value::Null,
+        };
         subscriber.hello = subscriber.message().await;
         assert_eq!(subscriber.hello["type"], "hello");
         subscriber.say(subscribe).await;
@@ -41,13 +48,18 @@ impl Subscriber {
     }
 
     pub async fn say(&mut self, message: Value) {
-        self.socket.send(Message::text(message.to_string())).await.unwrap();
+        self.socket
+            .send(Message::text(message.to_string()))
+            .await
+            .unwrap();
     }
 
     /// The next message; `null` when it is over.
     pub async fn message(&mut self) -> Value {
         loop {
-            let next = timeout(BOUND, self.socket.next()).await.expect("a message in time");
+            let next = timeout(BOUND, self.socket.next())
+                .await
+                .expect("a message in time");
             match next {
                 Some(Ok(Message::Text(text))) => return serde_json::from_str(&text).unwrap(),
                 Some(Ok(Message::Close(_)) | Err(_)) | None => return Value::Null,
@@ -61,6 +73,10 @@ impl Subscriber {
         loop {
             let message = self.message().await;
             assert!(!message.is_null(), "closed while waiting for {kind}");
+            assert!(
+                message["type"] != "error" || kind == "error",
+                "{message} while waiting for {kind}"
+            );
             if message["type"] == kind {
                 return message;
             }
@@ -90,7 +106,10 @@ impl Subscriber {
 }
 
 pub fn ids(events: &[Value]) -> Vec<String> {
-    events.iter().map(|e| e["event"]["id"].as_str().unwrap().to_owned()).collect()
+    events
+        .iter()
+        .map(|e| e["event"]["id"].as_str().unwrap().to_owned())
+        .collect()
 }
 
 /// An event and its id.
@@ -101,7 +120,12 @@ pub struct Sse {
     text: String,
 }
 
-pub async fn get(address: SocketAddr, key: &str, query: &str, last: Option<&str>) -> http::Response<Incoming> {
+pub async fn get(
+    address: SocketAddr,
+    key: &str,
+    query: &str,
+    last: Option<&str>,
+) -> http::Response<Incoming> {
     let mut request = Request::get(format!("http://{address}/stream{query}"))
         .header("authorization", format!("Bearer {key}"))
         .header("accept", "text/event-stream");
@@ -109,14 +133,20 @@ pub async fn get(address: SocketAddr, key: &str, query: &str, last: Option<&str>
         request = request.header("last-event-id", last);
     }
     let client: Client<_, Empty<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
-    client.request(request.body(Empty::new()).unwrap()).await.unwrap()
+    client
+        .request(request.body(Empty::new()).unwrap())
+        .await
+        .unwrap()
 }
 
 impl Sse {
     pub async fn open(address: SocketAddr, key: &str, query: &str, last: Option<&str>) -> Sse {
         let response = get(address, key, query, last).await;
         assert_eq!(response.status(), StatusCode::OK);
-        Sse { body: response.into_body(), text: String::new() }
+        Sse {
+            body: response.into_body(),
+            text: String::new(),
+        }
     }
 
     pub async fn next(&mut self) -> SseEvent {
@@ -128,8 +158,14 @@ impl Sse {
                     return (id.to_owned(), serde_json::from_str(data).unwrap());
                 }
             }
-            let frame = timeout(BOUND, self.body.frame()).await.expect("an event in time");
-            let data = frame.expect("the stream goes on").unwrap().into_data().unwrap();
+            let frame = timeout(BOUND, self.body.frame())
+                .await
+                .expect("an event in time");
+            let data = frame
+                .expect("the stream goes on")
+                .unwrap()
+                .into_data()
+                .unwrap();
             self.text.push_str(std::str::from_utf8(&data).unwrap());
         }
     }

@@ -10,18 +10,22 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use laneway_directory::Directory;
-use laneway_log::{Backend, EmbeddedConfig, KafkaConfig, Log, LogConfig, Records, SaslConfig, Topic, TopicSetup};
+use laneway_log::{
+    Backend, EmbeddedConfig, KafkaConfig, Log, LogConfig, Records, SaslConfig, Topic, TopicSetup,
+};
 use laneway_runtime::http::{ListenConfig, Server};
 use laneway_runtime::tenants::TenantMetrics;
 use laneway_runtime::{Lifecycle, SystemClock};
 use laneway_schemas::{Codecs, ControlKind, EventType, MemoryRegistry, Position, TenantEvent};
 use laneway_sink::{Sink, SinkDeps, SinkSettings};
 use laneway_store::{Store, StoreConfig};
-use laneway_tenancy::control::{DestinationBody, DestinationState, Limits, RoleAuthority, TenantBody, TenantState};
+use laneway_tenancy::control::{
+    DestinationBody, DestinationState, Limits, RoleAuthority, TenantBody, TenantState,
+};
 use laneway_tenancy::{
-    AuthSettings, Authenticator, CredentialSource, DestinationId, Grant, Grants, KeyId, Placement, SourceError,
-    StoredCredential, StoredLogin, StoredPrincipal, SystemRandom, TenantId, TenantInfo, TenantScope, Token, TokenHasher,
-    TokenKind,
+    AuthSettings, Authenticator, CredentialSource, DestinationId, Grant, Grants, KeyId, Placement,
+    SourceError, StoredCredential, StoredLogin, StoredPrincipal, SystemRandom, TenantId,
+    TenantInfo, TenantScope, Token, TokenHasher, TokenKind,
 };
 
 pub const TOKEN_KEY: &str = "an unguessable key of more than 32 bytes";
@@ -32,7 +36,10 @@ const HASH_KEY: [u8; 32] = [7; 32];
 struct Keys(Mutex<HashMap<[u8; 32], StoredCredential>>);
 
 impl CredentialSource for Keys {
-    fn by_token(&self, hash: [u8; 32]) -> BoxFuture<'_, Result<Option<StoredCredential>, SourceError>> {
+    fn by_token(
+        &self,
+        hash: [u8; 32],
+    ) -> BoxFuture<'_, Result<Option<StoredCredential>, SourceError>> {
         let found = self.0.lock().unwrap().get(&hash).cloned();
         Box::pin(async move { Ok(found) })
     }
@@ -67,8 +74,15 @@ pub struct Tenant {
 
 impl Rig {
     pub async fn new(partitions: u32) -> Rig {
+        let output = tracing_subscriber::fmt().with_test_writer();
+        // One for all tests of the process.
+        let _ = output
+            .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+            .try_init();
         let folder = tempfile::tempdir().unwrap();
-        let log = laneway_log::open(&config(partitions, folder.path())).await.unwrap();
+        let log = laneway_log::open(&config(partitions, folder.path()))
+            .await
+            .unwrap();
         let codecs = Arc::new(Codecs::new(Arc::new(MemoryRegistry::default())));
         codecs.register("").await.unwrap();
         let directory = Arc::new(Directory::new());
@@ -81,12 +95,25 @@ impl Rig {
         );
         lifecycle.spawn("directory", follow);
         directory.caught_up().await;
-        Rig { log, codecs, directory, metrics: TenantMetrics::new(10), lifecycle, keys: Arc::default(), folder }
+        Rig {
+            log,
+            codecs,
+            directory,
+            metrics: TenantMetrics::new(10),
+            lifecycle,
+            keys: Arc::default(),
+            folder,
+        }
     }
 
     pub async fn store(&self) -> Store {
         let url = format!("sqlite:{}", self.folder.path().join("store.db").display());
-        let config = StoreConfig { url, max_connections: 4, acquire_timeout_ms: 5000, secret_key: [9; 32] };
+        let config = StoreConfig {
+            url,
+            max_connections: 4,
+            acquire_timeout_ms: 5000,
+            secret_key: [9; 32],
+        };
         Store::open(&config).await.unwrap()
     }
 
@@ -101,17 +128,35 @@ impl Rig {
             placement: placement.clone(),
             limits: Limits::default(),
         };
-        self.control(id, ControlKind::Tenant, id.to_string(), Some(serde_json::to_string(&body).unwrap())).await;
+        self.control(
+            id,
+            ControlKind::Tenant,
+            id.to_string(),
+            Some(serde_json::to_string(&body).unwrap()),
+        )
+        .await;
         let token = Token::generate(TokenKind::Key, &SystemRandom);
         let hash = TokenHasher::new(&HASH_KEY).hash(token.reveal().as_bytes());
         let credential = StoredCredential {
-            tenant: TenantInfo { id, slug: body.slug.clone(), body },
+            tenant: TenantInfo {
+                id,
+                slug: body.slug.clone(),
+                body,
+            },
             control_version: 1,
-            principal: StoredPrincipal::Key { id: KeyId::from_u128(number), grants: Grants::of([Grant::StreamRead]) },
+            principal: StoredPrincipal::Key {
+                id: KeyId::from_u128(number),
+                grants: Grants::of([Grant::StreamRead]),
+            },
         };
         self.keys.0.lock().unwrap().insert(hash, credential);
         let scope = RoleAuthority::for_role("test").scope(id);
-        Tenant { id, placement, key: token.reveal().to_owned(), scope }
+        Tenant {
+            id,
+            placement,
+            key: token.reveal().to_owned(),
+            scope,
+        }
     }
 
     /// Makes a destination known, or gone.
@@ -123,7 +168,8 @@ impl Rig {
             devices: Vec::new(),
         };
         let body = there.then(|| serde_json::to_string(&body).unwrap());
-        self.control(tenant.id, ControlKind::Destination, id.to_string(), body).await;
+        self.control(tenant.id, ControlKind::Destination, id.to_string(), body)
+            .await;
     }
 
     async fn control(&self, tenant: TenantId, kind: ControlKind, id: String, body: Option<String>) {
@@ -150,7 +196,11 @@ impl Rig {
         let mut settings = SinkSettings::new(TOKEN_KEY);
         change(&mut settings);
         let clock = Arc::new(|| 1_700_000_000_000_000i64);
-        let authenticator = Authenticator::new(Arc::clone(&self.keys) as _, AuthSettings::new(HASH_KEY), clock);
+        let authenticator = Authenticator::new(
+            Arc::clone(&self.keys) as _,
+            AuthSettings::new(HASH_KEY),
+            clock,
+        );
         let sink = Sink::build(SinkDeps {
             log: Arc::clone(&self.log),
             codecs: Arc::clone(&self.codecs),
@@ -164,15 +214,25 @@ impl Rig {
             instance: "sink-1".to_owned(),
         })
         .unwrap();
-        self.lifecycle.spawn("sink", Arc::clone(&sink).run(self.lifecycle.clone()));
-        let server = Server::bind(ListenConfig::plain(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))).unwrap();
+        self.lifecycle
+            .spawn("sink", Arc::clone(&sink).run(self.lifecycle.clone()));
+        let server = Server::bind(ListenConfig::plain(SocketAddr::from((
+            Ipv4Addr::LOCALHOST,
+            0,
+        ))))
+        .unwrap();
         let address = server.local_addr().unwrap();
         server.serve(sink, &self.lifecycle);
         address
     }
 
     /// Appends one position of a device with each of these event numbers.
-    pub async fn append(&self, tenant: &Tenant, device: &str, numbers: impl IntoIterator<Item = i64>) {
+    pub async fn append(
+        &self,
+        tenant: &Tenant,
+        device: &str,
+        numbers: impl IntoIterator<Item = i64>,
+    ) {
         let mut records = Records::new();
         for number in numbers {
             self.push(&mut records, tenant, &position(tenant, device, number));
@@ -187,9 +247,19 @@ impl Rig {
         let id = event_id(event);
         let mut key = Vec::new();
         tenant.scope.record_key(&event.device_id, &mut key);
-        let headers = [("ce_id", id.as_bytes()), ("ce_type", EventType::Position.name().as_bytes())];
+        let headers = [
+            ("ce_id", id.as_bytes()),
+            ("ce_type", EventType::Position.name().as_bytes()),
+        ];
         let lane = tenant.placement.lane(&event.device_id);
-        records.push(Topic::TenantStreams, lane, event.received_at / 1000, &key, headers, &value);
+        records.push(
+            Topic::TenantStreams,
+            lane,
+            event.received_at / 1000,
+            &key,
+            headers,
+            &value,
+        );
     }
 }
 
@@ -238,7 +308,11 @@ fn config(partitions: u32, folder: &std::path::Path) -> LogConfig {
         max_record_bytes: 1 << 20,
         max_queued_bytes: 32 << 20,
         session_timeout_ms: 6000,
-        embedded: EmbeddedConfig { path: folder.join("log"), min_free_bytes: 1 << 20, cache_bytes: 16 << 20 },
+        embedded: EmbeddedConfig {
+            path: folder.join("log"),
+            min_free_bytes: 1 << 20,
+            cache_bytes: 16 << 20,
+        },
         kafka: KafkaConfig {
             bootstrap: String::new(),
             replication_factor: 1,
@@ -249,7 +323,11 @@ fn config(partitions: u32, folder: &std::path::Path) -> LogConfig {
             delivery_timeout_ms: 20_000,
             security: "plaintext".into(),
             ca_file: String::new(),
-            sasl: SaslConfig { mechanism: "PLAIN".into(), username: String::new(), password: String::new() },
+            sasl: SaslConfig {
+                mechanism: "PLAIN".into(),
+                username: String::new(),
+                password: String::new(),
+            },
         },
     }
 }

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use laneway_directory::DestinationEntry;
 use laneway_runtime::{Lifecycle, SystemClock};
-use laneway_sink::delivery::{Deliveries, DeliveryDeps, Destination, DestinationFactory, OpenError};
+use laneway_sink::delivery::{
+    Deliveries, DeliveryDeps, Destination, DestinationFactory, OpenError,
+};
 use laneway_sink::settings::{DeliverySettings, WebhookSettings};
 use laneway_sink::webhook::WebhookClient;
 use laneway_tenancy::DestinationId;
@@ -28,20 +30,34 @@ impl Receivers {
             ..WebhookSettings::default()
         };
         let client = WebhookClient::new(&settings, Arc::new(SystemClock)).unwrap();
-        Arc::new(Receivers { client, urls: urls.into_iter().collect() })
+        Arc::new(Receivers {
+            client,
+            urls: urls.into_iter().collect(),
+        })
     }
 }
 
 impl DestinationFactory for Receivers {
-    fn open(&self, entry: Arc<DestinationEntry>) -> BoxFuture<'static, Result<Arc<dyn Destination>, OpenError>> {
-        let webhook = self.client.webhook(&self.urls[&entry.id], SECRET).map_err(OpenError::Settings);
+    fn open(
+        &self,
+        entry: Arc<DestinationEntry>,
+    ) -> BoxFuture<'static, Result<Arc<dyn Destination>, OpenError>> {
+        let webhook = self
+            .client
+            .webhook(&self.urls[&entry.id], SECRET)
+            .map_err(OpenError::Settings);
         Box::pin(async move { Ok(Arc::new(webhook?) as Arc<dyn Destination>) })
     }
 }
 
 /// Quick to try again.
 pub fn settings() -> DeliverySettings {
-    DeliverySettings { commit_ms: 20, backoff_ms: 2, max_backoff_ms: 50, ..DeliverySettings::default() }
+    DeliverySettings {
+        commit_ms: 20,
+        backoff_ms: 2,
+        max_backoff_ms: 50,
+        ..DeliverySettings::default()
+    }
 }
 
 impl Rig {

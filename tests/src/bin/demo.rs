@@ -53,8 +53,15 @@ async fn run() -> Result<bool> {
     for (slug, trace) in SLUGS.into_iter().zip(&traces) {
         let expected = recompute(trace);
         let tenant = Tenant::create(&deployment, slug, expected.keys()).await?;
-        println!("Tenant {slug}: {} devices, a webhook and a websocket.", expected.len());
-        parties.push(Party { tenant, sent: trace.len(), expected });
+        println!(
+            "Tenant {slug}: {} devices, a webhook and a websocket.",
+            expected.len()
+        );
+        parties.push(Party {
+            tenant,
+            sent: trace.len(),
+            expected,
+        });
     }
 
     let progress = Arc::new(Progress::default());
@@ -71,7 +78,14 @@ async fn run() -> Result<bool> {
         };
         senders.spawn(async move { sender.send(&trace).await });
     }
-    watch(&mut deployment, &parties, &progress, total as u64, &mut senders).await?;
+    watch(
+        &mut deployment,
+        &parties,
+        &progress,
+        total as u64,
+        &mut senders,
+    )
+    .await?;
     let right = table(&parties, &progress);
     if std::env::var("KEEP").is_ok_and(|k| !k.is_empty() && k != "0") {
         keep(&deployment, &parties).await?;
@@ -86,9 +100,16 @@ fn traces(recorded: Option<&str>) -> Result<[Vec<Fix>; 2]> {
         return Ok([trace::generated(25, 400, 1), trace::generated(15, 400, 2)]);
     };
     let fixes = trace::read(Path::new(file)).with_context(|| format!("reading TRACE={file}"))?;
-    let devices: BTreeMap<String, usize> =
-        fixes.iter().map(|f| f.device.clone()).collect::<std::collections::BTreeSet<_>>().into_iter().zip(0..).collect();
-    let (first, second) = fixes.into_iter().partition(|fix| devices[&fix.device] % 2 == 0);
+    let devices: BTreeMap<String, usize> = fixes
+        .iter()
+        .map(|f| f.device.clone())
+        .collect::<std::collections::BTreeSet<_>>()
+        .into_iter()
+        .zip(0..)
+        .collect();
+    let (first, second) = fixes
+        .into_iter()
+        .partition(|fix| devices[&fix.device] % 2 == 0);
     Ok([first, second])
 }
 
@@ -101,7 +122,9 @@ async fn watch(
     senders: &mut tokio::task::JoinSet<Result<()>>,
 ) -> Result<()> {
     let bar = ProgressBar::new(total);
-    bar.set_style(ProgressStyle::with_template("{bar:30} {pos}/{len} confirmed  {msg}")?);
+    bar.set_style(ProgressStyle::with_template(
+        "{bar:30} {pos}/{len} confirmed  {msg}",
+    )?);
     let mut ticks = tokio::time::interval(Duration::from_millis(250));
     let (mut before, mut at) = (0, Instant::now());
     let (mut killed, mut sent_at) = (false, None::<Instant>);
@@ -122,9 +145,16 @@ async fn watch(
                 format!("{}: ws {stream} hook {hook}", p.tenant.slug)
             })
             .collect();
-        let arrived: u64 =
-            parties.iter().map(|p| p.tenant.receiver.tally().positions()).sum::<u64>().min(accepted);
-        let message = format!("{rate:.0}/s  lag {}  {}", accepted - arrived, counts.join("  "));
+        let arrived: u64 = parties
+            .iter()
+            .map(|p| p.tenant.receiver.tally().positions())
+            .sum::<u64>()
+            .min(accepted);
+        let message = format!(
+            "{rate:.0}/s  lag {}  {}",
+            accepted - arrived,
+            counts.join("  ")
+        );
         bar.set_position(accepted);
         if bar.is_hidden() && printed.elapsed() > Duration::from_secs(2) {
             println!("{accepted}/{total} confirmed  {message}");
@@ -141,7 +171,9 @@ async fn watch(
             }
         }
         let complete = parties.iter().all(|p| {
-            p.tenant.subscriber.with_tally(|t| t.is_complete(&p.expected))
+            p.tenant
+                .subscriber
+                .with_tally(|t| t.is_complete(&p.expected))
                 && p.tenant.receiver.tally().is_complete(&p.expected)
         });
         if senders.is_empty() {
@@ -171,16 +203,25 @@ fn table(parties: &[Party], progress: &Progress) -> bool {
             let lost = (party.sent as u64).saturating_sub(least).max(missing);
             // A webhook may be repeated when a process dies between delivery and its cursor; its
             // id says so, and a receiver that remembers ids has it once.
-            let repeated = stream.repeated() + (stream.positions().max(hook.positions())).saturating_sub(party.sent as u64);
+            let repeated = stream.repeated()
+                + (stream.positions().max(hook.positions())).saturating_sub(party.sent as u64);
             let leaked = stream.leaked() + hook.leaked();
             println!(
                 "{:<8} {:>8} {:>10} {:>9} {:>9} {:>6} {:>9} {:>7}",
-                tenant.slug, party.sent, stream.positions(), hook.events(), stream.events(), lost, repeated, leaked
+                tenant.slug,
+                party.sent,
+                stream.positions(),
+                hook.events(),
+                stream.events(),
+                lost,
+                repeated,
+                leaked
             );
             right &= lost == 0 && repeated == 0 && leaked == 0;
-            for (place, checked) in
-                [("websocket", stream.check(&party.expected)), ("webhook", hook.check(&party.expected))]
-            {
+            for (place, checked) in [
+                ("websocket", stream.check(&party.expected)),
+                ("webhook", hook.check(&party.expected)),
+            ] {
                 if let Err(error) = checked {
                     println!("  {place}: {error:#}");
                     right = false;
@@ -196,7 +237,10 @@ fn table(parties: &[Party], progress: &Progress) -> bool {
             right = false;
         }
         if hook.repeated() > 0 {
-            println!("  {} webhook attempts were repeated under the same id, as after any crash", hook.repeated());
+            println!(
+                "  {} webhook attempts were repeated under the same id, as after any crash",
+                hook.repeated()
+            );
         }
     }
     println!(
@@ -211,10 +255,19 @@ fn table(parties: &[Party], progress: &Progress) -> bool {
 async fn keep(deployment: &Deployment, parties: &[Party]) -> Result<()> {
     let base = deployment.control.base();
     let tenant = &parties[0].tenant;
-    let (device, token) = tenant.tokens.first_key_value().context("a tenant without devices")?;
+    let (device, token) = tenant
+        .tokens
+        .first_key_value()
+        .context("a tenant without devices")?;
     println!("\nStill running. Try, and end with Ctrl-C:\n");
-    println!("  curl -H 'Authorization: Bearer {}' {base}/devices/{device}/position", tenant.reader_key);
-    println!("  curl -N -H 'Authorization: Bearer {}' -H 'Accept: text/event-stream' {base}/stream", tenant.reader_key);
+    println!(
+        "  curl -H 'Authorization: Bearer {}' {base}/devices/{device}/position",
+        tenant.reader_key
+    );
+    println!(
+        "  curl -N -H 'Authorization: Bearer {}' -H 'Accept: text/event-stream' {base}/stream",
+        tenant.reader_key
+    );
     println!(
         "  curl -H 'Authorization: Bearer {token}' -H 'Content-Type: application/json' \\\n       \
          -d '{{\"recorded_at\":\"2026-01-01T00:00:00Z\",\"lat\":52.52,\"lon\":13.405}}' {base}/location/update"

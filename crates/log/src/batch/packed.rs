@@ -57,7 +57,9 @@ impl ChunkInfo {
             return Err(Damage("the chunk is shorter than its header"));
         }
         if chunk[0] != VERSION {
-            return Err(Damage("the chunk has a version that this program does not know"));
+            return Err(Damage(
+                "the chunk has a version that this program does not know",
+            ));
         }
         Ok(ChunkInfo {
             count: u32_at(chunk, 4) as usize,
@@ -80,7 +82,11 @@ impl Spans {
 
     fn moved(&self, from: u32, to: u32) -> Self {
         let shift = |(a, b): (u32, u32)| (a - from + to, b - from + to);
-        Spans { key: shift(self.key), value: self.value.map(shift), headers: shift(self.headers) }
+        Spans {
+            key: shift(self.key),
+            value: self.value.map(shift),
+            headers: shift(self.headers),
+        }
     }
 }
 
@@ -90,7 +96,11 @@ impl Batch {
     }
 
     pub(crate) fn max_timestamp(&self) -> i64 {
-        self.records.iter().map(|r| r.timestamp_ms).max().unwrap_or(i64::MIN)
+        self.records
+            .iter()
+            .map(|r| r.timestamp_ms)
+            .max()
+            .unwrap_or(i64::MIN)
     }
 
     /// The offset of the first record, or [`Batch::next_offset`] where there is none.
@@ -107,7 +117,11 @@ impl Batch {
     /// come from a builder whose records were all kept.
     pub(crate) fn pack_into(&self, running_max: i64, out: &mut [u8]) {
         let first = self.first_offset();
-        let small = |n: usize| u32::try_from(n).expect("a chunk is far below 4 GiB").to_le_bytes();
+        let small = |n: usize| {
+            u32::try_from(n)
+                .expect("a chunk is far below 4 GiB")
+                .to_le_bytes()
+        };
         out[..HEADER].fill(0);
         out[0] = VERSION;
         out[4..8].copy_from_slice(&small(self.records.len()));
@@ -116,13 +130,19 @@ impl Batch {
         out[24..32].copy_from_slice(&running_max.to_le_bytes());
         out[32..36].copy_from_slice(&small(self.data.len()));
         let (metas, data) = out[HEADER..].split_at_mut(self.records.len() * META);
-        for (slot, record) in metas.as_chunks_mut::<META>().0.iter_mut().zip(self.records.iter()) {
+        for (slot, record) in metas
+            .as_chunks_mut::<META>()
+            .0
+            .iter_mut()
+            .zip(self.records.iter())
+        {
             let spans = &record.spans;
             let delta = u32::try_from(record.offset - first).expect("a chunk has fewer records");
             slot[..4].copy_from_slice(&delta.to_le_bytes());
             slot[4..8].copy_from_slice(&(spans.key.1 - spans.key.0).to_le_bytes());
             slot[8..12].copy_from_slice(&(spans.headers.1 - spans.headers.0).to_le_bytes());
-            slot[12..16].copy_from_slice(&spans.value.map_or(TOMBSTONE, |v| v.1 - v.0).to_le_bytes());
+            slot[12..16]
+                .copy_from_slice(&spans.value.map_or(TOMBSTONE, |v| v.1 - v.0).to_le_bytes());
             slot[16..].copy_from_slice(&record.timestamp_ms.to_le_bytes());
         }
         data.copy_from_slice(&self.data);
@@ -136,11 +156,17 @@ impl Batch {
         if skipped == 0 {
             return self.clone();
         }
-        let start = self.records.get(skipped).map_or(self.data.len(), |r| r.spans.start() as usize);
+        let start = self
+            .records
+            .get(skipped)
+            .map_or(self.data.len(), |r| r.spans.start() as usize);
         let from = u32::try_from(start).expect("a batch is far below 4 GiB");
         let records = self.records[skipped..]
             .iter()
-            .map(|r| StoredMeta { spans: r.spans.moved(from, 0), ..*r })
+            .map(|r| StoredMeta {
+                spans: r.spans.moved(from, 0),
+                ..*r
+            })
             .collect();
         Batch {
             topic: self.topic,
@@ -158,7 +184,11 @@ impl BatchBuilder {
         let to = u32::try_from(self.data.len()).expect("a batch is far below 4 GiB");
         self.data.extend_from_slice(record.data);
         let spans = record.spans.moved(record.spans.start(), to);
-        self.records.push(StoredMeta { offset, timestamp_ms: record.timestamp_ms, spans });
+        self.records.push(StoredMeta {
+            offset,
+            timestamp_ms: record.timestamp_ms,
+            spans,
+        });
     }
 
     /// Adds the records of a chunk at and after `from`, having checked the checksum.
@@ -167,9 +197,13 @@ impl BatchBuilder {
         if u64_at(chunk, CHECKSUM_AT) != checksum(chunk) {
             return Err(Damage("the checksum differs"));
         }
-        let metas_len = info.count.checked_mul(META).ok_or(Damage("the count is too large"))?;
-        let (metas, data) =
-            chunk[HEADER..].split_at_checked(metas_len).ok_or(Damage("the records are cut off"))?;
+        let metas_len = info
+            .count
+            .checked_mul(META)
+            .ok_or(Damage("the count is too large"))?;
+        let (metas, data) = chunk[HEADER..]
+            .split_at_checked(metas_len)
+            .ok_or(Damage("the records are cut off"))?;
         if data.len() != info.data_len {
             return Err(Damage("the data is cut off"));
         }
@@ -181,17 +215,31 @@ impl BatchBuilder {
             let value_len = u32_at(meta, 12);
             let key_end = at + u32_at(meta, 4) as usize;
             let headers_end = key_end + u32_at(meta, 8) as usize;
-            let end = headers_end + if value_len == TOMBSTONE { 0 } else { value_len as usize };
+            let end = headers_end
+                + if value_len == TOMBSTONE {
+                    0
+                } else {
+                    value_len as usize
+                };
             if offset < from {
                 skipped = end;
             } else {
                 let place = |n: usize| {
                     u32::try_from(base + n - skipped).map_err(|_| Damage("the data is too large"))
                 };
-                let (start, key_end, headers_end) = (place(at)?, place(key_end)?, place(headers_end)?);
+                let (start, key_end, headers_end) =
+                    (place(at)?, place(key_end)?, place(headers_end)?);
                 let value = (value_len != TOMBSTONE).then_some((headers_end, place(end)?));
-                let spans = Spans { key: (start, key_end), headers: (key_end, headers_end), value };
-                self.records.push(StoredMeta { offset, timestamp_ms: i64_at(meta, 16), spans });
+                let spans = Spans {
+                    key: (start, key_end),
+                    headers: (key_end, headers_end),
+                    value,
+                };
+                self.records.push(StoredMeta {
+                    offset,
+                    timestamp_ms: i64_at(meta, 16),
+                    spans,
+                });
             }
             at = end;
         }
@@ -229,13 +277,20 @@ impl<'a> RawRecord<'a> {
 
 impl Records {
     pub(crate) fn raw(&self) -> impl Iterator<Item = RawRecord<'_>> {
-        self.records.iter().map(|OutgoingMeta { topic, partition, timestamp_ms, spans }| RawRecord {
-            topic: *topic,
-            partition: *partition,
-            timestamp_ms: *timestamp_ms,
-            data: slice(&self.data, (spans.start(), spans.end())),
-            spans,
-        })
+        self.records.iter().map(
+            |OutgoingMeta {
+                 topic,
+                 partition,
+                 timestamp_ms,
+                 spans,
+             }| RawRecord {
+                topic: *topic,
+                partition: *partition,
+                timestamp_ms: *timestamp_ms,
+                data: slice(&self.data, (spans.start(), spans.end())),
+                spans,
+            },
+        )
     }
 }
 
@@ -246,7 +301,14 @@ mod tests {
     fn sample() -> Batch {
         let mut records = Records::new();
         let id: &[u8] = b"1";
-        records.push(Topic::TenantStreams, 3, 7, b"k0", [("id", id), ("empty", &[])], b"first");
+        records.push(
+            Topic::TenantStreams,
+            3,
+            7,
+            b"k0",
+            [("id", id), ("empty", &[])],
+            b"first",
+        );
         records.push_tombstone(Topic::TenantStreams, 3, 9, b"k1");
         records.push(Topic::TenantStreams, 3, 8, b"", [], b"");
         let mut builder = BatchBuilder::new(Topic::TenantStreams, 3);
@@ -277,7 +339,10 @@ mod tests {
         let batch = sample();
         let chunk = packed(&batch);
         let info = ChunkInfo::of(&chunk).expect("the header is whole");
-        assert_eq!((info.first_offset, info.max_timestamp, info.running_max), (40, 9, 99));
+        assert_eq!(
+            (info.first_offset, info.max_timestamp, info.running_max),
+            (40, 9, 99)
+        );
         for from in 39..=43 {
             let part = unpacked(&chunk, from);
             assert_eq!(shown(&part), shown(&batch.part_from(from)));
@@ -297,7 +362,10 @@ mod tests {
         }
         for len in 0..chunk.len() {
             let mut builder = BatchBuilder::new(Topic::TenantStreams, 3);
-            assert!(builder.push_chunk(&chunk[..len], 0).is_err(), "cut at {len}");
+            assert!(
+                builder.push_chunk(&chunk[..len], 0).is_err(),
+                "cut at {len}"
+            );
         }
     }
 }

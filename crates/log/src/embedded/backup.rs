@@ -4,7 +4,9 @@ use std::path::Path;
 
 use redb::{Database, Durability, Key, ReadTransaction, ReadableTable, TableDefinition, Value};
 
-use super::store::{CHUNKS, FILE, KEYS, NUMBERS, OFFSETS, PARTITIONS, Store, TEXTS, TOMBSTONES, TOPICS};
+use super::store::{
+    CHUNKS, FILE, KEYS, NUMBERS, OFFSETS, PARTITIONS, Store, TEXTS, TOMBSTONES, TOPICS,
+};
 use crate::{LogError, Result};
 
 const DOING: &str = "copying the log for a backup";
@@ -28,11 +30,14 @@ pub(super) fn copy(store: &Store, to: &Path) -> Result<()> {
         )));
     }
     if partial.exists() {
-        std::fs::remove_file(&partial).map_err(|e| io("remove the rest of an earlier backup", e))?;
+        std::fs::remove_file(&partial)
+            .map_err(|e| io("remove the rest of an earlier backup", e))?;
     }
     let from = store.read(DOING)?;
-    copy_all(&from, &partial)
-        .map_err(|e| LogError::Unavailable { doing: DOING, reason: format!("{}: {e}", to.display()) })?;
+    copy_all(&from, &partial).map_err(|e| LogError::Unavailable {
+        doing: DOING,
+        reason: format!("{}: {e}", to.display()),
+    })?;
     // Named last, so that what has the name is whole.
     std::fs::rename(&partial, &target).map_err(|e| io("name the copy", e))?;
     let folder = std::fs::File::open(to).map_err(|e| io("open the folder", e))?;

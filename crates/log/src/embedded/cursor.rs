@@ -39,27 +39,43 @@ pub(super) struct Cursor {
 impl Cursor {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
         let commits = shared.commits.subscribe();
-        Cursor { shared, lanes: Vec::new(), turn: 0, pending: None, commits }
+        Cursor {
+            shared,
+            lanes: Vec::new(),
+            turn: 0,
+            pending: None,
+            commits,
+        }
     }
 
     fn lane(&mut self, topic: Topic, partition: u32) -> Option<&mut Lane> {
-        self.lanes.iter_mut().find(|l| l.topic == topic && l.partition == partition)
+        self.lanes
+            .iter_mut()
+            .find(|l| l.topic == topic && l.partition == partition)
     }
 
     /// Adds a partition, or moves it.
     pub(super) fn set(&mut self, topic: Topic, partition: u32, offset: u64) {
         match self.lane(topic, partition) {
             Some(lane) => (lane.offset, lane.told) = (offset, false),
-            None => self.lanes.push(Lane { topic, partition, offset, told: false }),
+            None => self.lanes.push(Lane {
+                topic,
+                partition,
+                offset,
+                told: false,
+            }),
         }
     }
 
     pub(super) fn has(&self, topic: Topic, partition: u32) -> bool {
-        self.lanes.iter().any(|l| l.topic == topic && l.partition == partition)
+        self.lanes
+            .iter()
+            .any(|l| l.topic == topic && l.partition == partition)
     }
 
     pub(super) fn remove(&mut self, topic: Topic, partition: u32) {
-        self.lanes.retain(|l| l.topic != topic || l.partition != partition);
+        self.lanes
+            .retain(|l| l.topic != topic || l.partition != partition);
     }
 
     pub(super) fn clear(&mut self) {
@@ -90,12 +106,26 @@ impl Cursor {
 
     /// What the read under way has found, unless its partition has been moved or taken away.
     async fn finish_pending(&mut self) -> Result<Option<Batch>> {
-        let Some(pending) = &mut self.pending else { return Ok(None) };
+        let Some(pending) = &mut self.pending else {
+            return Ok(None);
+        };
         let read = (&mut pending.task).await;
-        let Some(Pending { topic, partition, offset, .. }) = self.pending.take() else { return Ok(None) };
+        let Some(Pending {
+            topic,
+            partition,
+            offset,
+            ..
+        }) = self.pending.take()
+        else {
+            return Ok(None);
+        };
         let batch = match read {
             Ok(batch) => batch,
-            Err(e) => return Err(LogError::Fatal(format!("a read of {topic}[{partition}] died: {e}"))),
+            Err(e) => {
+                return Err(LogError::Fatal(format!(
+                    "a read of {topic}[{partition}] died: {e}"
+                )));
+            }
         };
         match self.lane(topic, partition) {
             Some(lane) if lane.offset == offset => {
@@ -130,8 +160,15 @@ impl Cursor {
                 }
                 Found::Stored => {
                     let shared = Arc::clone(&self.shared);
-                    let task = tokio::task::spawn_blocking(move || read_stored(&shared, topic, partition, offset));
-                    self.pending = Some(Pending { topic, partition, offset, task });
+                    let task = tokio::task::spawn_blocking(move || {
+                        read_stored(&shared, topic, partition, offset)
+                    });
+                    self.pending = Some(Pending {
+                        topic,
+                        partition,
+                        offset,
+                        task,
+                    });
                     return Ok(None);
                 }
             }
@@ -149,7 +186,9 @@ fn read_stored(shared: &Shared, topic: Topic, partition: u32, offset: u64) -> Re
     let fail = |e: redb::Error| store.error(DOING, e);
     let tx = store.read(DOING)?;
     let rows = tx.open_table(PARTITIONS).map_err(|e| fail(e.into()))?;
-    let row = rows.get(&lane_key(topic, partition)).map_err(|e| fail(e.into()))?;
+    let row = rows
+        .get(&lane_key(topic, partition))
+        .map_err(|e| fail(e.into()))?;
     let row = row.map(|r| Row::unpack(&r.value())).unwrap_or_default();
     if offset < row.earliest {
         return Err(shared.partition(topic, partition)?.out_of_range(offset));
@@ -157,10 +196,15 @@ fn read_stored(shared: &Shared, topic: Topic, partition: u32, offset: u64) -> Re
     let chunks = tx.open_table(CHUNKS).map_err(|e| fail(e.into()))?;
     let from = chunk_key(topic, partition, offset);
     let mut builder = BatchBuilder::new(topic, partition);
-    for entry in chunks.range(from..=chunk_key(topic, partition, u64::MAX)).map_err(|e| fail(e.into()))? {
+    for entry in chunks
+        .range(from..=chunk_key(topic, partition, u64::MAX))
+        .map_err(|e| fail(e.into()))?
+    {
         let (key, chunk) = entry.map_err(|e| fail(e.into()))?;
         let last = chunk_offset(&key.value());
-        builder.push_chunk(chunk.value(), offset).map_err(|e| shared.damaged(topic, partition, last, e))?;
+        builder
+            .push_chunk(chunk.value(), offset)
+            .map_err(|e| shared.damaged(topic, partition, last, e))?;
         if builder.bytes() >= READ_BYTES {
             return Ok(builder.build(last + 1));
         }

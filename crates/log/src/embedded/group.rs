@@ -87,11 +87,19 @@ impl Groups {
 
     /// Takes in a committed offset, as stored.
     pub(super) fn restore(&self, group: &str, (topic, partition, offset): Offset) {
-        self.groups().entry(group.into()).or_default().committed.insert((topic, partition), offset);
+        self.groups()
+            .entry(group.into())
+            .or_default()
+            .committed
+            .insert((topic, partition), offset);
     }
 
     pub(super) fn committed(&self, group: &str, topic: Topic, partition: u32) -> Option<u64> {
-        self.groups().get(group)?.committed.get(&(topic, partition)).copied()
+        self.groups()
+            .get(group)?
+            .committed
+            .get(&(topic, partition))
+            .copied()
     }
 
     pub(super) fn new_member(&self, spec: &GroupSpec) -> MemberId {
@@ -134,19 +142,29 @@ impl Groups {
 
     pub(super) fn poll(&self, id: &MemberId) -> Polled {
         let mut groups = self.groups();
-        match groups.get_mut(&id.group).and_then(|g| g.slots.get_mut(&id.instance)) {
+        match groups
+            .get_mut(&id.group)
+            .and_then(|g| g.slots.get_mut(&id.instance))
+        {
             None => Polled::Expelled,
             Some(slot) if slot.handle != id.handle => Polled::Replaced,
-            Some(slot) => slot.inbox.pop_front().map_or(Polled::Nothing, Polled::Notice),
+            Some(slot) => slot
+                .inbox
+                .pop_front()
+                .map_or(Polled::Nothing, Polled::Notice),
         }
     }
 
     /// The member has flushed what it was told to give up.
     pub(super) fn revoked(&self, id: &MemberId, round: u64) {
         let mut groups = self.groups();
-        let Some(group) = groups.get_mut(&id.group) else { return };
+        let Some(group) = groups.get_mut(&id.group) else {
+            return;
+        };
         let current = group.round == round;
-        let Some(slot) = group.slots.get_mut(&id.instance) else { return };
+        let Some(slot) = group.slots.get_mut(&id.instance) else {
+            return;
+        };
         if !current || slot.handle != id.handle || !slot.revoking {
             return;
         }
@@ -156,8 +174,14 @@ impl Groups {
 
     pub(super) fn leave(&self, id: &MemberId) {
         let mut groups = self.groups();
-        let Some(group) = groups.get_mut(&id.group) else { return };
-        if group.slots.get(&id.instance).is_some_and(|slot| slot.handle == id.handle) {
+        let Some(group) = groups.get_mut(&id.group) else {
+            return;
+        };
+        if group
+            .slots
+            .get(&id.instance)
+            .is_some_and(|slot| slot.handle == id.handle)
+        {
             group.slots.remove(&id.instance);
             group.rebalance(self.session_timeout, self.partitions);
         }
@@ -165,7 +189,12 @@ impl Groups {
 
     /// Whether a unit may be applied. Every admitted unit is [finished](Groups::finish).
     pub(super) fn admit(&self, id: &MemberId, epoch: Epoch, offsets: &[Offset]) -> Result<()> {
-        let fenced = |reason: String| Err(LogError::Fenced { doing: "committing a unit", reason });
+        let fenced = |reason: String| {
+            Err(LogError::Fenced {
+                doing: "committing a unit",
+                reason,
+            })
+        };
         let mut groups = self.groups();
         let Some(group) = groups.get_mut(&id.group) else {
             return fenced(format!("group {} has no members", id.group));
@@ -173,16 +202,19 @@ impl Groups {
         let name = &id.instance;
         match group.slots.get(name) {
             None => fenced(format!("{name} is no longer a member of {}", id.group)),
-            Some(slot) if slot.handle != id.handle => {
-                fenced(format!("another member of {} has the name {name}", id.group))
-            }
-            Some(slot) if slot.epoch != Some(epoch) => {
-                fenced(format!("epoch {} of {name} in {} is over", epoch.0, id.group))
-            }
+            Some(slot) if slot.handle != id.handle => fenced(format!(
+                "another member of {} has the name {name}",
+                id.group
+            )),
+            Some(slot) if slot.epoch != Some(epoch) => fenced(format!(
+                "epoch {} of {name} in {} is over",
+                epoch.0, id.group
+            )),
             Some(slot) => match offsets.iter().find(|(_, p, _)| !slot.owned.contains(p)) {
-                Some((topic, partition, _)) => {
-                    fenced(format!("{name} in {} does not own {topic}[{partition}]", id.group))
-                }
+                Some((topic, partition, _)) => fenced(format!(
+                    "{name} in {} does not own {topic}[{partition}]",
+                    id.group
+                )),
                 None => {
                     group.in_flight += 1;
                     Ok(())
@@ -194,10 +226,14 @@ impl Groups {
     /// An admitted unit is durable, or has failed: then nothing of this epoch may follow it.
     pub(super) fn finish(&self, id: &MemberId, epoch: Epoch, offsets: &[Offset], durable: bool) {
         let mut groups = self.groups();
-        let Some(group) = groups.get_mut(&id.group) else { return };
+        let Some(group) = groups.get_mut(&id.group) else {
+            return;
+        };
         group.in_flight -= 1;
         if durable {
-            group.committed.extend(offsets.iter().map(|&(t, p, o)| ((t, p), o)));
+            group
+                .committed
+                .extend(offsets.iter().map(|&(t, p, o)| ((t, p), o)));
         } else if let Some(slot) = group.slots.get_mut(&id.instance) {
             slot.end_epoch(id.handle, epoch);
         }
@@ -207,7 +243,10 @@ impl Groups {
     /// Nothing may follow a unit that was refused before it came to the writer.
     pub(super) fn fail(&self, id: &MemberId, epoch: Epoch) {
         let mut groups = self.groups();
-        if let Some(slot) = groups.get_mut(&id.group).and_then(|g| g.slots.get_mut(&id.instance)) {
+        if let Some(slot) = groups
+            .get_mut(&id.group)
+            .and_then(|g| g.slots.get_mut(&id.instance))
+        {
             slot.end_epoch(id.handle, epoch);
         }
     }
@@ -216,7 +255,9 @@ impl Groups {
     pub(super) fn expire(&self, now: Instant) -> Option<Instant> {
         let mut next = None;
         for (name, group) in self.groups().iter_mut() {
-            let Some(deadline) = group.rebalance else { continue };
+            let Some(deadline) = group.rebalance else {
+                continue;
+            };
             if deadline > now {
                 next = Some(next.map_or(deadline, |n: Instant| n.min(deadline)));
                 continue;
@@ -262,7 +303,10 @@ impl Group {
                     slot.give_up();
                 } else {
                     slot.revoking = true;
-                    slot.inbox.push_back(Notice::Revoked { partitions: slot.owned.clone(), round });
+                    slot.inbox.push_back(Notice::Revoked {
+                        partitions: slot.owned.clone(),
+                        round,
+                    });
                     slot.wake.notify_one();
                 }
             }
@@ -272,7 +316,8 @@ impl Group {
 
     /// Assigns once nobody holds anything any more.
     fn settle(&mut self, partitions: u32) {
-        if self.rebalance.is_none() || self.in_flight > 0 || self.slots.values().any(|s| s.revoking) {
+        if self.rebalance.is_none() || self.in_flight > 0 || self.slots.values().any(|s| s.revoking)
+        {
             return;
         }
         self.rebalance = None;
@@ -282,7 +327,10 @@ impl Group {
             slot.owned = range_of(index, members, partitions);
             let epoch = Epoch(self.epoch);
             slot.epoch = Some(epoch);
-            slot.inbox.push_back(Notice::Assigned { partitions: slot.owned.clone(), epoch });
+            slot.inbox.push_back(Notice::Assigned {
+                partitions: slot.owned.clone(),
+                epoch,
+            });
             slot.wake.notify_one();
         }
     }

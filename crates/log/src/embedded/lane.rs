@@ -45,7 +45,14 @@ pub(super) struct Lane {
 impl Lane {
     pub(super) fn new(topic: Topic, partition: u32, row: Row) -> Self {
         let open = BatchBuilder::new(topic, partition);
-        Lane { topic, partition, committed: row, staged: row, open, fresh: Vec::new() }
+        Lane {
+            topic,
+            partition,
+            committed: row,
+            staged: row,
+            open,
+            fresh: Vec::new(),
+        }
     }
 
     pub(super) fn is_dirty(&self) -> bool {
@@ -53,7 +60,11 @@ impl Lane {
     }
 
     /// Adds a record to the open transaction. Returns whether a chunk was stored.
-    pub(super) fn add(&mut self, tables: &mut Tables<'_>, record: &RawRecord<'_>) -> Result<bool, redb::Error> {
+    pub(super) fn add(
+        &mut self,
+        tables: &mut Tables<'_>,
+        record: &RawRecord<'_>,
+    ) -> Result<bool, redb::Error> {
         let offset = self.staged.end;
         self.staged.end += 1;
         self.staged.running_max = self.staged.running_max.max(record.timestamp_ms);
@@ -62,7 +73,11 @@ impl Lane {
             self.replace(tables, record, offset)?;
             return self.cut(tables);
         }
-        if self.open.bytes() >= CHUNK_BYTES { self.cut(tables) } else { Ok(false) }
+        if self.open.bytes() >= CHUNK_BYTES {
+            self.cut(tables)
+        } else {
+            Ok(false)
+        }
     }
 
     /// Stores the open chunk, if there is one.
@@ -84,15 +99,27 @@ impl Lane {
     }
 
     /// Removes the older record of the same key: compaction is never behind.
-    fn replace(&mut self, tables: &mut Tables<'_>, record: &RawRecord<'_>, offset: u64) -> Result<(), redb::Error> {
+    fn replace(
+        &mut self,
+        tables: &mut Tables<'_>,
+        record: &RawRecord<'_>,
+        offset: u64,
+    ) -> Result<(), redb::Error> {
         let mut key = lane_key(self.topic, self.partition).to_vec();
         key.extend_from_slice(record.key());
-        let old = tables.keys.insert(key.as_slice(), offset)?.map(|old| old.value());
+        let old = tables
+            .keys
+            .insert(key.as_slice(), offset)?
+            .map(|old| old.value());
         if let Some(old) = old {
             self.remove(tables, old)?;
         }
         if record.is_tombstone() {
-            let due = record.timestamp_ms.saturating_add(TOMBSTONES_KEPT_MS).max(0).cast_unsigned();
+            let due = record
+                .timestamp_ms
+                .saturating_add(TOMBSTONES_KEPT_MS)
+                .max(0)
+                .cast_unsigned();
             let mut entry = [0; 21];
             entry[..8].copy_from_slice(&due.to_be_bytes());
             entry[8..].copy_from_slice(&chunk_key(self.topic, self.partition, offset));
@@ -102,16 +129,26 @@ impl Lane {
     }
 
     /// Removes the chunk that ends at `last`, if it is there.
-    pub(super) fn remove(&mut self, tables: &mut Tables<'_>, last: u64) -> Result<bool, redb::Error> {
-        let removed = tables.chunks.remove(chunk_key(self.topic, self.partition, last))?;
-        let Some(chunk) = removed else { return Ok(false) };
+    pub(super) fn remove(
+        &mut self,
+        tables: &mut Tables<'_>,
+        last: u64,
+    ) -> Result<bool, redb::Error> {
+        let removed = tables
+            .chunks
+            .remove(chunk_key(self.topic, self.partition, last))?;
+        let Some(chunk) = removed else {
+            return Ok(false);
+        };
         self.staged.bytes = self.staged.bytes.saturating_sub(chunk.value().len() as u64);
         Ok(true)
     }
 
     /// Stores the new bounds.
     pub(super) fn store(&self, tables: &mut Tables<'_>) -> Result<(), redb::Error> {
-        tables.partitions.insert(lane_key(self.topic, self.partition), self.staged.pack())?;
+        tables
+            .partitions
+            .insert(lane_key(self.topic, self.partition), self.staged.pack())?;
         Ok(())
     }
 

@@ -8,7 +8,12 @@ use crate::{BatchBuilder, Result, Topic};
 const DOING: &str = "looking for the offset at a time";
 
 /// The first offset whose record has `timestamp_ms` or later; the end where there is none. Blocks.
-pub(super) fn offset_at(shared: &Shared, topic: Topic, partition: u32, timestamp_ms: i64) -> Result<u64> {
+pub(super) fn offset_at(
+    shared: &Shared,
+    topic: Topic,
+    partition: u32,
+    timestamp_ms: i64,
+) -> Result<u64> {
     let bounds = shared.partition(topic, partition)?.bounds();
     let fail = |e: redb::Error| shared.store.error(DOING, e);
     let tx = shared.store.read(DOING)?;
@@ -44,7 +49,9 @@ pub(super) fn offset_at(shared: &Shared, topic: Topic, partition: u32, timestamp
             continue;
         }
         let mut builder = BatchBuilder::new(topic, partition);
-        builder.push_chunk(chunk.value(), 0).map_err(|e| damaged(last, e))?;
+        builder
+            .push_chunk(chunk.value(), 0)
+            .map_err(|e| damaged(last, e))?;
         let batch = builder.build(last + 1);
         if let Some(record) = batch.iter().find(|r| r.timestamp_ms >= timestamp_ms) {
             return Ok(record.offset);

@@ -9,7 +9,10 @@ use super::Shared;
 use super::cursor::Cursor;
 use super::group::{MemberId, Notice, Polled};
 use super::queue::Work;
-use crate::{Committer, GroupSpec, GroupStart, LogError, Member, MemberEvent, Result, RevokeDone, Topic, Unit};
+use crate::{
+    Committer, GroupSpec, GroupStart, LogError, Member, MemberEvent, Result, RevokeDone, Topic,
+    Unit,
+};
 
 pub(super) struct EmbeddedMember {
     shared: Arc<Shared>,
@@ -38,7 +41,14 @@ impl EmbeddedMember {
         // The writer watches over the time that the others have to answer.
         shared.queue.nudge();
         let cursor = Cursor::new(Arc::clone(shared));
-        Ok(EmbeddedMember { shared: Arc::clone(shared), spec, id, wake, cursor, held: Vec::new() })
+        Ok(EmbeddedMember {
+            shared: Arc::clone(shared),
+            spec,
+            id,
+            wake,
+            cursor,
+            held: Vec::new(),
+        })
     }
 
     /// Turns what the group says into an event, or has nothing to say.
@@ -49,7 +59,8 @@ impl EmbeddedMember {
                 self.cursor.clear();
                 for &topic in &self.spec.topics {
                     for &partition in &partitions {
-                        self.cursor.set(topic, partition, self.start_of(topic, partition)?);
+                        self.cursor
+                            .set(topic, partition, self.start_of(topic, partition)?);
                     }
                 }
                 self.held.clone_from(&partitions);
@@ -63,14 +74,21 @@ impl EmbeddedMember {
                     let _ = answered.await;
                     shared.groups.revoked(&id, round);
                 });
-                Ok(Some(MemberEvent::Revoked { partitions, done: RevokeDone(Some(done)) }))
+                Ok(Some(MemberEvent::Revoked {
+                    partitions,
+                    done: RevokeDone(Some(done)),
+                }))
             }
             Polled::Expelled | Polled::Replaced if !self.held.is_empty() => {
                 self.cursor.clear();
-                Ok(Some(MemberEvent::Lost { partitions: std::mem::take(&mut self.held) }))
+                Ok(Some(MemberEvent::Lost {
+                    partitions: std::mem::take(&mut self.held),
+                }))
             }
             Polled::Expelled => {
-                self.shared.groups.join(&self.id, &self.spec.topics, &self.wake)?;
+                self.shared
+                    .groups
+                    .join(&self.id, &self.spec.topics, &self.wake)?;
                 self.shared.queue.nudge();
                 Ok(None)
             }
@@ -86,17 +104,30 @@ impl EmbeddedMember {
 
     fn start_of(&self, topic: Topic, partition: u32) -> Result<u64> {
         let bounds = self.shared.partition(topic, partition)?.bounds();
-        Ok(match (self.shared.groups.committed(&self.spec.group, topic, partition), self.spec.start) {
-            (Some(committed), _) => committed,
-            (None, GroupStart::Earliest) => bounds.earliest,
-            (None, GroupStart::Latest) => bounds.end,
-        })
+        Ok(
+            match (
+                self.shared
+                    .groups
+                    .committed(&self.spec.group, topic, partition),
+                self.spec.start,
+            ) {
+                (Some(committed), _) => committed,
+                (None, GroupStart::Earliest) => bounds.earliest,
+                (None, GroupStart::Latest) => bounds.end,
+            },
+        )
     }
 
     /// Records that retention has removed before they were read cannot be waited for.
     fn skip_removed(&mut self, error: LogError) -> Result<()> {
         match error {
-            LogError::OutOfRange { topic, partition, offset, earliest, .. } if offset < earliest => {
+            LogError::OutOfRange {
+                topic,
+                partition,
+                offset,
+                earliest,
+                ..
+            } if offset < earliest => {
                 tracing::warn!(
                     group = %self.id.group, %topic, partition, offset, earliest,
                     "retention has removed records that the group had not read; reading on behind them"
@@ -133,7 +164,10 @@ impl Member for EmbeddedMember {
     }
 
     fn committer(&self) -> Arc<dyn Committer> {
-        Arc::new(EmbeddedCommitter { shared: Arc::clone(&self.shared), id: self.id.clone() })
+        Arc::new(EmbeddedCommitter {
+            shared: Arc::clone(&self.shared),
+            id: self.id.clone(),
+        })
     }
 
     fn seek(&mut self, topic: Topic, partition: u32, offset: u64) -> BoxFuture<'_, Result<()>> {
@@ -143,7 +177,10 @@ impl Member for EmbeddedMember {
         } else {
             Err(LogError::Fenced {
                 doing: "seeking",
-                reason: format!("{topic}[{partition}] is not assigned to {} now", self.id.instance),
+                reason: format!(
+                    "{topic}[{partition}] is not assigned to {} now",
+                    self.id.instance
+                ),
             })
         };
         Box::pin(std::future::ready(result))
@@ -171,7 +208,10 @@ struct EmbeddedCommitter {
 impl Committer for EmbeddedCommitter {
     fn commit(&self, unit: Unit) -> BoxFuture<'static, Result<()>> {
         let epoch = unit.epoch;
-        let offsets = unit.offsets.iter().try_for_each(|&(t, p, _)| self.shared.partition(t, p).map(|_| ()));
+        let offsets = unit
+            .offsets
+            .iter()
+            .try_for_each(|&(t, p, _)| self.shared.partition(t, p).map(|_| ()));
         let queued = offsets
             .and_then(|()| self.shared.check(&unit.records))
             .and_then(|()| self.shared.queue.push(Work::Unit(self.id.clone(), unit)));

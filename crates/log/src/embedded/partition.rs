@@ -58,7 +58,11 @@ impl Partition {
     pub(super) fn bounds(&self) -> Bounds {
         let state = self.state();
         let end = self.end();
-        Bounds { earliest: state.earliest, last_stable: end, end }
+        Bounds {
+            earliest: state.earliest,
+            last_stable: end,
+            end,
+        }
     }
 
     /// Makes a commit visible: `fresh` in offset order, then the new bounds.
@@ -81,7 +85,13 @@ impl Partition {
 
     pub(super) fn out_of_range(&self, offset: u64) -> LogError {
         let Bounds { earliest, end, .. } = self.bounds();
-        LogError::OutOfRange { topic: self.topic, partition: self.index, offset, earliest, end }
+        LogError::OutOfRange {
+            topic: self.topic,
+            partition: self.index,
+            offset,
+            earliest,
+            end,
+        }
     }
 
     pub(super) fn find(&self, offset: u64) -> Result<Found> {
@@ -96,7 +106,9 @@ impl Partition {
         }
         match state.tail.front() {
             Some(front) if front.first_offset() <= offset => {
-                let at = state.tail.partition_point(|batch| batch.next_offset() <= offset);
+                let at = state
+                    .tail
+                    .partition_point(|batch| batch.next_offset() <= offset);
                 match state.tail.get(at) {
                     Some(batch) => {
                         let batch = batch.clone();

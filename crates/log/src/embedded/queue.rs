@@ -56,7 +56,11 @@ struct State {
 
 impl Queue {
     pub(super) fn new(max_bytes: usize) -> Self {
-        Queue { max_bytes, state: Mutex::new(State::default()), changed: Condvar::new() }
+        Queue {
+            max_bytes,
+            state: Mutex::new(State::default()),
+            changed: Condvar::new(),
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -74,7 +78,9 @@ impl Queue {
             return Err(LogError::Closed);
         }
         if state.bytes > 0 && state.bytes + bytes > self.max_bytes {
-            return Err(LogError::Busy { queued_bytes: state.bytes });
+            return Err(LogError::Busy {
+                queued_bytes: state.bytes,
+            });
         }
         state.bytes += bytes;
         state.waiting.push_back(Request { work, bytes, done });
@@ -93,7 +99,11 @@ impl Queue {
             if std::mem::take(&mut state.nudged) || left == Duration::ZERO {
                 return Taken::Nothing;
             }
-            state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            state = self
+                .changed
+                .wait_timeout(state, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
         }
         let mut taken = Vec::new();
         let mut bytes = 0;

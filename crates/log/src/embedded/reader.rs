@@ -16,8 +16,11 @@ pub(super) struct EmbeddedReader {
 
 impl EmbeddedReader {
     pub(super) fn new(shared: &Arc<Shared>, topic: Topic, from: Vec<(u32, u64)>) -> Result<Self> {
-        let mut reader =
-            EmbeddedReader { shared: Arc::clone(shared), topic, cursor: Cursor::new(Arc::clone(shared)) };
+        let mut reader = EmbeddedReader {
+            shared: Arc::clone(shared),
+            topic,
+            cursor: Cursor::new(Arc::clone(shared)),
+        };
         for (partition, offset) in from {
             reader.assign(partition, offset)?;
         }

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
 
 use redb::{
-    Database, DatabaseError, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction,
+    Database, DatabaseError, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition,
+    WriteTransaction,
 };
 
 use crate::{EmbeddedConfig, LogConfig, LogError, Result, Topic, TopicSetup};
@@ -14,19 +15,25 @@ const FORMAT: u64 = 1;
 
 /// (topic, partition, last offset), big-endian, to a chunk. A compacted topic has one record
 /// in each.
-pub(super) const CHUNKS: TableDefinition<'static, [u8; 13], &'static [u8]> = TableDefinition::new("chunks");
+pub(super) const CHUNKS: TableDefinition<'static, [u8; 13], &'static [u8]> =
+    TableDefinition::new("chunks");
 /// (topic, partition, record key) to the offset of the key's only record.
 pub(super) const KEYS: TableDefinition<'static, &'static [u8], u64> = TableDefinition::new("keys");
 /// (timestamp, topic, partition, offset) of tombstones, oldest first.
-pub(super) const TOMBSTONES: TableDefinition<'static, [u8; 21], ()> = TableDefinition::new("tombstones");
+pub(super) const TOMBSTONES: TableDefinition<'static, [u8; 21], ()> =
+    TableDefinition::new("tombstones");
 /// (topic, partition) to the packed [`Row`].
-pub(super) const PARTITIONS: TableDefinition<'static, [u8; 5], [u8; 32]> = TableDefinition::new("partitions");
+pub(super) const PARTITIONS: TableDefinition<'static, [u8; 5], [u8; 32]> =
+    TableDefinition::new("partitions");
 /// (group, topic, partition) to the committed offset.
-pub(super) const OFFSETS: TableDefinition<'static, (&'static str, u8, u32), u64> = TableDefinition::new("offsets");
+pub(super) const OFFSETS: TableDefinition<'static, (&'static str, u8, u32), u64> =
+    TableDefinition::new("offsets");
 /// Topic to its partition count.
 pub(super) const TOPICS: TableDefinition<'static, u8, u32> = TableDefinition::new("topics");
-pub(super) const NUMBERS: TableDefinition<'static, &'static str, u64> = TableDefinition::new("numbers");
-pub(super) const TEXTS: TableDefinition<'static, &'static str, &'static str> = TableDefinition::new("texts");
+pub(super) const NUMBERS: TableDefinition<'static, &'static str, u64> =
+    TableDefinition::new("numbers");
+pub(super) const TEXTS: TableDefinition<'static, &'static str, &'static str> =
+    TableDefinition::new("texts");
 
 /// What the database keeps of each partition.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,7 +57,12 @@ impl Row {
 
     pub(super) fn unpack(packed: &[u8; 32]) -> Self {
         let at = |n: usize| u64::from_le_bytes(packed[n..n + 8].try_into().expect("eight bytes"));
-        Row { earliest: at(0), end: at(8), bytes: at(16), running_max: at(24).cast_signed() }
+        Row {
+            earliest: at(0),
+            end: at(8),
+            bytes: at(16),
+            running_max: at(24).cast_signed(),
+        }
     }
 }
 
@@ -82,7 +94,11 @@ pub(super) struct Store {
 impl Store {
     /// Opens the folder, creates or verifies its topics.
     pub(super) fn open(config: &LogConfig, partitions: impl Fn(Topic) -> u32) -> Result<Self> {
-        let EmbeddedConfig { path, min_free_bytes, cache_bytes } = &config.embedded;
+        let EmbeddedConfig {
+            path,
+            min_free_bytes,
+            cache_bytes,
+        } = &config.embedded;
         let fresh = !path.join(FILE).exists();
         if fresh && config.topics == TopicSetup::Verify {
             return Err(LogError::Topic {
@@ -94,7 +110,10 @@ impl Store {
             });
         }
         std::fs::create_dir_all(path).map_err(|e| {
-            LogError::Config(format!("cannot create embedded.path {}: {e}; choose a folder to write to", path.display()))
+            LogError::Config(format!(
+                "cannot create embedded.path {}: {e}; choose a folder to write to",
+                path.display()
+            ))
         })?;
         let store = Store {
             folder: path.clone(),
@@ -113,20 +132,33 @@ impl Store {
 
     /// Opens the database (again). Reads that go on in the old one fail, new ones wait.
     pub(super) fn reopen(&self) -> Result<()> {
-        let mut slot = self.database.write().unwrap_or_else(PoisonError::into_inner);
+        let mut slot = self
+            .database
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
         // Its file lock is given up first.
         drop(slot.take());
-        let opened = Database::builder().set_cache_size(self.cache_bytes).create(self.folder.join(FILE));
+        let opened = Database::builder()
+            .set_cache_size(self.cache_bytes)
+            .create(self.folder.join(FILE));
         *slot = Some(opened.map_err(|error| self.open_error(error))?);
         Ok(())
     }
 
     pub(super) fn is_open(&self) -> bool {
-        self.database.read().unwrap_or_else(PoisonError::into_inner).is_some()
+        self.database
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_some()
     }
 
     pub(super) fn close(&self) {
-        drop(self.database.write().unwrap_or_else(PoisonError::into_inner).take());
+        drop(
+            self.database
+                .write()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take(),
+        );
     }
 
     fn open_error(&self, error: DatabaseError) -> LogError {
@@ -148,13 +180,22 @@ impl Store {
     pub(super) fn error(&self, doing: &'static str, error: impl Into<redb::Error>) -> LogError {
         match error.into() {
             redb::Error::Io(e) if is_full(&e) => self.full(e.to_string()),
-            redb::Error::Corrupted(reason) => LogError::Corrupt { at: self.folder.display().to_string(), reason },
-            other => LogError::Unavailable { doing, reason: format!("{}: {other}", self.folder.display()) },
+            redb::Error::Corrupted(reason) => LogError::Corrupt {
+                at: self.folder.display().to_string(),
+                reason,
+            },
+            other => LogError::Unavailable {
+                doing,
+                reason: format!("{}: {other}", self.folder.display()),
+            },
         }
     }
 
     fn full(&self, reason: String) -> LogError {
-        LogError::Full { path: self.folder.display().to_string(), reason }
+        LogError::Full {
+            path: self.folder.display().to_string(),
+            reason,
+        }
     }
 
     pub(super) fn read(&self, doing: &'static str) -> Result<ReadTransaction> {
@@ -170,7 +211,10 @@ impl Store {
     }
 
     fn away(&self, doing: &'static str) -> LogError {
-        let reason = format!("the database in {} is not open after an I/O error or a close", self.folder.display());
+        let reason = format!(
+            "the database in {} is not open after an I/O error or a close",
+            self.folder.display()
+        );
         LogError::Unavailable { doing, reason }
     }
 
@@ -200,7 +244,10 @@ impl Store {
         };
         {
             let mut numbers = tx.open_table(NUMBERS).map_err(|e| fail(e.into()))?;
-            let format = numbers.get("format").map_err(|e| fail(e.into()))?.map(|v| v.value());
+            let format = numbers
+                .get("format")
+                .map_err(|e| fail(e.into()))?
+                .map(|v| v.value());
             match format {
                 Some(FORMAT) => {}
                 Some(other) => {
@@ -210,11 +257,16 @@ impl Store {
                     });
                 }
                 None => {
-                    numbers.insert("format", FORMAT).map_err(|e| fail(e.into()))?;
+                    numbers
+                        .insert("format", FORMAT)
+                        .map_err(|e| fail(e.into()))?;
                 }
             }
             let mut texts = tx.open_table(TEXTS).map_err(|e| fail(e.into()))?;
-            let prefix = texts.get("topic_prefix").map_err(|e| fail(e.into()))?.map(|v| v.value().to_owned());
+            let prefix = texts
+                .get("topic_prefix")
+                .map_err(|e| fail(e.into()))?
+                .map(|v| v.value().to_owned());
             match prefix {
                 Some(stored) if stored != config.topic_prefix => {
                     return Err(topic_error(
@@ -228,13 +280,18 @@ impl Store {
                 }
                 Some(_) => {}
                 None => {
-                    texts.insert("topic_prefix", config.topic_prefix.as_str()).map_err(|e| fail(e.into()))?;
+                    texts
+                        .insert("topic_prefix", config.topic_prefix.as_str())
+                        .map_err(|e| fail(e.into()))?;
                 }
             }
             let mut topics = tx.open_table(TOPICS).map_err(|e| fail(e.into()))?;
             for topic in Topic::ALL {
                 let wanted = partitions(topic);
-                let stored = topics.get(topic as u8).map_err(|e| fail(e.into()))?.map(|v| v.value());
+                let stored = topics
+                    .get(topic as u8)
+                    .map_err(|e| fail(e.into()))?
+                    .map(|v| v.value());
                 match stored {
                     Some(stored) if stored != wanted => {
                         return Err(topic_error(
@@ -255,7 +312,9 @@ impl Store {
                         return Err(topic_error(topic, reason));
                     }
                     None => {
-                        topics.insert(topic as u8, wanted).map_err(|e| fail(e.into()))?;
+                        topics
+                            .insert(topic as u8, wanted)
+                            .map_err(|e| fail(e.into()))?;
                     }
                 }
             }

@@ -49,7 +49,14 @@ pub(super) struct Writer {
 impl Writer {
     pub(super) fn new(shared: Arc<Shared>, lanes: Vec<Lane>, sweep: Sweep) -> Result<Self> {
         let sequence = stored_sequence(&shared)?;
-        Ok(Writer { shared, lanes, sweep, sequence, failed: None, uncertain: Vec::new() })
+        Ok(Writer {
+            shared,
+            lanes,
+            sweep,
+            sequence,
+            failed: None,
+            uncertain: Vec::new(),
+        })
     }
 
     pub(super) fn run(mut self) {
@@ -77,7 +84,10 @@ impl Writer {
     }
 
     fn commit(&mut self, requests: Vec<Request>) {
-        let mut accepted: Vec<_> = requests.into_iter().filter_map(|request| self.accept(request)).collect();
+        let mut accepted: Vec<_> = requests
+            .into_iter()
+            .filter_map(|request| self.accept(request))
+            .collect();
         if let Err(error) = self.recover() {
             return self.refuse(accepted, &error);
         }
@@ -93,7 +103,8 @@ impl Writer {
         match self.write(&accepted) {
             Ok(false) => {}
             Ok(true) => {
-                metrics::histogram!("laneway_log_commit_seconds").record(started.elapsed().as_secs_f64());
+                metrics::histogram!("laneway_log_commit_seconds")
+                    .record(started.elapsed().as_secs_f64());
                 if accepted.iter().any(|a| !a.records.is_empty()) {
                     self.shared.set_health(None);
                 }
@@ -105,7 +116,8 @@ impl Writer {
             Err(error) => {
                 tracing::error!(%error, "a commit of the embedded log failed; reopening it");
                 self.shared.set_health(Some(&error));
-                let (units, appends): (Vec<_>, Vec<_>) = accepted.into_iter().partition(|a| a.unit.is_some());
+                let (units, appends): (Vec<_>, Vec<_>) =
+                    accepted.into_iter().partition(|a| a.unit.is_some());
                 self.uncertain = units;
                 self.refuse(appends, &error);
                 self.reopen(error);
@@ -117,18 +129,30 @@ impl Writer {
     fn accept(&self, request: Request) -> Option<Accepted> {
         let Request { work, bytes, done } = request;
         match work {
-            Work::Append(records) => Some(Accepted { records, unit: None, bytes, done }),
-            Work::Unit(id, unit) => match self.shared.groups.admit(&id, unit.epoch, &unit.offsets) {
-                Ok(()) => {
-                    let unit_of = Some((id, unit.epoch, unit.offsets));
-                    Some(Accepted { records: unit.records, unit: unit_of, bytes, done })
+            Work::Append(records) => Some(Accepted {
+                records,
+                unit: None,
+                bytes,
+                done,
+            }),
+            Work::Unit(id, unit) => {
+                match self.shared.groups.admit(&id, unit.epoch, &unit.offsets) {
+                    Ok(()) => {
+                        let unit_of = Some((id, unit.epoch, unit.offsets));
+                        Some(Accepted {
+                            records: unit.records,
+                            unit: unit_of,
+                            bytes,
+                            done,
+                        })
+                    }
+                    Err(fenced) => {
+                        self.shared.queue.release(bytes);
+                        let _ = done.send(Err(fenced));
+                        None
+                    }
                 }
-                Err(fenced) => {
-                    self.shared.queue.release(bytes);
-                    let _ = done.send(Err(fenced));
-                    None
-                }
-            },
+            }
         }
     }
 
@@ -140,7 +164,9 @@ impl Writer {
 
     fn answer(&self, accepted: Accepted, outcome: &Result<()>) {
         if let Some((id, epoch, offsets)) = &accepted.unit {
-            self.shared.groups.finish(id, *epoch, offsets, outcome.is_ok());
+            self.shared
+                .groups
+                .finish(id, *epoch, offsets, outcome.is_ok());
         }
         self.shared.queue.release(accepted.bytes);
         let _ = accepted.done.send(outcome.clone());
@@ -162,7 +188,11 @@ impl Writer {
     }
 
     /// Returns whether retention has removed anything.
-    fn apply(&mut self, tx: &redb::WriteTransaction, accepted: &[Accepted]) -> Result<bool, redb::Error> {
+    fn apply(
+        &mut self,
+        tx: &redb::WriteTransaction,
+        accepted: &[Accepted],
+    ) -> Result<bool, redb::Error> {
         let mut tables = Tables::open(tx)?;
         let mut added = 0;
         for request in accepted {
@@ -176,7 +206,9 @@ impl Writer {
             }
             if let Some((id, _, offsets)) = &request.unit {
                 for &(topic, partition, offset) in offsets {
-                    tables.offsets.insert((&*id.group, topic as u8, partition), offset)?;
+                    tables
+                        .offsets
+                        .insert((&*id.group, topic as u8, partition), offset)?;
                 }
             }
         }
@@ -186,11 +218,14 @@ impl Writer {
                 self.sweep.grown(index, lane);
             }
         }
-        let swept = self.sweep.step(&mut tables, &mut self.lanes, added, super::now_ms())?;
+        let swept = self
+            .sweep
+            .step(&mut tables, &mut self.lanes, added, super::now_ms())?;
         for lane in self.lanes.iter().filter(|lane| lane.is_dirty()) {
             lane.store(&mut tables)?;
         }
-        tx.open_table(NUMBERS)?.insert(SEQUENCE, self.sequence + 1)?;
+        tx.open_table(NUMBERS)?
+            .insert(SEQUENCE, self.sequence + 1)?;
         Ok(swept)
     }
 
@@ -212,7 +247,9 @@ impl Writer {
 
     /// Makes the database usable after a failure, not too often.
     fn recover(&mut self) -> Result<()> {
-        let Some((error, when)) = &self.failed else { return Ok(()) };
+        let Some((error, when)) = &self.failed else {
+            return Ok(());
+        };
         let error = error.clone();
         if when.elapsed() < RETRY {
             return Err(error);
@@ -234,7 +271,11 @@ impl Writer {
 
     /// Reopens the database after `error` and finds out what became of the open transaction.
     fn reopen(&mut self, error: LogError) {
-        let reopened = self.shared.store.reopen().and_then(|()| stored_sequence(&self.shared));
+        let reopened = self
+            .shared
+            .store
+            .reopen()
+            .and_then(|()| stored_sequence(&self.shared));
         match reopened {
             Ok(stored) => {
                 let durable = stored > self.sequence;

@@ -28,7 +28,13 @@ impl Child {
     pub fn start<B: Backend>(backend: &B, role: &str, start: u64) -> Self {
         let binary = std::env::current_exe().expect("the path of the test binary");
         let mut process = Command::new(binary)
-            .args(["--exact", "conformance_child", "--ignored", "--nocapture", "--test-threads=1"])
+            .args([
+                "--exact",
+                "conformance_child",
+                "--ignored",
+                "--nocapture",
+                "--test-threads=1",
+            ])
             .env(ROLE, role)
             .env(ADDRESS, backend.address())
             .env(START, start.to_string())
@@ -39,13 +45,19 @@ impl Child {
             .expect("starting a child process");
         let input = process.stdin.take().expect("a pipe");
         let lines = BufReader::new(process.stdout.take().expect("a pipe")).lines();
-        Child { process, input, lines }
+        Child {
+            process,
+            input,
+            lines,
+        }
     }
 
     /// The next line that the child says, or `None` at its end.
     pub async fn line(&mut self) -> Option<String> {
         loop {
-            let line = soon("a line of the child", self.lines.next_line()).await.expect("a pipe")?;
+            let line = soon("a line of the child", self.lines.next_line())
+                .await
+                .expect("a pipe")?;
             // The harness may write without a line end before it.
             if let Some(at) = line.find(MARK) {
                 return Some(line[at + MARK.len()..].to_owned());
@@ -60,7 +72,8 @@ impl Child {
 
     pub fn signal(&self, signal: rustix::process::Signal) {
         let id = self.process.id().expect("a running child");
-        let id = rustix::process::Pid::from_raw(id.try_into().expect("a process id")).expect("a process id");
+        let id = rustix::process::Pid::from_raw(id.try_into().expect("a process id"))
+            .expect("a process id");
         rustix::process::kill_process(id, signal).expect("signalling the child");
     }
 
@@ -71,7 +84,9 @@ impl Child {
         while let Some(line) = self.line().await {
             rest.push(line);
         }
-        soon("the child's end", self.process.wait()).await.expect("waiting for the child");
+        soon("the child's end", self.process.wait())
+            .await
+            .expect("waiting for the child");
         rest
     }
 }
@@ -82,9 +97,14 @@ fn say(line: &str) {
 
 /// Runs the role that the parent chose. Does nothing where there is no parent.
 pub async fn run<B: Backend>() {
-    let Ok(role) = std::env::var(ROLE) else { return };
+    let Ok(role) = std::env::var(ROLE) else {
+        return;
+    };
     let backend = B::attach(&std::env::var(ADDRESS).expect("an address"));
-    let start: u64 = std::env::var(START).expect("a start").parse().expect("a number");
+    let start: u64 = std::env::var(START)
+        .expect("a start")
+        .parse()
+        .expect("a number");
     let log = backend.open().await;
     match role.as_str() {
         "append" => {
@@ -105,7 +125,10 @@ pub async fn run<B: Backend>() {
             let batch = records(&mut member).await;
             say("holding");
             let mut line = String::new();
-            BufReader::new(tokio::io::stdin()).read_line(&mut line).await.expect("a pipe");
+            BufReader::new(tokio::io::stdin())
+                .read_line(&mut line)
+                .await
+                .expect("a pipe");
             match member.committer().commit(copy_of(&batch, epoch)).await {
                 Ok(()) => say("committed"),
                 Err(LogError::Fenced { .. }) => say("fenced"),

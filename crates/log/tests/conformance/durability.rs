@@ -16,9 +16,15 @@ pub async fn closing_and_opening_again_loses_nothing<B: Backend>() {
     let before = log.bounds(Topic::LocationUpdates, 0).await.expect("bounds");
     log.close().await;
     let log = backend.open().await;
-    assert_eq!(log.bounds(Topic::LocationUpdates, 0).await.expect("bounds"), before);
+    assert_eq!(
+        log.bounds(Topic::LocationUpdates, 0).await.expect("bounds"),
+        before
+    );
     append_numbers(&log, Topic::LocationUpdates, 0, 100..120).await;
-    assert_eq!(read_numbers(&log, Topic::LocationUpdates, 0).await, (0..120).collect::<Vec<_>>());
+    assert_eq!(
+        read_numbers(&log, Topic::LocationUpdates, 0).await,
+        (0..120).collect::<Vec<_>>()
+    );
     log.close().await;
 }
 
@@ -27,7 +33,10 @@ async fn check(log: &Arc<dyn Log>, confirmed: &[u64]) {
     let mut found: HashMap<u64, usize> = HashMap::new();
     for partition in 0..PARTITIONS {
         let all = read_numbers(log, Topic::LocationUpdates, partition).await;
-        assert!(all.is_sorted(), "the order of partition {partition} is kept");
+        assert!(
+            all.is_sorted(),
+            "the order of partition {partition} is kept"
+        );
         for n in all {
             *found.entry(n).or_default() += 1;
         }
@@ -35,7 +44,10 @@ async fn check(log: &Arc<dyn Log>, confirmed: &[u64]) {
     for n in confirmed {
         assert_eq!(found.get(n), Some(&1), "{n} was confirmed");
     }
-    assert!(found.values().all(|times| *times == 1), "nothing is there twice");
+    assert!(
+        found.values().all(|times| *times == 1),
+        "nothing is there twice"
+    );
 }
 
 pub async fn what_was_confirmed_survives_kills_of_the_client<B: Backend>() {
@@ -47,7 +59,10 @@ pub async fn what_was_confirmed_survives_kills_of_the_client<B: Backend>() {
     for (round, patience) in (0..).zip([1, 37, 5, 120, 64]) {
         let mut child = Child::start(&backend, "append", round * 1_000_000);
         for _ in 0..patience {
-            let line = child.line().await.expect("the child goes on until it is killed");
+            let line = child
+                .line()
+                .await
+                .expect("the child goes on until it is killed");
             confirmed.push(line.parse().expect("a number"));
         }
         let rest = child.kill().await;
@@ -70,8 +85,9 @@ pub async fn what_was_confirmed_survives_kills_of_the_server<B: Backend>() {
             number += 1;
         }
         // On their way while the server goes down: they may be there or not.
-        let flying: Vec<_> =
-            (0..50).map(|n| log.append(numbered(Topic::LocationUpdates, 0, [number + n]))).collect();
+        let flying: Vec<_> = (0..50)
+            .map(|n| log.append(numbered(Topic::LocationUpdates, 0, [number + n])))
+            .collect();
         if !backend.kill_server().await {
             break;
         }
@@ -82,7 +98,9 @@ pub async fn what_was_confirmed_survives_kills_of_the_server<B: Backend>() {
         }
         number += 50;
         eventually("the log to take records again", async || {
-            log.append(numbered(Topic::LocationUpdates, 1, [number])).await.ok()
+            log.append(numbered(Topic::LocationUpdates, 1, [number]))
+                .await
+                .ok()
         })
         .await;
     }

@@ -18,9 +18,20 @@ pub async fn a_record_at_the_limit_passes_and_one_over_it_harms_nothing<B: Backe
 
     let mut records = Records::new();
     records.push(Topic::LocationUpdates, 0, 1, b"before", [], b"before");
-    records.push(Topic::LocationUpdates, 0, 1, b"", [], &vec![b'v'; limit + 1]);
+    records.push(
+        Topic::LocationUpdates,
+        0,
+        1,
+        b"",
+        [],
+        &vec![b'v'; limit + 1],
+    );
     match soon("an append", log.append(records)).await {
-        Err(LogError::TooLarge { topic: Topic::LocationUpdates, bytes, limit: said }) => {
+        Err(LogError::TooLarge {
+            topic: Topic::LocationUpdates,
+            bytes,
+            limit: said,
+        }) => {
             assert_eq!((bytes, said), (limit + 1, limit));
         }
         other => panic!("{other:?}"),
@@ -35,7 +46,10 @@ pub async fn a_record_at_the_limit_passes_and_one_over_it_harms_nothing<B: Backe
 
 pub async fn a_full_queue_is_busy_and_recovers<B: Backend>() {
     let backend = B::fresh("busy").await;
-    let log = backend.open_with(|c| c.max_queued_bytes = 64 << 10).await.expect("opening");
+    let log = backend
+        .open_with(|c| c.max_queued_bytes = 64 << 10)
+        .await
+        .expect("opening");
     let value = vec![b'v'; 8 << 10];
     let one = || {
         let mut records = Records::new();
@@ -56,7 +70,11 @@ pub async fn a_full_queue_is_busy_and_recovers<B: Backend>() {
     }
     assert!(taken > 0 && busy > 0, "{taken} taken, {busy} refused");
     eventually("room again", async || log.append(one()).await.ok()).await;
-    assert_eq!(read_all(&log, Topic::LocationUpdates, 0).await.len(), taken + 1, "what was refused is not there");
+    assert_eq!(
+        read_all(&log, Topic::LocationUpdates, 0).await.len(),
+        taken + 1,
+        "what was refused is not there"
+    );
     log.close().await;
 }
 
@@ -67,7 +85,11 @@ pub async fn an_unknown_partition_is_refused<B: Backend>() {
     records.push(Topic::LocationUpdates, 0, 1, b"k", [], b"1");
     records.push(Topic::LocationUpdates, 99, 1, b"k", [], b"2");
     assert!(soon("an append", log.append(records)).await.is_err());
-    assert!(soon("bounds", log.bounds(Topic::TenantEvents, 1)).await.is_err());
+    assert!(
+        soon("bounds", log.bounds(Topic::TenantEvents, 1))
+            .await
+            .is_err()
+    );
     assert_eq!(log.partitions(Topic::TenantEvents), 1);
     append_numbers(&log, Topic::LocationUpdates, 0, 5..6).await;
     assert_eq!(read_numbers(&log, Topic::LocationUpdates, 0).await, [5]);

@@ -43,7 +43,10 @@ pub trait Backend: Sized + Send + Sync + 'static {
     fn kill_server(&self) -> BoxFuture<'_, bool>;
 
     /// Opens the log with the configuration as `change` leaves it.
-    fn open_with(&self, change: impl FnOnce(&mut LogConfig)) -> impl Future<Output = Result<Arc<dyn Log>>> + Send {
+    fn open_with(
+        &self,
+        change: impl FnOnce(&mut LogConfig),
+    ) -> impl Future<Output = Result<Arc<dyn Log>>> + Send {
         let mut config = self.config();
         change(&mut config);
         async move { laneway_log::open(&config).await }
@@ -72,7 +75,11 @@ pub fn base_config(backend: laneway_log::Backend) -> LogConfig {
         max_record_bytes: 1 << 20,
         max_queued_bytes: 32 << 20,
         session_timeout_ms: 6_000,
-        embedded: EmbeddedConfig { path: "unset".into(), min_free_bytes: 1 << 20, cache_bytes: 16 << 20 },
+        embedded: EmbeddedConfig {
+            path: "unset".into(),
+            min_free_bytes: 1 << 20,
+            cache_bytes: 16 << 20,
+        },
         kafka: KafkaConfig {
             bootstrap: "unset".into(),
             replication_factor: 1,

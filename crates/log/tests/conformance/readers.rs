@@ -52,7 +52,10 @@ pub async fn a_reader_says_once_that_it_has_caught_up<B: Backend>() {
     let batch = next(&mut reader).await.expect("reading");
     assert_eq!((batch.partition(), numbers_of(&batch)), (0, vec![5]));
     let batch = next(&mut reader).await.expect("reading");
-    assert_eq!((batch.partition(), batch.len(), batch.next_offset()), (0, 0, 1));
+    assert_eq!(
+        (batch.partition(), batch.len(), batch.next_offset()),
+        (0, 0, 1)
+    );
     log.close().await;
 }
 
@@ -62,14 +65,20 @@ pub async fn a_reader_starts_in_the_middle<B: Backend>() {
     append_numbers(&log, Topic::TenantStreams, 0, 0..100).await;
     for from in [0, 1, 57, 99, 100] {
         let all = read_from(&log, Topic::TenantStreams, 0, from).await;
-        assert_eq!(all.iter().map(|r| r.offset).collect::<Vec<_>>(), (from..100).collect::<Vec<_>>());
+        assert_eq!(
+            all.iter().map(|r| r.offset).collect::<Vec<_>>(),
+            (from..100).collect::<Vec<_>>()
+        );
     }
     // And of what no memory holds any more.
     log.close().await;
     let log = backend.open().await;
     for from in [0, 1, 57, 99, 100] {
         let all = read_from(&log, Topic::TenantStreams, 0, from).await;
-        assert_eq!(all.iter().map(|r| r.offset).collect::<Vec<_>>(), (from..100).collect::<Vec<_>>());
+        assert_eq!(
+            all.iter().map(|r| r.offset).collect::<Vec<_>>(),
+            (from..100).collect::<Vec<_>>()
+        );
     }
     log.close().await;
 }
@@ -110,7 +119,13 @@ pub async fn an_offset_past_the_end_is_out_of_range<B: Backend>() {
     append_numbers(&log, Topic::TenantStreams, 0, 0..10).await;
     let mut reader = reader(&log, Topic::TenantStreams, &[(0, 1_000)]).await;
     match next(&mut reader).await {
-        Err(LogError::OutOfRange { offset: 1_000, earliest: 0, end: 10, partition: 0, .. }) => {}
+        Err(LogError::OutOfRange {
+            offset: 1_000,
+            earliest: 0,
+            end: 10,
+            partition: 0,
+            ..
+        }) => {}
         other => panic!("{other:?}"),
     }
     // The reader can go on elsewhere.
@@ -126,14 +141,39 @@ pub async fn the_offset_at_a_time_is_the_first_at_or_after_it<B: Backend>() {
     for round in 0..20 {
         let mut records = Records::new();
         for n in 0..10 {
-            records.push(Topic::TenantStreams, 0, base + (round * 10 + n) * 10, b"k", [], b"v");
+            records.push(
+                Topic::TenantStreams,
+                0,
+                base + (round * 10 + n) * 10,
+                b"k",
+                [],
+                b"v",
+            );
         }
         append(&log, records).await;
     }
-    for (after, offset) in [(-5, 0), (0, 0), (1, 1), (10, 1), (555, 56), (1_990, 199), (1_991, 200), (9_999, 200)] {
-        let found = log.offset_at(Topic::TenantStreams, 0, base + after).await.expect("looking");
+    for (after, offset) in [
+        (-5, 0),
+        (0, 0),
+        (1, 1),
+        (10, 1),
+        (555, 56),
+        (1_990, 199),
+        (1_991, 200),
+        (9_999, 200),
+    ] {
+        let found = log
+            .offset_at(Topic::TenantStreams, 0, base + after)
+            .await
+            .expect("looking");
         assert_eq!(found, offset, "{after} ms after the first");
     }
-    assert_eq!(log.offset_at(Topic::TenantStreams, 1, base).await.expect("looking"), 0, "an empty partition");
+    assert_eq!(
+        log.offset_at(Topic::TenantStreams, 1, base)
+            .await
+            .expect("looking"),
+        0,
+        "an empty partition"
+    );
     log.close().await;
 }

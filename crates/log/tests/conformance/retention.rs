@@ -6,27 +6,54 @@ use std::collections::HashMap;
 use laneway_log::{LogError, Records, Topic};
 
 use super::Backend;
-use super::support::{append, append_numbers, eventually, next, now_ms, number, read_all, read_numbers, reader};
+use super::support::{
+    append, append_numbers, eventually, next, now_ms, number, read_all, read_numbers, reader,
+};
 
 pub async fn old_records_go_and_the_earliest_offset_advances<B: Backend>() {
     let backend = B::fresh("age").await;
-    let log = backend.open_with(|c| c.retention_seconds = 60).await.expect("opening");
+    let log = backend
+        .open_with(|c| c.retention_seconds = 60)
+        .await
+        .expect("opening");
     let mut old = Records::new();
     for n in 0..10 {
-        old.push(Topic::TenantStreams, 0, now_ms() - 600_000 + n, b"k", [], b"old");
+        old.push(
+            Topic::TenantStreams,
+            0,
+            now_ms() - 600_000 + n,
+            b"k",
+            [],
+            b"old",
+        );
     }
     append(&log, old).await;
     append_numbers(&log, Topic::TenantStreams, 1, 0..10).await;
     eventually("old records to go", async || {
-        (log.bounds(Topic::TenantStreams, 0).await.expect("bounds").earliest == 10).then_some(())
+        (log.bounds(Topic::TenantStreams, 0)
+            .await
+            .expect("bounds")
+            .earliest
+            == 10)
+            .then_some(())
     })
     .await;
     append_numbers(&log, Topic::TenantStreams, 0, 10..20).await;
-    assert_eq!(read_numbers(&log, Topic::TenantStreams, 0).await, (10..20).collect::<Vec<_>>());
-    assert_eq!(read_numbers(&log, Topic::TenantStreams, 1).await, (0..10).collect::<Vec<_>>());
+    assert_eq!(
+        read_numbers(&log, Topic::TenantStreams, 0).await,
+        (10..20).collect::<Vec<_>>()
+    );
+    assert_eq!(
+        read_numbers(&log, Topic::TenantStreams, 1).await,
+        (0..10).collect::<Vec<_>>()
+    );
     let mut reader = reader(&log, Topic::TenantStreams, &[(0, 3)]).await;
     match next(&mut reader).await {
-        Err(LogError::OutOfRange { offset: 3, earliest: 10, .. }) => {}
+        Err(LogError::OutOfRange {
+            offset: 3,
+            earliest: 10,
+            ..
+        }) => {}
         other => panic!("{other:?}"),
     }
     log.close().await;
@@ -35,7 +62,10 @@ pub async fn old_records_go_and_the_earliest_offset_advances<B: Backend>() {
 pub async fn a_partition_is_bounded_by_bytes<B: Backend>() {
     const KEPT: u64 = 2 << 20;
     let backend = B::fresh("bytes").await;
-    let log = backend.open_with(|c| c.retention_bytes = KEPT).await.expect("opening");
+    let log = backend
+        .open_with(|c| c.retention_bytes = KEPT)
+        .await
+        .expect("opening");
     let value = vec![b'x'; 64 << 10];
     let mut written = 0;
     eventually("the oldest records to go", async || {
@@ -45,12 +75,24 @@ pub async fn a_partition_is_bounded_by_bytes<B: Backend>() {
         }
         append(&log, records).await;
         written += 8;
-        (log.bounds(Topic::TenantStreams, 0).await.expect("bounds").earliest > 0).then_some(())
+        (log.bounds(Topic::TenantStreams, 0)
+            .await
+            .expect("bounds")
+            .earliest
+            > 0)
+        .then_some(())
     })
     .await;
     let all = read_all(&log, Topic::TenantStreams, 0).await;
-    assert_eq!(all.last().map(|r| r.offset), Some(written - 1), "the newest stay");
-    assert!(all.len() as u64 * (64 << 10) >= KEPT / 2, "no more than needed goes");
+    assert_eq!(
+        all.last().map(|r| r.offset),
+        Some(written - 1),
+        "the newest stay"
+    );
+    assert!(
+        all.len() as u64 * (64 << 10) >= KEPT / 2,
+        "no more than needed goes"
+    );
     log.close().await;
 }
 
@@ -63,7 +105,14 @@ pub async fn compaction_keeps_the_last_value_of_each_key<B: Backend>() {
         let mut records = Records::new();
         for n in start..start + 20 {
             let key = format!("key-{}", n % KEYS).into_bytes();
-            records.push(Topic::SinkCursors, 1, now_ms(), &key, [], n.to_string().as_bytes());
+            records.push(
+                Topic::SinkCursors,
+                1,
+                now_ms(),
+                &key,
+                [],
+                n.to_string().as_bytes(),
+            );
             last.insert(key, n);
         }
         append(&log, records).await;
@@ -88,6 +137,10 @@ pub async fn compaction_keeps_the_last_value_of_each_key<B: Backend>() {
     let end = log.bounds(Topic::SinkCursors, 1).await.expect("bounds").end;
     log.close().await;
     let log = backend.open().await;
-    assert_eq!(log.bounds(Topic::SinkCursors, 1).await.expect("bounds").end, end, "no offset is given twice");
+    assert_eq!(
+        log.bounds(Topic::SinkCursors, 1).await.expect("bounds").end,
+        end,
+        "no offset is given twice"
+    );
     log.close().await;
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use laneway_log::{
-    Batch, Epoch, GroupSpec, GroupStart, Log, LogError, Member, MemberEvent, Reader, RecordRef, Records, Result,
-    Topic,
+    Batch, Epoch, GroupSpec, GroupStart, Log, LogError, Member, MemberEvent, Reader, RecordRef,
+    Records, Result, Topic,
 };
 
 /// Nothing that a case waits for takes longer.
@@ -34,15 +34,26 @@ pub async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) 
         if let Some(answer) = ask().await {
             return answer;
         }
-        assert!(started.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}");
+        assert!(
+            started.elapsed() < PATIENCE,
+            "{what}: not within {PATIENCE:?}"
+        );
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "brokers and retention go by the real clock")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "brokers and retention go by the real clock"
+)]
 pub fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock after 1970");
-    since.as_millis().try_into().expect("a clock before the year 292 million")
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .expect("a clock after 1970");
+    since
+        .as_millis()
+        .try_into()
+        .expect("a clock before the year 292 million")
 }
 
 /// A record that outlives its batch.
@@ -62,7 +73,11 @@ impl From<RecordRef<'_>> for Owned {
             timestamp_ms: record.timestamp_ms,
             key: record.key.to_vec(),
             value: record.value.map(<[u8]>::to_vec),
-            headers: record.headers.iter().map(|(n, v)| (n.to_owned(), v.to_vec())).collect(),
+            headers: record
+                .headers
+                .iter()
+                .map(|(n, v)| (n.to_owned(), v.to_vec()))
+                .collect(),
         }
     }
 }
@@ -73,16 +88,30 @@ pub fn numbered(topic: Topic, partition: u32, numbers: impl IntoIterator<Item = 
     let now = now_ms();
     for n in numbers {
         let key = format!("k{}", n % 5);
-        records.push(topic, partition, now, key.as_bytes(), [], n.to_string().as_bytes());
+        records.push(
+            topic,
+            partition,
+            now,
+            key.as_bytes(),
+            [],
+            n.to_string().as_bytes(),
+        );
     }
     records
 }
 
 pub async fn append(log: &Arc<dyn Log>, records: Records) {
-    soon("an append", log.append(records)).await.expect("appending");
+    soon("an append", log.append(records))
+        .await
+        .expect("appending");
 }
 
-pub async fn append_numbers(log: &Arc<dyn Log>, topic: Topic, partition: u32, numbers: std::ops::Range<u64>) {
+pub async fn append_numbers(
+    log: &Arc<dyn Log>,
+    topic: Topic,
+    partition: u32,
+    numbers: std::ops::Range<u64>,
+) {
     append(log, numbered(topic, partition, numbers)).await;
 }
 
@@ -97,7 +126,9 @@ pub fn numbers_of(batch: &Batch) -> Vec<u64> {
 }
 
 pub async fn reader(log: &Arc<dyn Log>, topic: Topic, from: &[(u32, u64)]) -> Box<dyn Reader> {
-    soon("a reader", log.reader(topic, from.to_vec())).await.expect("making a reader")
+    soon("a reader", log.reader(topic, from.to_vec()))
+        .await
+        .expect("making a reader")
 }
 
 pub async fn next(reader: &mut Box<dyn Reader>) -> Result<Batch> {
@@ -105,8 +136,17 @@ pub async fn next(reader: &mut Box<dyn Reader>) -> Result<Batch> {
 }
 
 /// All that is readable of a partition now, from `offset` on.
-pub async fn read_from(log: &Arc<dyn Log>, topic: Topic, partition: u32, offset: u64) -> Vec<Owned> {
-    let until = log.bounds(topic, partition).await.expect("bounds").last_stable;
+pub async fn read_from(
+    log: &Arc<dyn Log>,
+    topic: Topic,
+    partition: u32,
+    offset: u64,
+) -> Vec<Owned> {
+    let until = log
+        .bounds(topic, partition)
+        .await
+        .expect("bounds")
+        .last_stable;
     let mut reader = reader(log, topic, &[(partition, offset)]).await;
     let mut all = Vec::new();
     loop {
@@ -124,7 +164,11 @@ pub async fn read_all(log: &Arc<dyn Log>, topic: Topic, partition: u32) -> Vec<O
 }
 
 pub async fn read_numbers(log: &Arc<dyn Log>, topic: Topic, partition: u32) -> Vec<u64> {
-    read_all(log, topic, partition).await.iter().map(|r| number(r.value.as_deref())).collect()
+    read_all(log, topic, partition)
+        .await
+        .iter()
+        .map(|r| number(r.value.as_deref()))
+        .collect()
 }
 
 pub fn spec(group: &str, instance: &str) -> GroupSpec {
@@ -141,7 +185,9 @@ pub async fn join(log: &Arc<dyn Log>, spec: GroupSpec) -> Box<dyn Member> {
 }
 
 pub async fn event(member: &mut Box<dyn Member>) -> MemberEvent {
-    soon("an event of the group", member.next()).await.expect("an event of the group")
+    soon("an event of the group", member.next())
+        .await
+        .expect("an event of the group")
 }
 
 /// Goes on until partitions are assigned, giving up what is revoked on the way.
@@ -171,9 +217,20 @@ pub fn copy_of(batch: &Batch, epoch: Epoch) -> laneway_log::Unit {
     let mut records = Records::new();
     for r in batch.iter() {
         let value = r.value.expect("a value");
-        records.push(Topic::TenantStreams, batch.partition(), r.timestamp_ms, r.key, r.headers.iter(), value);
+        records.push(
+            Topic::TenantStreams,
+            batch.partition(),
+            r.timestamp_ms,
+            r.key,
+            r.headers.iter(),
+            value,
+        );
     }
-    laneway_log::Unit { epoch, records, offsets: vec![(batch.topic(), batch.partition(), batch.next_offset())] }
+    laneway_log::Unit {
+        epoch,
+        records,
+        offsets: vec![(batch.topic(), batch.partition(), batch.next_offset())],
+    }
 }
 
 /// What a worker of [`copy_until`] has come to.
@@ -199,7 +256,9 @@ pub async fn copy_until(log: &Arc<dyn Log>, spec: GroupSpec, stop: &tokio::sync:
             }
         };
         match event {
-            Ok(MemberEvent::Assigned { partitions, epoch }) => (owned, current) = (partitions, Some(epoch)),
+            Ok(MemberEvent::Assigned { partitions, epoch }) => {
+                (owned, current) = (partitions, Some(epoch))
+            }
             Ok(MemberEvent::Revoked { .. } | MemberEvent::Lost { .. }) => owned.clear(),
             Ok(MemberEvent::Records(batch)) if owned.contains(&batch.partition()) => {
                 let epoch = current.expect("records follow an assignment");
@@ -218,7 +277,9 @@ pub async fn copy_until(log: &Arc<dyn Log>, spec: GroupSpec, stop: &tokio::sync:
 /// Waits until the group has committed all of a topic's records.
 pub async fn caught_up(log: &Arc<dyn Log>, group: &str, topic: Topic) {
     eventually("the group to catch up", async || {
-        let lags = laneway_log::group_lag(&**log, group, topic).await.expect("lag");
+        let lags = laneway_log::group_lag(&**log, group, topic)
+            .await
+            .expect("lag");
         lags.iter().all(|l| l.lag == 0).then_some(())
     })
     .await;

@@ -11,7 +11,9 @@ pub async fn another_partition_count_is_refused<B: Backend>() {
     append_numbers(&log, Topic::LocationUpdates, 0, 0..3).await;
     log.close().await;
     for setup in [TopicSetup::Create, TopicSetup::Verify] {
-        let opened = backend.open_with(|c| (c.partitions, c.topics) = (PARTITIONS + 1, setup)).await;
+        let opened = backend
+            .open_with(|c| (c.partitions, c.topics) = (PARTITIONS + 1, setup))
+            .await;
         match opened.map(|_| ()) {
             Err(LogError::Topic { topic, reason }) => {
                 assert!(!topic.is_empty());
@@ -21,15 +23,25 @@ pub async fn another_partition_count_is_refused<B: Backend>() {
             other => panic!("{other:?}"),
         }
     }
-    let log = backend.open_with(|c| c.topics = TopicSetup::Verify).await.expect("the right count");
-    assert_eq!(read_numbers(&log, Topic::LocationUpdates, 0).await, [0, 1, 2]);
+    let log = backend
+        .open_with(|c| c.topics = TopicSetup::Verify)
+        .await
+        .expect("the right count");
+    assert_eq!(
+        read_numbers(&log, Topic::LocationUpdates, 0).await,
+        [0, 1, 2]
+    );
     log.close().await;
 }
 
 pub async fn missing_topics_are_refused_where_they_are_only_verified<B: Backend>() {
     let backend = B::fresh("missing").await;
     for _ in 0..2 {
-        match backend.open_with(|c| c.topics = TopicSetup::Verify).await.map(|_| ()) {
+        match backend
+            .open_with(|c| c.topics = TopicSetup::Verify)
+            .await
+            .map(|_| ())
+        {
             Err(LogError::Topic { reason, .. }) => assert!(reason.contains("missing"), "{reason}"),
             other => panic!("{other:?}"),
         }
@@ -40,7 +52,14 @@ pub async fn a_group_needs_topics_of_equal_partition_counts<B: Backend>() {
     let backend = B::fresh("copartition").await;
     let log = backend.open().await;
     let topics = vec![Topic::LocationUpdates, Topic::TenantEvents];
-    let joined = soon("joining", log.join(GroupSpec { topics, ..spec("g", "a") })).await;
+    let joined = soon(
+        "joining",
+        log.join(GroupSpec {
+            topics,
+            ..spec("g", "a")
+        }),
+    )
+    .await;
     assert!(matches!(joined.map(|_| ()), Err(LogError::Config(_))));
     log.close().await;
 }

@@ -17,14 +17,23 @@ impl Lane {
     pub(super) async fn head(&mut self, batch: &Batch) {
         let mut touched: Vec<DestinationId> = Vec::new();
         for record in batch.iter().filter(|r| r.offset >= self.head) {
-            let Some((tenant, _)) = split_key(record.key) else { continue };
-            let Some(ids) = self.by_tenant.get(&tenant) else { continue };
-            let Some(facts) = Facts::of(&record) else { continue };
+            let Some((tenant, _)) = split_key(record.key) else {
+                continue;
+            };
+            let Some(ids) = self.by_tenant.get(&tenant) else {
+                continue;
+            };
+            let Some(facts) = Facts::of(&record) else {
+                continue;
+            };
             let mut event = None;
             for id in ids {
-                let Some(target) = self.targets.get_mut(id) else { continue };
+                let Some(target) = self.targets.get_mut(id) else {
+                    continue;
+                };
                 let offset = record.offset;
-                if !target.riding || !target.filter.matches(&facts) || !target.cursor.is_due(offset) {
+                if !target.riding || !target.filter.matches(&facts) || !target.cursor.is_due(offset)
+                {
                     continue;
                 }
                 if target.is_full() {
@@ -57,8 +66,14 @@ impl Lane {
 
     /// A batch that was read for a target that is behind.
     pub(super) async fn read(&mut self, read: Read) {
-        let Some(target) = self.targets.get_mut(&read.target) else { return };
-        if target.reading.as_ref().is_some_and(|r| r.serial == read.serial) {
+        let Some(target) = self.targets.get_mut(&read.target) else {
+            return;
+        };
+        if target
+            .reading
+            .as_ref()
+            .is_some_and(|r| r.serial == read.serial)
+        {
             target.held = Some((read.batch, 0));
             self.pump(read.target).await;
         }
@@ -66,7 +81,9 @@ impl Lane {
 
     /// Takes from what was read for a target, and reads on where there is room.
     pub(super) async fn feed(&mut self, id: DestinationId) {
-        let Some(target) = self.targets.get_mut(&id) else { return };
+        let Some(target) = self.targets.get_mut(&id) else {
+            return;
+        };
         if target.riding || !target.active || target.destination.is_none() {
             return;
         }
@@ -102,7 +119,8 @@ impl Lane {
         if target.reading.is_none() && target.has_room() && !waits {
             self.serial += 1;
             let place = (self.partition, target.cursor.read());
-            let reading = Reading::start(&self.shared, (id, self.serial), place, self.reads.0.clone());
+            let reading =
+                Reading::start(&self.shared, (id, self.serial), place, self.reads.0.clone());
             target.reading = Some(reading);
         }
     }

@@ -24,7 +24,11 @@ impl Lane {
     pub(super) fn refresh(&mut self, tenant: Option<TenantId>) {
         let directory = Arc::clone(&self.shared.deps.directory);
         let concerned = |of: TenantId| tenant.is_none_or(|t| t == of);
-        let entries: Vec<_> = directory.destinations().into_iter().filter(|e| concerned(e.tenant)).collect();
+        let entries: Vec<_> = directory
+            .destinations()
+            .into_iter()
+            .filter(|e| concerned(e.tenant))
+            .collect();
         let gone: Vec<DestinationId> = self
             .targets
             .values()
@@ -35,12 +39,19 @@ impl Lane {
             self.remove(id);
         }
         for entry in entries {
-            let Some(tenant) = directory.tenant(entry.tenant) else { continue };
+            let Some(tenant) = directory.tenant(entry.tenant) else {
+                continue;
+            };
             if !tenant.body.placement.allows(self.partition) {
                 continue;
             }
-            let active = entry.body.state == DestinationState::Active && tenant.body.state == TenantState::Active;
-            let counts = self.shared.deps.metrics.tenant(entry.tenant.as_u128(), &tenant.body.slug);
+            let active = entry.body.state == DestinationState::Active
+                && tenant.body.state == TenantState::Active;
+            let counts = self
+                .shared
+                .deps
+                .metrics
+                .tenant(entry.tenant.as_u128(), &tenant.body.slug);
             self.update(entry, &tenant.body.placement, active, counts);
         }
     }
@@ -55,7 +66,9 @@ impl Lane {
         let id = entry.id;
         let Some(filter) = filter(&entry) else { return };
         match self.targets.get_mut(&id) {
-            Some(target) if target.entry.version == entry.version && target.active == active => return,
+            Some(target) if target.entry.version == entry.version && target.active == active => {
+                return;
+            }
             Some(target) if target.active && active => {
                 target.entry = entry;
                 target.filter = filter;
@@ -63,7 +76,13 @@ impl Lane {
             }
             // It begins a new life from its cursor, whether it stops or goes on.
             Some(target) => {
-                let record = target.cursor.record(entry.tenant, id, placement.generation, self.partition, false);
+                let record = target.cursor.record(
+                    entry.tenant,
+                    id,
+                    placement.generation,
+                    self.partition,
+                    false,
+                );
                 let written = target.written.take();
                 let cursor = Cursor::restore(&record, 0);
                 let mut target = self.target(entry, placement, filter, cursor, counts);
@@ -78,7 +97,10 @@ impl Lane {
                     Some(record) => Cursor::restore(record, self.committed),
                     None => Cursor::at(self.head),
                 };
-                self.by_tenant.entry(TenantKey::of(entry.tenant)).or_default().push(id);
+                self.by_tenant
+                    .entry(TenantKey::of(entry.tenant))
+                    .or_default()
+                    .push(id);
                 let mut target = self.target(entry, placement, filter, cursor, counts);
                 target.written = restored;
                 target.active = active;
@@ -101,15 +123,32 @@ impl Lane {
     ) -> Target {
         self.serial += 1;
         let settings = &self.shared.deps.settings;
-        let bounds = (settings.pending_events, MAX_TOTAL, Arc::clone(&self.shared.budget));
+        let bounds = (
+            settings.pending_events,
+            MAX_TOTAL,
+            Arc::clone(&self.shared.budget),
+        );
         let concurrency = settings.concurrency.div_ceil(placement.lanes.len().max(1));
         let breaker = self.shared.breaker(entry.id);
         let now = Instant::now();
-        Target::new(entry, placement.generation, filter, cursor, breaker, counts, bounds, concurrency, self.serial, now)
+        Target::new(
+            entry,
+            placement.generation,
+            filter,
+            cursor,
+            breaker,
+            counts,
+            bounds,
+            concurrency,
+            self.serial,
+            now,
+        )
     }
 
     fn remove(&mut self, id: DestinationId) {
-        let Some(target) = self.targets.remove(&id) else { return };
+        let Some(target) = self.targets.remove(&id) else {
+            return;
+        };
         let tenant = TenantKey::of(target.entry.tenant);
         if let Some(ids) = self.by_tenant.get_mut(&tenant) {
             ids.retain(|i| *i != id);
@@ -118,14 +157,20 @@ impl Lane {
             }
         }
         if target.written.is_some() {
-            self.letters.push((cursor_key(target.entry.tenant, id, self.partition), None));
+            self.letters
+                .push((cursor_key(target.entry.tenant, id, self.partition), None));
         }
     }
 
     /// Reads the settings of a destination, which are not in the directory.
     pub(super) fn open(&mut self, id: DestinationId) {
-        let Some(target) = self.targets.get(&id) else { return };
-        let (factory, entry) = (Arc::clone(&self.shared.deps.factory), Arc::clone(&target.entry));
+        let Some(target) = self.targets.get(&id) else {
+            return;
+        };
+        let (factory, entry) = (
+            Arc::clone(&self.shared.deps.factory),
+            Arc::clone(&target.entry),
+        );
         self.opening.spawn(async move {
             let version = entry.version;
             (id, version, factory.open(entry).await)
@@ -133,7 +178,13 @@ impl Lane {
     }
 
     pub(super) async fn opened(&mut self, (id, version, result): Opened) {
-        let Some(target) = self.targets.get_mut(&id).filter(|t| t.entry.version == version) else { return };
+        let Some(target) = self
+            .targets
+            .get_mut(&id)
+            .filter(|t| t.entry.version == version)
+        else {
+            return;
+        };
         match result {
             Ok(destination) => target.destination = Some(destination),
             Err(error @ OpenError::Settings(_)) => {

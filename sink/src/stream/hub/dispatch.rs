@@ -27,7 +27,12 @@ impl Index {
     /// Whether the partition is new.
     pub fn add(&mut self, partition: u32, subscriber: &Arc<Subscriber>) -> bool {
         let new = !self.0.contains_key(&partition);
-        let joined = self.0.entry(partition).or_default().entry(subscriber.tenant).or_default();
+        let joined = self
+            .0
+            .entry(partition)
+            .or_default()
+            .entry(subscriber.tenant)
+            .or_default();
         if !joined.iter().any(|s| Arc::ptr_eq(s, subscriber)) {
             joined.push(Arc::clone(subscriber));
         }
@@ -61,10 +66,14 @@ impl Index {
     /// Encodes what anyone wants of the batch from offset `from` on, and offers it.
     pub async fn dispatch(&mut self, batch: &Batch, from: u64, codecs: &Codecs) -> Vec<Full> {
         let mut full = Vec::new();
-        let Some(tenants) = self.0.get_mut(&batch.partition()) else { return full };
+        let Some(tenants) = self.0.get_mut(&batch.partition()) else {
+            return full;
+        };
         let mut open: HashMap<TenantKey, ChunkBuilder> = HashMap::new();
         for record in batch.iter().filter(|r| r.offset >= from) {
-            let Some(facts) = wanted(tenants, &record) else { continue };
+            let Some(facts) = wanted(tenants, &record) else {
+                continue;
+            };
             let generation = generation(tenants, facts.tenant);
             let builder = open
                 .entry(facts.tenant)
@@ -72,13 +81,21 @@ impl Index {
             push(builder, codecs, &facts, &record).await;
             if builder.bytes() >= CHUNK_BYTES {
                 let next = record.offset + 1;
-                let sealed = std::mem::replace(builder, ChunkBuilder::new(generation, batch.partition(), next));
+                let sealed = std::mem::replace(
+                    builder,
+                    ChunkBuilder::new(generation, batch.partition(), next),
+                );
                 offer(tenants, facts.tenant, sealed.build(next), &mut full);
             }
         }
         for (tenant, builder) in open {
             if !builder.is_empty() {
-                offer(tenants, tenant, builder.build(batch.next_offset()), &mut full);
+                offer(
+                    tenants,
+                    tenant,
+                    builder.build(batch.next_offset()),
+                    &mut full,
+                );
             }
         }
         full
@@ -90,23 +107,34 @@ fn wanted<'r>(tenants: &Tenants, record: &RecordRef<'r>) -> Option<Facts<'r>> {
     let (tenant, _) = split_key(record.key)?;
     let joined = tenants.get(&tenant)?;
     let facts = Facts::of(record)?;
-    joined.iter().any(|s| s.filter.matches(&facts)).then_some(facts)
+    joined
+        .iter()
+        .any(|s| s.filter.matches(&facts))
+        .then_some(facts)
 }
 
 /// Of the placement that the tenant's subscribers were authenticated under: a change of it ends
 /// their connections.
 fn generation(tenants: &Tenants, tenant: TenantKey) -> u32 {
-    tenants.get(&tenant).and_then(|joined| joined.first()).map_or(0, |s| s.generation)
+    tenants
+        .get(&tenant)
+        .and_then(|joined| joined.first())
+        .map_or(0, |s| s.generation)
 }
 
 fn offer(tenants: &mut Tenants, tenant: TenantKey, chunk: Chunk, full: &mut Vec<Full>) {
-    let Some(joined) = tenants.get_mut(&tenant) else { return };
+    let Some(joined) = tenants.get_mut(&tenant) else {
+        return;
+    };
     let chunk = Arc::new(chunk);
     joined.retain(|subscriber| match subscriber.offer(&chunk) {
         Offer::Taken => true,
         Offer::Gone => false,
         Offer::Full => {
-            full.push(Full { subscriber: Arc::clone(subscriber), at: chunk.from });
+            full.push(Full {
+                subscriber: Arc::clone(subscriber),
+                at: chunk.from,
+            });
             false
         }
     });
@@ -114,9 +142,16 @@ fn offer(tenants: &mut Tenants, tenant: TenantKey, chunk: Chunk, full: &mut Vec<
 
 /// Encodes a record, loading its schema where that is new. A record that cannot be read is
 /// passed over, and said: holding the tail back would take every other tenant's events with it.
-pub async fn push(builder: &mut ChunkBuilder, codecs: &Codecs, facts: &Facts<'_>, record: &RecordRef<'_>) {
+pub async fn push(
+    builder: &mut ChunkBuilder,
+    codecs: &Codecs,
+    facts: &Facts<'_>,
+    record: &RecordRef<'_>,
+) {
     loop {
-        let Err(error) = builder.push(codecs, facts, record.offset, record.value) else { return };
+        let Err(error) = builder.push(codecs, facts, record.offset, record.value) else {
+            return;
+        };
         if let Some(id) = error.missing_schema() {
             match codecs.load(id).await {
                 Ok(()) => continue,

@@ -33,7 +33,14 @@ impl Tail {
         tails: Arc<Tails>,
         joins: mpsc::Receiver<Join>,
     ) -> Self {
-        Tail { log, codecs, tails, joins, index: Index::default(), reader: None }
+        Tail {
+            log,
+            codecs,
+            tails,
+            joins,
+            index: Index::default(),
+            reader: None,
+        }
     }
 
     /// Runs until the drain. Trouble with the log is retried: subscribers wait meanwhile.
@@ -71,7 +78,11 @@ impl Tail {
             }
         }
         subscriber.attach();
-        let at = subscriber.lanes.iter().map(|lane| (*lane, self.tails.get(*lane))).collect();
+        let at = subscriber
+            .lanes
+            .iter()
+            .map(|lane| (*lane, self.tails.get(*lane)))
+            .collect();
         // A connection that is gone is swept.
         let _ = join.reply.send(at);
     }
@@ -84,7 +95,14 @@ impl Tail {
         }
         for full in self.index.dispatch(&batch, from, &self.codecs).await {
             let at = full.subscriber.lanes.iter().map(|lane| {
-                (*lane, if *lane == partition { full.at } else { self.tails.get(*lane) })
+                (
+                    *lane,
+                    if *lane == partition {
+                        full.at
+                    } else {
+                        self.tails.get(*lane)
+                    },
+                )
             });
             full.subscriber.detach(at.collect());
             metrics::counter!("laneway_stream_fell_back_total").increment(1);
@@ -103,8 +121,17 @@ impl Tail {
 
     async fn failed(&mut self, error: LogError) {
         self.reader = None;
-        if let LogError::OutOfRange { partition, earliest, .. } = error {
-            tracing::warn!(partition, earliest, "the live tail was overtaken by retention");
+        if let LogError::OutOfRange {
+            partition,
+            earliest,
+            ..
+        } = error
+        {
+            tracing::warn!(
+                partition,
+                earliest,
+                "the live tail was overtaken by retention"
+            );
             self.tails.set(partition, earliest);
             return;
         }

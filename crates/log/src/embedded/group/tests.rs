@@ -10,7 +10,9 @@ fn member(groups: &Groups, instance: &str) -> MemberId {
         start: crate::GroupStart::Earliest,
     };
     let id = groups.new_member(&spec);
-    groups.join(&id, &spec.topics, &Arc::new(Notify::new())).expect("joining");
+    groups
+        .join(&id, &spec.topics, &Arc::new(Notify::new()))
+        .expect("joining");
     id
 }
 
@@ -32,7 +34,9 @@ fn revoked(groups: &Groups, id: &MemberId) -> u64 {
 fn every_partition_has_one_owner() {
     for partitions in 1..20 {
         for members in 1..25 {
-            let all: Vec<u32> = (0..members).flat_map(|i| range_of(i, members, partitions)).collect();
+            let all: Vec<u32> = (0..members)
+                .flat_map(|i| range_of(i, members, partitions))
+                .collect();
             assert_eq!(all, (0..partitions).collect::<Vec<_>>());
         }
     }
@@ -44,19 +48,30 @@ fn partitions_move_only_after_the_old_owner_and_its_units_are_done() {
     let a = member(&groups, "a");
     let (all, epoch) = assigned(&groups, &a);
     assert_eq!(all, [0, 1, 2, 3]);
-    groups.admit(&a, epoch, &[(Topic::LocationUpdates, 3, 9)]).expect("the owner commits");
+    groups
+        .admit(&a, epoch, &[(Topic::LocationUpdates, 3, 9)])
+        .expect("the owner commits");
     let b = member(&groups, "b");
     assert_eq!(groups.poll(&b), Polled::Nothing);
     let round = revoked(&groups, &a);
-    groups.admit(&a, epoch, &[]).expect("commits are possible until the answer");
+    groups
+        .admit(&a, epoch, &[])
+        .expect("commits are possible until the answer");
     groups.finish(&a, epoch, &[], true);
     groups.revoked(&a, round);
-    assert_eq!(groups.poll(&b), Polled::Nothing, "a unit is still on its way");
+    assert_eq!(
+        groups.poll(&b),
+        Polled::Nothing,
+        "a unit is still on its way"
+    );
     groups.finish(&a, epoch, &[(Topic::LocationUpdates, 3, 9)], true);
     assert_eq!(assigned(&groups, &b).0, [2, 3]);
     assert_eq!(groups.committed("g", Topic::LocationUpdates, 3), Some(9));
     assert_eq!(assigned(&groups, &a).0, [0, 1]);
-    assert!(groups.admit(&a, epoch, &[]).is_err(), "the old epoch is over");
+    assert!(
+        groups.admit(&a, epoch, &[]).is_err(),
+        "the old epoch is over"
+    );
 }
 
 #[test]
@@ -71,7 +86,9 @@ fn a_silent_member_is_expelled_and_may_come_back() {
     assert_eq!(assigned(&groups, &b).0, [0, 1]);
     assert_eq!(groups.poll(&a), Polled::Expelled);
     assert!(groups.admit(&a, epoch, &[]).is_err());
-    groups.join(&a, &[Topic::LocationUpdates], &Arc::new(Notify::new())).expect("coming back");
+    groups
+        .join(&a, &[Topic::LocationUpdates], &Arc::new(Notify::new()))
+        .expect("coming back");
     groups.revoked(&b, revoked(&groups, &b));
     assert_eq!(assigned(&groups, &a).0, [0]);
 }
@@ -87,7 +104,9 @@ fn a_second_member_of_the_same_name_fences_the_first() {
     let (all, epoch) = assigned(&groups, &new);
     assert_eq!(all, [0, 1]);
     groups.leave(&old);
-    groups.admit(&new, epoch, &[]).expect("the old one's leaving changes nothing");
+    groups
+        .admit(&new, epoch, &[])
+        .expect("the old one's leaving changes nothing");
 }
 
 #[test]
