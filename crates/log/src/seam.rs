@@ -62,6 +62,9 @@ pub trait Log: Send + Sync + 'static {
 
 /// Offsets of a partition: records are in `earliest..end`, and readers get those below
 /// `last_stable`.
+///
+/// A unit that was just committed may still be between the two. State is therefore restored up
+/// to `end`, as it is after the assignment: only there is all that earlier owners committed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
     pub earliest: u64,

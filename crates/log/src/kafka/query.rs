@@ -7,17 +7,19 @@ use std::time::Duration;
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::errors;
 use super::health::{Health, log_line};
-use super::retry::{left, retrying};
+use super::retry::{TIMEOUT, left, retrying};
 use super::settings::{Isolation, Settings};
 use super::topics::Names;
 use crate::{Bounds, LogError, Result, Topic};
 
 const METADATA_TIMEOUT: Duration = Duration::from_secs(5);
+/// A transaction that was committed is written out to all partitions within milliseconds.
+const SETTLING: Duration = Duration::from_secs(2);
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 const WATCH_EVERY: Duration = Duration::from_millis(500);
 /// Groups whose committed offsets are asked for: the roles' own, and a console's.
@@ -123,7 +125,7 @@ impl Query {
             let mut list = TopicPartitionList::with_capacity(1);
             let at = Offset::Offset(timestamp_ms.max(0));
             list.add_partition_offset(clients.names.physical(topic), partition.cast_signed(), at)?;
-            let found = retrying(|deadline| {
+            let found = retrying(TIMEOUT, |deadline| {
                 clients
                     .stable
                     .offsets_for_times(list.clone(), left(deadline))
@@ -163,14 +165,8 @@ impl Query {
         topic: Topic,
         partitions: u32,
     ) -> Result<Vec<Option<u64>>> {
-        let clients = &self.0;
-        let client = client(
-            &clients.settings,
-            Isolation::Committed,
-            Some(group),
-            &clients.health,
-        )?;
-        committed(&client, clients.names.physical(topic), partitions)
+        self.0
+            .settled_offsets(group, topic, partitions, TIMEOUT)
             .map_err(|error| errors::unavailable("asking for committed offsets", &error))
     }
 
@@ -205,13 +201,14 @@ impl Query {
 impl Clients {
     fn bounds(&self, topic: Topic, partition: u32) -> Result<Bounds, KafkaError> {
         let (name, partition) = (self.names.physical(topic), partition.cast_signed());
-        let (earliest, last_stable) = retrying(|deadline| {
+        let (earliest, last_stable) = retrying(TIMEOUT, |deadline| {
             self.stable
                 .fetch_watermarks(name, partition, left(deadline))
         })?;
         // Asked second, so that it is never below the last stable offset.
-        let (_, end) =
-            retrying(|deadline| self.all.fetch_watermarks(name, partition, left(deadline)))?;
+        let (_, end) = retrying(TIMEOUT, |deadline| {
+            self.all.fetch_watermarks(name, partition, left(deadline))
+        })?;
         Ok(Bounds {
             earliest: earliest.unsigned_abs(),
             last_stable: last_stable.unsigned_abs(),
@@ -225,8 +222,28 @@ impl Clients {
         topic: Topic,
         partitions: u32,
     ) -> Result<Vec<Option<u64>>, KafkaError> {
+        // What was committed a moment ago counts, though it is not written out everywhere yet.
+        match self.settled_offsets(group, topic, partitions, SETTLING) {
+            Err(error) if error.rdkafka_error_code() == Some(Code::OperationTimedOut) => {}
+            answer => return answer,
+        }
+        // A transaction that a dead member has left open is no reason to say nothing.
+        let config = self.settings.query(Isolation::Uncommitted, Some(group));
+        let client: Client = config.create_with_context(Observer {
+            health: self.health.clone(),
+        })?;
+        committed(&client, self.names.physical(topic), partitions, TIMEOUT)
+    }
+
+    fn settled_offsets(
+        &self,
+        group: &str,
+        topic: Topic,
+        partitions: u32,
+        patience: Duration,
+    ) -> Result<Vec<Option<u64>>, KafkaError> {
         let client = self.group(group)?;
-        let answer = committed(&client, self.names.physical(topic), partitions);
+        let answer = committed(&client, self.names.physical(topic), partitions, patience);
         drain(&client);
         answer
     }
@@ -239,9 +256,8 @@ impl Clients {
         if groups.len() >= CACHED_GROUPS {
             discard(groups.drain().map(|(_, client)| client).collect());
         }
-        // Offsets of open transactions are not committed yet; at read_committed the broker
-        // would have us wait for them instead of saying so.
-        let config = self.settings.query(Isolation::Uncommitted, Some(group));
+        // The broker has it wait for transactions that are open or just being finished.
+        let config = self.settings.query(Isolation::Committed, Some(group));
         let client: Client = config.create_with_context(Observer {
             health: self.health.clone(),
         })?;
@@ -266,12 +282,15 @@ fn committed(
     client: &Client,
     topic: &str,
     partitions: u32,
+    patience: Duration,
 ) -> Result<Vec<Option<u64>>, KafkaError> {
     let mut list = TopicPartitionList::with_capacity(partitions as usize);
     for partition in 0..partitions {
         list.add_partition(topic, partition.cast_signed());
     }
-    let answer = retrying(|deadline| client.committed_offsets(list.clone(), left(deadline)))?;
+    let answer = retrying(patience, |deadline| {
+        client.committed_offsets(list.clone(), left(deadline))
+    })?;
     let mut offsets = vec![None; partitions as usize];
     for element in answer.elements() {
         element.error()?;

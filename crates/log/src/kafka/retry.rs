@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
-const TIMEOUT: Duration = Duration::from_secs(10);
+/// Of a question that nothing makes more urgent.
+pub(super) const TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(super) fn left(deadline: Instant) -> Duration {
     deadline
@@ -14,9 +15,10 @@ pub(super) fn left(deadline: Instant) -> Duration {
 
 /// Repeats what fails while leaders move or coordinators load.
 pub(super) fn retrying<T>(
+    patience: Duration,
     mut ask: impl FnMut(Instant) -> Result<T, KafkaError>,
 ) -> Result<T, KafkaError> {
-    let deadline = Instant::now() + TIMEOUT;
+    let deadline = Instant::now() + patience;
     loop {
         match ask(deadline) {
             Err(error) if passing(&error) && Instant::now() < deadline => {
