@@ -11,7 +11,7 @@ const RANGE: std::ops::RangeInclusive<i64> = -62_167_219_200_000_000..=253_402_3
 pub struct Time(pub i64);
 
 impl Time {
-    pub fn write<'b>(self, buffer: &'b mut [u8; 27]) -> &'b str {
+    pub fn write(self, buffer: &mut [u8; 27]) -> &str {
         let us = self.0.clamp(*RANGE.start(), *RANGE.end());
         let (year, month, day) = civil(us.div_euclid(DAY_US));
         let of_day = us.rem_euclid(DAY_US);

@@ -303,7 +303,8 @@ fn config(partitions: u32, folder: &std::path::Path) -> LogConfig {
         topics: TopicSetup::Create,
         topic_prefix: String::new(),
         partitions,
-        retention_seconds: 3600,
+        // The events are of 1970.
+        retention_seconds: 100 * 365 * 86_400,
         retention_bytes: 0,
         max_record_bytes: 1 << 20,
         max_queued_bytes: 32 << 20,
