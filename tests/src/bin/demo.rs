@@ -109,7 +109,7 @@ fn traces(recorded: Option<&str>) -> Result<[Vec<Fix>; 2]> {
         .collect();
     let (first, second) = fixes
         .into_iter()
-        .partition(|fix| devices[&fix.device] % 2 == 0);
+        .partition(|fix| devices[&fix.device].is_multiple_of(2));
     Ok([first, second])
 }
 

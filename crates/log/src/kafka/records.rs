@@ -76,11 +76,10 @@ impl Gatherer {
             message.payload(),
             headers,
         );
-        if open.builder.len() >= MAX_RECORDS || open.builder.bytes() >= MAX_BYTES {
-            if finished.is_none() {
-                return self.take();
-            }
-            // One record larger than a batch, behind another partition's: the next call ends it.
+        let full = open.builder.len() >= MAX_RECORDS || open.builder.bytes() >= MAX_BYTES;
+        // One record larger than a batch, behind another partition's: the next call ends it.
+        if full && finished.is_none() {
+            return self.take();
         }
         finished
     }

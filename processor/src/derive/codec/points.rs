@@ -148,10 +148,10 @@ impl Restored {
                 continue;
             }
             device.tail += u32::from(point.in_tail);
-            if let (_, Some(extra)) = device.points_and_extra() {
-                if let Some(session) = extra.sessions.iter_mut().find(|s| s.slot == point.slot) {
-                    session.points += 1;
-                }
+            let (_, extra) = device.points_and_extra();
+            let mut sessions = extra.into_iter().flat_map(|e| &mut e.sessions);
+            if let Some(session) = sessions.find(|s| s.slot == point.slot) {
+                session.points += 1;
             }
             device.points.insert(id, point);
         }
