@@ -15,10 +15,10 @@ demo: toolchain ## run Laneway and send it a trace (TRACE=file to choose it, KEE
 	cargo run -q --release -p laneway-tests --bin demo
 
 test: fmt-check clippy deny build test-servers ## all checks and all tests, on real servers
-	set -a; . "$(cache)/test-servers.env"; set +a; cargo test --workspace
+	set -a; . "$(cache)/test-servers.env"; set +a; cargo test --workspace --no-fail-fast
 
 test-embedded: fmt-check clippy deny build ## the same without servers: what needs them says that it did not run
-	LANEWAY_TEST_EMBEDDED_ONLY=1 cargo test --workspace
+	LANEWAY_TEST_EMBEDDED_ONLY=1 cargo test --workspace --no-fail-fast
 
 test-servers: toolchain ## make Kafka, PostgreSQL and a schema registry available to the tests
 	@scripts/test-servers.sh

@@ -146,7 +146,7 @@ pub async fn read_from(
         .bounds(topic, partition)
         .await
         .expect("bounds")
-        .last_stable;
+        .end;
     let mut reader = reader(log, topic, &[(partition, offset)]).await;
     let mut all = Vec::new();
     loop {
