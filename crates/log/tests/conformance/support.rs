@@ -142,11 +142,7 @@ pub async fn read_from(
     partition: u32,
     offset: u64,
 ) -> Vec<Owned> {
-    let until = log
-        .bounds(topic, partition)
-        .await
-        .expect("bounds")
-        .end;
+    let until = log.bounds(topic, partition).await.expect("bounds").end;
     let mut reader = reader(log, topic, &[(partition, offset)]).await;
     let mut all = Vec::new();
     loop {
