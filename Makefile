@@ -11,8 +11,8 @@ help: ## list these commands
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
 demo: toolchain ## run Laneway and send it a trace (TRACE=file to choose it, KEEP=1 to leave it running)
-	cargo build --release -p laneway
-	cargo run -q --release -p laneway-tests --bin demo
+	cargo build --workspace --bins
+	@$(or $(CARGO_TARGET_DIR),target)/debug/demo
 
 test: fmt-check clippy deny build test-servers ## all checks and all tests, on real servers
 	set -a; . "$(cache)/test-servers.env"; set +a; cargo test --workspace --no-fail-fast
@@ -24,8 +24,8 @@ test-servers: toolchain ## make Kafka, PostgreSQL and a schema registry availabl
 	@scripts/test-servers.sh
 
 bench: toolchain test-servers ## measure, side by side
-	cargo build --release -p laneway
-	set -a; . "$(cache)/test-servers.env"; set +a; cargo bench -p laneway-benches
+	cargo build --release --workspace --bins
+	set -a; . "$(cache)/test-servers.env"; set +a; $(or $(CARGO_TARGET_DIR),target)/release/laneway-bench run
 
 fmt: toolchain ## format the code
 	cargo fmt --all

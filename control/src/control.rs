@@ -62,7 +62,11 @@ impl Control {
     pub async fn run(self: Arc<Self>, lifecycle: Lifecycle) -> anyhow::Result<()> {
         platform::ensure_until_drain(&self.deps, &lifecycle).await?;
         let relay = Relay::new(self.clone());
-        tokio::try_join!(relay.run(&lifecycle), self.hear_of_changes(&lifecycle))?;
+        tokio::try_join!(
+            relay.run(&lifecycle),
+            self.hear_of_changes(&lifecycle),
+            crate::lag::measure(&*self.deps.log, &lifecycle),
+        )?;
         Ok(())
     }
 

@@ -6,6 +6,7 @@ mod caller;
 mod control;
 mod error;
 mod json;
+mod lag;
 mod openapi;
 mod platform;
 mod registry;

@@ -30,6 +30,7 @@ pub use start_stop::{SessionAnswer, SessionMoment};
 
 use crate::IngestDeps;
 use device::Sender;
+pub use metrics::Endpoint;
 use metrics::Metrics;
 use sessions::Sessions;
 
@@ -47,6 +48,11 @@ pub struct Accept {
 }
 
 impl Accept {
+    /// Counts a request of someone who is known.
+    pub fn requested(&self, who: &Authenticated, endpoint: Endpoint) {
+        self.metrics.requested(&who.tenant, endpoint);
+    }
+
     pub(crate) fn new(deps: IngestDeps) -> Self {
         let IngestDeps {
             log,

@@ -10,7 +10,7 @@ use laneway_control::{Backup, Control, ControlDeps};
 use laneway_ingest::{Ingest, IngestDeps};
 use laneway_processor::{Processor, ProcessorDeps};
 use laneway_runtime::http::{HealthService, ListenConfig, OpsService, Routes, Server, Service};
-use laneway_runtime::{Health, Lifecycle, telemetry};
+use laneway_runtime::{CheckState, Health, Lifecycle, telemetry};
 use laneway_sink::{Sink, SinkDeps};
 use laneway_tenancy::LocalSocket;
 use laneway_tenancy::control::RoleAuthority;
@@ -83,7 +83,7 @@ pub async fn run(role: Role, config: Config) -> anyhow::Result<()> {
         routes = routes.route("/location", ingest(&parts, &config, &lifecycle)?);
     }
     if role.has(Role::Sink) {
-        routes = routes.route("/stream", sink(&parts, &config, &lifecycle)?);
+        routes = routes.route("/stream", sink(&parts, &config, &health, &lifecycle)?);
     }
     if role.has(Role::Control) {
         let control = control(&parts, &config, &lifecycle)?;
@@ -161,7 +161,12 @@ fn ingest(
     Ok(ingest)
 }
 
-fn sink(parts: &Parts, config: &Config, lifecycle: &Lifecycle) -> anyhow::Result<Arc<dyn Service>> {
+fn sink(
+    parts: &Parts,
+    config: &Config,
+    health: &Health,
+    lifecycle: &Lifecycle,
+) -> anyhow::Result<Arc<dyn Service>> {
     let mut settings = config.sink.clone();
     if settings.token_key.is_empty() {
         settings.token_key = parts.derived_key("sink.token_key")?;
@@ -178,6 +183,10 @@ fn sink(parts: &Parts, config: &Config, lifecycle: &Lifecycle) -> anyhow::Result
         settings,
         instance: config.instance.clone(),
     })?;
+    let state = sink.clone();
+    health.add("sink", move || {
+        state.trouble().map_or(CheckState::Ok, CheckState::Degraded)
+    });
     lifecycle.spawn("sink", sink.clone().run(lifecycle.clone()));
     Ok(sink)
 }

@@ -51,6 +51,11 @@ impl Node {
         Ok(())
     }
 
+    /// Base address of its metrics and of health with reasons.
+    pub fn ops(&self) -> Client {
+        Client::new(self.health.trim_end_matches("/health/ready"))
+    }
+
     pub fn process(&mut self) -> &mut LanewayProcess {
         &mut self.process
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::response::Response;
 use http::StatusCode;
-use laneway_log::{LogError, Topic, group_lag};
+use laneway_log::LogError;
 use laneway_runtime::Problem;
 use laneway_tenancy::{Grant, Grants};
 use serde::Serialize;
@@ -14,14 +14,8 @@ use super::keys::{KeyCreated, make};
 use crate::caller::Operator;
 use crate::error::{ApiError, ApiResult};
 use crate::json::{Json, answer};
+use crate::lag::{self, LaneLag};
 use crate::{Control, ensure_platform};
-
-/// What each group reads.
-const GROUPS: [(&str, &[Topic]); 3] = [
-    ("processor", &[Topic::LocationUpdates, Topic::SessionEvents]),
-    ("sink", &[Topic::TenantStreams]),
-    ("projection", &[Topic::TenantStreams]),
-];
 
 #[derive(Debug, serde::Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -58,41 +52,13 @@ pub(crate) async fn create_key(
 }
 
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct LaneLag {
-    group: &'static str,
-    topic: &'static str,
-    lane: u32,
-    /// The next offset that the group reads, where it has committed one.
-    committed: Option<u64>,
-    /// Readers get what is below.
-    end: u64,
-    /// Records that the group has not read.
-    lag: u64,
-}
-
-#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct LagView {
     lanes: Vec<LaneLag>,
 }
 
 #[utoipa::path(get, path = "/operator/lag", tag = "operator", responses((status = 200, body = LagView)))]
 pub(crate) async fn lag(_operator: Operator, control: Arc<Control>) -> ApiResult<Response> {
-    let mut lanes = Vec::new();
-    for (group, topics) in GROUPS {
-        for topic in topics {
-            let lags = group_lag(&*control.deps.log, group, *topic)
-                .await
-                .map_err(log_trouble)?;
-            lanes.extend(lags.into_iter().map(|l| LaneLag {
-                group,
-                topic: topic.name(),
-                lane: l.partition,
-                committed: l.committed,
-                end: l.last_stable,
-                lag: l.lag,
-            }));
-        }
-    }
+    let lanes = lag::lanes(&*control.deps.log).await.map_err(log_trouble)?;
     Ok(answer(StatusCode::OK, &LagView { lanes }))
 }
 

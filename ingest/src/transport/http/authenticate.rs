@@ -7,9 +7,21 @@ use laneway_tenancy::Authenticated;
 
 use super::problem;
 use crate::Ingest;
+use crate::accept::Endpoint;
 
 /// Whoever it is.
 pub async fn caller(
+    ingest: &Ingest,
+    endpoint: Endpoint,
+    headers: &HeaderMap,
+    peer: &Peer,
+) -> Result<Authenticated, Problem> {
+    let who = known(ingest, headers, peer).await?;
+    ingest.accept.requested(&who, endpoint);
+    Ok(who)
+}
+
+async fn known(
     ingest: &Ingest,
     headers: &HeaderMap,
     peer: &Peer,
@@ -30,10 +42,11 @@ pub async fn caller(
 /// Someone who may send locations: known before anything of the body is read.
 pub async fn sender(
     ingest: &Ingest,
+    endpoint: Endpoint,
     headers: &HeaderMap,
     peer: &Peer,
 ) -> Result<Authenticated, Problem> {
-    let who = caller(ingest, headers, peer).await?;
+    let who = caller(ingest, endpoint, headers, peer).await?;
     ingest.accept.may_send(&who).map_err(problem::of_refused)?;
     Ok(who)
 }

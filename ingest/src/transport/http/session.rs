@@ -13,7 +13,7 @@ use super::api::{
 };
 use super::{answer, authenticate, body, problem, route};
 use crate::Ingest;
-use crate::accept::{Refused, SessionAnswer};
+use crate::accept::{Endpoint, Refused, SessionAnswer};
 use crate::refusal::Refusal;
 use crate::wire::{SessionStart, SessionStop, rfc3339};
 
@@ -47,7 +47,7 @@ pub async fn start(
     peer: &Peer,
 ) -> Result<Response<Body>, Problem> {
     let (head, incoming) = request.into_parts();
-    let who = authenticate::sender(ingest, &head.headers, peer).await?;
+    let who = authenticate::sender(ingest, Endpoint::SessionStart, &head.headers, peer).await?;
     let bytes = body::read(&head.headers, incoming, &ingest.settings).await?;
     let start = readable(SessionStart::parse(&bytes))?;
     let SessionAnswer {
@@ -101,7 +101,7 @@ pub async fn stop(
     peer: &Peer,
 ) -> Result<Response<Body>, Problem> {
     let (head, incoming) = request.into_parts();
-    let who = authenticate::sender(ingest, &head.headers, peer).await?;
+    let who = authenticate::sender(ingest, Endpoint::SessionStop, &head.headers, peer).await?;
     let bytes = body::read(&head.headers, incoming, &ingest.settings).await?;
     let stop = readable(SessionStop::parse(&bytes))?;
     let SessionAnswer { session_id, at, .. } = ingest
@@ -155,7 +155,7 @@ pub async fn find(
     request: &Request<Incoming>,
     peer: &Peer,
 ) -> Result<Response<Body>, Problem> {
-    let who = authenticate::caller(ingest, request.headers(), peer).await?;
+    let who = authenticate::caller(ingest, Endpoint::SessionRead, request.headers(), peer).await?;
     let found = ingest
         .accept
         .session(&who, session, device_named(request.uri().query()))

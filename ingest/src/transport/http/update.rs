@@ -9,7 +9,7 @@ use laneway_tenancy::Authenticated;
 use super::api::{Outcomes, Problem as ProblemBody, Update};
 use super::{answer, authenticate, body, problem};
 use crate::Ingest;
-use crate::accept::Prepared;
+use crate::accept::{Endpoint, Prepared};
 use crate::wire::{Batch, BatchError, quote_non_finite};
 
 /// Takes one fix or many.
@@ -42,7 +42,7 @@ pub async fn update(
     peer: &Peer,
 ) -> Result<Response<Body>, Problem> {
     let (head, incoming) = request.into_parts();
-    let who = authenticate::sender(ingest, &head.headers, peer).await?;
+    let who = authenticate::sender(ingest, Endpoint::Update, &head.headers, peer).await?;
     let bytes = body::read(&head.headers, incoming, &ingest.settings).await?;
     // Answered later, but written while what it names is still borrowed.
     let (records, refused, status, answered) = {
