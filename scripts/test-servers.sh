@@ -8,12 +8,15 @@
 #   3. an install below the cache folder, from Maven Central and Debian's packages. Tests start and
 #      stop these themselves.
 #
+# And Confluent's Python client from PyPI, in a virtual environment below the cache folder.
+#
 # Running it again is quick. The cache folder is ${LANEWAY_CACHE:-${XDG_CACHE_HOME:-~/.cache}/laneway}.
 # Addresses that came from Docker are left in test-servers.env there, for the Makefile to read.
 set -euo pipefail
 
 kafka_version=4.3.1
 registry_version=3.0.9
+client_version=2.16.0
 # 2.10, the last that copies an artifact without reading its parent: Apicurio's is not on Maven Central.
 dependency_plugin=org.apache.maven.plugins:maven-dependency-plugin:2.10
 
@@ -150,6 +153,27 @@ install_postgres() {
     say "PostgreSQL: installed in $bin"
 }
 
+# Confluent's Python client, with which the tests read the topics as an operator's tools do.
+install_client() {
+    local target=$cache/confluent-kafka-$client_version scratch
+    [ ! -d "$target" ] || { say "confluent-kafka $client_version: in $target"; return; }
+    if ! command -v python3 >/dev/null; then
+        complain "no Python found as 'python3'; install it with its venv module (Debian: python3-venv)"
+        return 1
+    fi
+    say "confluent-kafka $client_version: fetching from PyPI"
+    scratch=$(mktemp -d "$cache/confluent-kafka.XXXXXX")
+    if ! { python3 -m venv "$scratch" \
+        && "$scratch/bin/python" -m pip install -q "confluent-kafka[avro,schemaregistry]==$client_version"; }; then
+        rm -rf "$scratch"
+        complain "could not fetch confluent-kafka $client_version from PyPI"
+        return 1
+    fi
+    chmod 755 "$scratch"
+    mv -T "$scratch" "$target"
+    say "confluent-kafka $client_version: installed in $target"
+}
+
 docker_answers() {
     [ -f docker-compose.yml ] && command -v docker >/dev/null \
         && timeout 10 docker info >/dev/null 2>&1 && docker compose version >/dev/null 2>&1
@@ -215,6 +239,7 @@ provide kafka LANEWAY_TEST_KAFKA "suites on Kafka" \
 provide postgres LANEWAY_TEST_POSTGRES "suites on PostgreSQL" \
     "PostgreSQL fault suites (they kill a server of their own, so an address is not enough)"
 provide registry LANEWAY_TEST_REGISTRY "suites against a Confluent-compatible schema registry"
+install_client || missing+=("the operator's tools on every topic")
 
 mv "$addresses.new" "$addresses"
 if [ ${#missing[@]} -gt 0 ]; then

@@ -1,0 +1,139 @@
+//! An operator's own tools read every topic unchanged: Confluent's Python client with its Avro
+//! deserializer and a Confluent-compatible registry.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use laneway_testkit::{
+    KafkaCluster, Postgres, Registry, embedded_only, laneway_binary, servers, trace, wait,
+};
+use laneway_tests::deployment::{Deployment, Servers};
+use laneway_tests::recompute::recompute;
+use laneway_tests::sender::{Progress, Sender};
+use laneway_tests::tenant::Tenant;
+use serde_json::Value;
+use tokio::process::Command;
+
+const BOUND: Duration = Duration::from_secs(60);
+/// As scripts/test-servers.sh installs it.
+const CLIENT: &str = "confluent-kafka-2.16.0";
+const PREFIX: &str = "operator-tools.";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn confluents_client_decodes_every_topic() -> Result<()> {
+    if embedded_only("the operator's tools on every topic") {
+        return Ok(());
+    }
+    let folder = tempfile::tempdir()?;
+    let servers = Servers {
+        kafka: KafkaCluster::shared().await?.bootstrap(),
+        postgres: Postgres::shared()
+            .await?
+            .create_database("operator_tools")
+            .await?,
+        registry: Registry::shared().await?.url().to_owned(),
+        topic_prefix: PREFIX.to_owned(),
+        partitions: 4,
+    };
+    let deployment = Deployment::distributed(&laneway_binary()?, folder.path(), &servers).await?;
+    let trace = trace::generated(3, 60, 5);
+    let expected = recompute(&trace);
+    let tenant = Tenant::create(&deployment, "acme", expected.keys()).await?;
+    let sender = Sender {
+        client: deployment.ingest.clone(),
+        tokens: Arc::clone(&tenant.tokens),
+        batch: 20,
+        concurrency: 3,
+        rate: None,
+        progress: Arc::new(Progress::default()),
+    };
+    sender.send(&trace).await?;
+    wait::until("everything to arrive", BOUND, || async {
+        tenant
+            .subscriber
+            .with_tally(|tally| tally.is_complete(&expected))
+    })
+    .await?;
+
+    let topics = read_topics(&servers).await?;
+    let of = |topic: &str| &topics[&format!("{PREFIX}{topic}")];
+    ensure!(
+        of("location-updates")["records"] == trace.len(),
+        "{topics:?}"
+    );
+    ensure!(of("session-events")["records"] == 2 * 3, "{topics:?}");
+    ensure!(of("quarantine")["records"] == 0, "{topics:?}");
+    for (topic, name) in [
+        ("location-updates", "LocationUpdate"),
+        ("session-events", "SessionEvent"),
+        ("tenant-events", "TenantEvent"),
+        ("processor-state", "ProcessorState"),
+    ] {
+        let names = of(topic)["names"].as_array().context("names")?;
+        ensure!(names == &[name], "{topic}: {names:?}");
+    }
+    let streams = of("tenant-streams");
+    ensure!(
+        streams["records"] == tenant.subscriber.with_tally(|t| t.events()),
+        "{streams}"
+    );
+    ensure!(
+        streams["sample"]["tenant_id"] == tenant.id.as_str(),
+        "{streams}"
+    );
+    let names = streams["names"].as_array().context("names")?;
+    for name in ["Position", "SessionStarted", "SessionStopped", "Window"] {
+        ensure!(names.iter().any(|n| n == name), "no {name} in {streams}");
+    }
+    for header in ["ce_id", "ce_source", "ce_specversion", "ce_time", "ce_type"] {
+        let headers = streams["headers"].as_array().context("headers")?;
+        ensure!(
+            headers.iter().any(|h| h == header),
+            "no {header} in {streams}"
+        );
+    }
+    deployment.stop().await
+}
+
+/// What the tool says of each topic.
+async fn read_topics(servers: &Servers) -> Result<BTreeMap<String, Value>> {
+    let python = servers::cache_folder()?.join(CLIENT).join("bin/python");
+    ensure!(
+        python.is_file(),
+        "{} is not there: run `make test-servers`",
+        python.display()
+    );
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools/read_topics.py");
+    let topics = [
+        "location-updates",
+        "session-events",
+        "tenant-events",
+        "tenant-streams",
+        "quarantine",
+        "processor-state",
+        "sink-cursors",
+    ]
+    .map(|topic| format!("{PREFIX}{topic}"));
+    let output = Command::new(python)
+        .arg(script)
+        .args([&servers.kafka, &servers.registry])
+        .args(topics)
+        .output()
+        .await
+        .context("running the operator's tool")?;
+    let (out, err) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    ensure!(output.status.success(), "the tool failed: {err}");
+    out.lines()
+        .map(|line| {
+            let topic: Value = serde_json::from_str(line).with_context(|| line.to_owned())?;
+            let name = topic["topic"].as_str().context("topic")?.to_owned();
+            Ok((name, topic))
+        })
+        .collect()
+}
