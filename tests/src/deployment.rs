@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use laneway_testkit::process::Builder;
-use laneway_testkit::{LanewayProcess, ports};
+use laneway_testkit::{KafkaCluster, LanewayProcess, Postgres, Registry, ports};
 use serde_json::Value;
 
 use crate::client::Client;
@@ -81,6 +81,19 @@ pub struct Servers {
     /// Keeps deployments on the same Kafka apart.
     pub topic_prefix: String,
     pub partitions: u32,
+}
+
+impl Servers {
+    /// The servers that this test process shares; `name` keeps what it makes there apart.
+    pub async fn shared(name: &str, partitions: u32) -> Result<Self> {
+        Ok(Servers {
+            kafka: KafkaCluster::shared().await?.bootstrap(),
+            postgres: Postgres::shared().await?.create_database(name).await?,
+            registry: Registry::shared().await?.url().to_owned(),
+            topic_prefix: format!("{name}."),
+            partitions,
+        })
+    }
 }
 
 impl Deployment {

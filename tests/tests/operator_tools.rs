@@ -7,9 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use laneway_testkit::{
-    KafkaCluster, Postgres, Registry, embedded_only, laneway_binary, servers, trace, wait,
-};
+use laneway_testkit::{embedded_only, laneway_binary, servers, trace, wait};
 use laneway_tests::deployment::{Deployment, Servers};
 use laneway_tests::recompute::recompute;
 use laneway_tests::sender::{Progress, Sender};
@@ -20,7 +18,6 @@ use tokio::process::Command;
 const BOUND: Duration = Duration::from_secs(60);
 /// As scripts/test-servers.sh installs it.
 const CLIENT: &str = "confluent-kafka-2.16.0";
-const PREFIX: &str = "operator-tools.";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn confluents_client_decodes_every_topic() -> Result<()> {
@@ -28,16 +25,7 @@ async fn confluents_client_decodes_every_topic() -> Result<()> {
         return Ok(());
     }
     let folder = tempfile::tempdir()?;
-    let servers = Servers {
-        kafka: KafkaCluster::shared().await?.bootstrap(),
-        postgres: Postgres::shared()
-            .await?
-            .create_database("operator_tools")
-            .await?,
-        registry: Registry::shared().await?.url().to_owned(),
-        topic_prefix: PREFIX.to_owned(),
-        partitions: 4,
-    };
+    let servers = Servers::shared("operator_tools", 4).await?;
     let deployment = Deployment::distributed(&laneway_binary()?, folder.path(), &servers).await?;
     let trace = trace::generated(3, 60, 5);
     let expected = recompute(&trace);
@@ -59,7 +47,7 @@ async fn confluents_client_decodes_every_topic() -> Result<()> {
     .await?;
 
     let topics = read_topics(&servers).await?;
-    let of = |topic: &str| &topics[&format!("{PREFIX}{topic}")];
+    let of = |topic: &str| &topics[&format!("{}{topic}", servers.topic_prefix)];
     ensure!(
         of("location-updates")["records"] == trace.len(),
         "{topics:?}"
@@ -116,7 +104,7 @@ async fn read_topics(servers: &Servers) -> Result<BTreeMap<String, Value>> {
         "processor-state",
         "sink-cursors",
     ]
-    .map(|topic| format!("{PREFIX}{topic}"));
+    .map(|topic| format!("{}{topic}", servers.topic_prefix));
     let output = Command::new(python)
         .arg(script)
         .args([&servers.kafka, &servers.registry])

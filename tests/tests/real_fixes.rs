@@ -7,9 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use laneway_testkit::{
-    Fix, KafkaCluster, Postgres, Registry, embedded_only, laneway_binary, trace, wait,
-};
+use laneway_testkit::{Fix, embedded_only, laneway_binary, trace, wait};
 use laneway_tests::deployment::{Deployment, Servers};
 use laneway_tests::recompute::{DeviceTotals, recompute};
 use laneway_tests::sender::{Progress, Sender};
@@ -53,16 +51,7 @@ async fn kafka_totals_equal_the_recomputation_over_kills() -> Result<()> {
         return Ok(());
     }
     let folder = tempfile::tempdir()?;
-    let servers = Servers {
-        kafka: KafkaCluster::shared().await?.bootstrap(),
-        postgres: Postgres::shared()
-            .await?
-            .create_database("real_fixes")
-            .await?,
-        registry: Registry::shared().await?.url().to_owned(),
-        topic_prefix: "real-fixes.".to_owned(),
-        partitions: 8,
-    };
+    let servers = Servers::shared("real_fixes", 8).await?;
     let deployment = Deployment::distributed(&laneway_binary()?, folder.path(), &servers).await?;
     run(deployment).await
 }
