@@ -116,8 +116,8 @@ impl Codecs {
         self.encode_as::<T, T>(value, out)
     }
 
-    /// The same from a type that serialises alike, one that borrows for instance. Its serde name
-    /// must be the record's (`#[serde(rename = "LocationUpdate")]`).
+    /// The same from a type that serialises alike, one that borrows for instance: the same fields
+    /// in the same order, whatever its name.
     pub fn encode_as<T: Contract, V: Serialize>(
         &self,
         value: &V,
