@@ -3,11 +3,12 @@
 //! Every part runs as a process of its own (role or floor, broker, load), and its CPU seconds are
 //! the operating system's. Runs are interleaved and medians of three, since machines are noisy.
 
+mod clock;
 mod floor;
 mod load;
 mod measure;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -21,7 +22,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Measures everything, or the parts that are named: ingest, processor.
+    /// Measures everything, or the parts that are named: ingest, processor, websocket, webhook,
+    /// latency, embedded.
     Run {
         parts: Vec<String>,
         /// Seconds of each run.
@@ -46,6 +48,42 @@ enum Command {
         output: String,
         records: usize,
         unit: usize,
+        /// Commits what there is instead of waiting for a unit to fill.
+        #[arg(long)]
+        follow: bool,
+    },
+    /// The floor of websockets, as a server.
+    FloorFanout {
+        port: u16,
+        bootstrap: String,
+        topic: String,
+    },
+    /// The floor of webhooks.
+    FloorWebhook {
+        bootstrap: String,
+        topic: String,
+        receiver: String,
+        workers: usize,
+        events: usize,
+    },
+    /// A receiver of webhooks.
+    LoadReceiver { port: u16 },
+    /// Websocket subscribers; PATHS: a file of `path key` lines. Prints a report as JSON.
+    LoadSockets {
+        address: String,
+        paths: PathBuf,
+        expected: u64,
+        #[arg(long)]
+        latencies: bool,
+    },
+    /// Websocket subscribers that only wait.
+    HoldSockets { address: String, paths: PathBuf },
+    /// Single fixes at a fixed rate. TOKENS: a file of `device token` lines.
+    LoadPaced {
+        address: String,
+        tokens: PathBuf,
+        rate: u64,
+        seconds: u64,
     },
     /// An HTTP load; prints its report as JSON. TOKENS: a file of `device token` lines.
     LoadHttp {
@@ -66,9 +104,10 @@ fn main() -> Result<()> {
         output,
         records,
         unit,
+        follow,
     } = &cli.command
     {
-        return floor::transact::run(bootstrap, group, input, output, *records, *unit);
+        return floor::transact::run(bootstrap, group, input, output, *records, *unit, *follow);
     }
     tokio::runtime::Runtime::new()?.block_on(async {
         match cli.command {
@@ -83,6 +122,44 @@ fn main() -> Result<()> {
                 topic,
                 linger_ms,
             } => floor::ingest::serve(port, &bootstrap, topic.leak(), &linger_ms).await,
+            Command::FloorFanout {
+                port,
+                bootstrap,
+                topic,
+            } => floor::fanout::serve(port, &bootstrap, &topic).await,
+            Command::FloorWebhook {
+                bootstrap,
+                topic,
+                receiver,
+                workers,
+                events,
+            } => floor::webhook::run(&bootstrap, &topic, &receiver, workers, events).await,
+            Command::LoadReceiver { port } => load::receiver::serve(port).await,
+            Command::LoadSockets {
+                address,
+                paths,
+                expected,
+                latencies,
+            } => {
+                let report = load::sockets::run(load::sockets::Load {
+                    address,
+                    paths: pairs(&paths)?,
+                    expected,
+                    latencies,
+                })
+                .await?;
+                println!("{}", serde_json::to_string(&report)?);
+                Ok(())
+            }
+            Command::HoldSockets { address, paths } => {
+                load::sockets::hold(&address, &pairs(&paths)?).await
+            }
+            Command::LoadPaced {
+                address,
+                tokens,
+                rate,
+                seconds,
+            } => load::paced::run(&address, &pairs(&tokens)?, rate, seconds).await,
             Command::FloorTransact { .. } => unreachable!("handled above, without a runtime"),
             Command::LoadHttp {
                 address,
@@ -91,13 +168,7 @@ fn main() -> Result<()> {
                 batch,
                 seconds,
             } => {
-                let text = std::fs::read_to_string(&tokens)
-                    .with_context(|| format!("reading the tokens {}", tokens.display()))?;
-                let tokens = text
-                    .lines()
-                    .filter_map(|line| line.split_once(' '))
-                    .map(|(device, token)| (device.to_owned(), token.to_owned()))
-                    .collect();
+                let tokens = pairs(&tokens)?;
                 let duration = Duration::from_secs(seconds);
                 let report = load::http::run(load::http::Load {
                     address,
@@ -112,4 +183,15 @@ fn main() -> Result<()> {
             }
         }
     })
+}
+
+/// Lines of two words each.
+fn pairs(file: &Path) -> Result<Vec<(String, String)>> {
+    let text =
+        std::fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
+    Ok(text
+        .lines()
+        .filter_map(|line| line.split_once(' '))
+        .map(|(first, second)| (first.to_owned(), second.to_owned()))
+        .collect())
 }

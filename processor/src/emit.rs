@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use laneway_log::{Records, Topic};
 use laneway_schemas::{
-    Attributes, Codecs, Contract, EncodeError, EventType, LocationUpdate, Position, SessionStarted,
-    SessionStopped, SessionUpdated, Window,
+    Attributes, Codecs, Contract, EncodeError, EventType, Position, SessionStarted, SessionStopped,
+    SessionUpdated, Window,
 };
 use serde::Serialize;
 
@@ -13,7 +13,7 @@ use crate::derive::{Derived, EntityId, IdHasher, MINUTE_US, Session};
 use crate::event_id::EventId;
 use crate::rfc3339::Rfc3339;
 use crate::tenants::Tenant;
-use crate::views::{PositionView, StartedView, StoppedView, UpdatedView, WindowView};
+use crate::views::{FixView, PositionView, StartedView, StoppedView, UpdatedView, WindowView};
 
 /// Writes events with buffers that are kept.
 #[derive(Default)]
@@ -69,7 +69,7 @@ impl Emitter {
 
     pub fn position(
         &mut self,
-        fix: &LocationUpdate,
+        fix: &FixView<'_>,
         flags: [bool; 3],
         codecs: &Codecs,
         records: &mut Records,
@@ -79,10 +79,10 @@ impl Emitter {
         let view = PositionView {
             entity_id: entity.as_str(),
             revision: 1,
-            tenant_id: &fix.tenant_id,
-            device_id: &fix.device_id,
-            fix_id: &fix.fix_id,
-            session_id: fix.session_id.as_deref(),
+            tenant_id: fix.tenant_id,
+            device_id: fix.device_id,
+            fix_id: fix.fix_id,
+            session_id: fix.session_id,
             recorded_at: fix.recorded_at,
             received_at: fix.received_at,
             latitude: fix.latitude,

@@ -20,6 +20,7 @@ use crate::quarantine;
 use crate::shared::{Shared, Undecoded};
 use crate::tenants::Tenants;
 use crate::unit::OpenUnit;
+use crate::views::FixView;
 
 /// An event that is written has at most this many bytes more than the record it comes from.
 const GROWTH_BYTES: usize = 1024;
@@ -130,13 +131,13 @@ impl Partition {
             let detail = format!("{size} bytes leave no room for the events that come of it");
             Err((Refusal::new(Reason::TooLarge, detail), None))
         } else if topic == Topic::SessionEvents {
-            match shared.decode::<SessionEvent>(record.value) {
+            match shared.decode::<SessionEvent, SessionEvent>(record.value) {
                 Ok(event) => self.take_session(record, &event, shared, unit),
                 Err(Undecoded::Load(id)) => return Ok(Step::Wait(Wait::Schema(id))),
                 Err(Undecoded::Refused(refusal)) => Err((refusal, None)),
             }
         } else {
-            match shared.decode::<LocationUpdate>(record.value) {
+            match shared.decode::<LocationUpdate, FixView<'_>>(record.value) {
                 Ok(fix) => self.take_fix(record, &fix, shared, unit),
                 Err(Undecoded::Load(id)) => return Ok(Step::Wait(Wait::Schema(id))),
                 Err(Undecoded::Refused(refusal)) => Err((refusal, None)),
@@ -195,14 +196,14 @@ impl Partition {
     fn take_fix(
         &mut self,
         record: &RecordRef<'_>,
-        fix: &LocationUpdate,
+        fix: &FixView<'_>,
         shared: &mut Shared,
         unit: &mut OpenUnit,
     ) -> Result<Step, (Refusal, Option<i64>)> {
         let refused = |refusal| (refusal, Some(fix.received_at));
         let claim = Claim {
-            tenant: &fix.tenant_id,
-            device: &fix.device_id,
+            tenant: fix.tenant_id,
+            device: fix.device_id,
             control_version: fix.control_version,
         };
         let tenant = match self.isolate(record, &claim, shared).map_err(refused)? {
@@ -217,8 +218,8 @@ impl Partition {
         let known = self.tenants.get(tenant);
         let ahead = fix.recorded_at > fix.received_at.saturating_add(known.ahead_us);
         let input = Fix {
-            id: &fix.fix_id,
-            session: fix.session_id.as_deref(),
+            id: fix.fix_id,
+            session: fix.session_id,
             at: fix.recorded_at,
             received_at: fix.received_at,
             latitude: fix.latitude,
@@ -228,8 +229,8 @@ impl Partition {
         };
         shared
             .emitter
-            .aim(known, &fix.device_id, self.number, fix.received_at);
-        let place = self.devices.place(tenant, &fix.device_id);
+            .aim(known, fix.device_id, self.number, fix.received_at);
+        let place = self.devices.place(tenant, fix.device_id);
         let touch = touch(
             &mut self.touches,
             &mut self.touched,

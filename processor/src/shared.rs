@@ -7,6 +7,7 @@ use foldhash::HashSet;
 use laneway_directory::Directory;
 use laneway_schemas::{Codecs, Contract, DecodeError};
 use laneway_tenancy::control::RoleAuthority;
+use serde::Deserialize;
 
 use crate::derive::Bounds;
 use crate::emit::Emitter;
@@ -66,15 +67,22 @@ impl Shared {
         self.unreadable.insert(schema);
     }
 
-    pub fn decode<T: Contract>(&self, value: Option<&[u8]>) -> Result<T, Undecoded> {
+    pub fn decode<'a, T: Contract, V: Deserialize<'a>>(
+        &self,
+        value: Option<&'a [u8]>,
+    ) -> Result<V, Undecoded> {
         let refused =
             |detail: String| Undecoded::Refused(Refusal::new(Reason::Undecodable, detail));
         let Some(value) = value else {
             return Err(refused("the record has no value".into()));
         };
-        self.codecs.decode(value).map_err(|error| match error {
-            DecodeError::UnknownSchema(id) if !self.unreadable.contains(&id) => Undecoded::Load(id),
-            error => refused(error.to_string()),
-        })
+        self.codecs
+            .decode_as::<T, V>(value)
+            .map_err(|error| match error {
+                DecodeError::UnknownSchema(id) if !self.unreadable.contains(&id) => {
+                    Undecoded::Load(id)
+                }
+                error => refused(error.to_string()),
+            })
     }
 }

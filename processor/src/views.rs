@@ -1,7 +1,36 @@
-//! The contracts that this role writes, borrowing what they say: they serialise alike.
+//! The contracts that this role reads and writes, borrowing what they say: they serialise alike.
+
+use std::collections::BTreeMap;
 
 use laneway_schemas::{Attributes, StateKind};
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
+
+/// [`laneway_schemas::LocationUpdate`]
+#[derive(Deserialize)]
+pub struct FixView<'a> {
+    pub tenant_id: &'a str,
+    pub device_id: &'a str,
+    pub fix_id: &'a str,
+    #[serde(default)]
+    pub session_id: Option<&'a str>,
+    pub recorded_at: i64,
+    pub received_at: i64,
+    pub latitude: f64,
+    pub longitude: f64,
+    #[serde(default)]
+    pub altitude_m: Option<f64>,
+    #[serde(default)]
+    pub accuracy_m: Option<f64>,
+    #[serde(default)]
+    pub speed_mps: Option<f64>,
+    #[serde(default)]
+    pub heading_deg: Option<f64>,
+    #[serde(default)]
+    pub battery: Option<f64>,
+    #[serde(default, borrow)]
+    pub attributes: BTreeMap<&'a str, &'a str>,
+    pub control_version: i64,
+}
 
 /// [`laneway_schemas::Position`]
 #[derive(Serialize)]
@@ -21,7 +50,7 @@ pub struct PositionView<'a> {
     pub speed_mps: Option<f64>,
     pub heading_deg: Option<f64>,
     pub battery: Option<f64>,
-    pub attributes: &'a Attributes,
+    pub attributes: &'a BTreeMap<&'a str, &'a str>,
     pub latest: bool,
     pub late: bool,
     pub ahead: bool,

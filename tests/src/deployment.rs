@@ -169,6 +169,14 @@ impl Deployment {
         })
     }
 
+    /// `host:port` of the stream.
+    pub fn stream_address(&self) -> Result<String> {
+        let rest = self.stream.trim_start_matches("ws://");
+        let address = rest.split('/').next().unwrap_or_default();
+        ensure!(!address.is_empty(), "no address in {}", self.stream);
+        Ok(address.to_owned())
+    }
+
     /// The only node of a role.
     pub fn node(&mut self, role: &str) -> Result<&mut Node> {
         self.nodes

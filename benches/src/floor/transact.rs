@@ -1,5 +1,5 @@
 //! The least exactly-once loop: consume, parse nothing, produce one record for each, commit with
-//! the offsets, in units of a given size.
+//! the offsets, in units of a given size, or of what there is where it follows a stream.
 
 use std::time::{Duration, Instant};
 
@@ -12,6 +12,9 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{Offset, TopicPartitionList};
 
 const STEP: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_millis(200);
+/// Between looks at what is on its way: a poll that waits spins.
+const LOOK: Duration = Duration::from_micros(250);
 
 /// Copies `records` records from `input` to `output`; prints the seconds from first to last.
 pub fn run(
@@ -21,6 +24,7 @@ pub fn run(
     output: &str,
     records: usize,
     unit: usize,
+    follow: bool,
 ) -> Result<()> {
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", bootstrap)
@@ -32,7 +36,7 @@ pub fn run(
     let producer: BaseProducer = ClientConfig::new()
         .set("bootstrap.servers", bootstrap)
         .set("transactional.id", format!("{group}-floor"))
-        .set("linger.ms", "5")
+        .set("linger.ms", if follow { "0" } else { "5" })
         .set("queue.buffering.max.messages", "1000000")
         .create()?;
     producer.init_transactions(STEP)?;
@@ -41,15 +45,22 @@ pub fn run(
     while done < records {
         let mut offsets = TopicPartitionList::new();
         let mut taken = 0;
-        producer.begin_transaction()?;
         while taken < unit && done + taken < records {
-            let Some(message) = consumer.poll(Duration::from_millis(200)) else {
-                if began.is_some() {
+            let wait = if follow && taken > 0 {
+                Duration::ZERO
+            } else {
+                PATIENCE
+            };
+            let Some(message) = consumer.poll(wait) else {
+                if taken > 0 {
                     break;
                 }
                 continue;
             };
             let message = message?;
+            if taken == 0 {
+                producer.begin_transaction()?;
+            }
             began.get_or_insert_with(Instant::now);
             send(
                 &producer,
@@ -70,7 +81,8 @@ pub fn run(
         let flushed = Instant::now();
         // `flush` waits in steps of 100 ms.
         while producer.in_flight_count() > 0 {
-            producer.poll(Duration::from_millis(1));
+            producer.poll(Duration::ZERO);
+            std::thread::sleep(LOOK);
             if flushed.elapsed() > STEP {
                 bail!(
                     "{} records are not acknowledged after {STEP:?}",
@@ -95,7 +107,8 @@ fn send(producer: &BaseProducer, topic: &str, key: &[u8], payload: &[u8]) -> Res
         match producer.send(BaseRecord::to(topic).key(key).payload(payload)) {
             Ok(()) => return Ok(()),
             Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => {
-                producer.poll(Duration::from_millis(1));
+                producer.poll(Duration::ZERO);
+                std::thread::sleep(LOOK);
             }
             Err((error, _)) => return Err(error.into()),
         }

@@ -8,6 +8,8 @@ use hdrhistogram::Histogram;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use super::LONGEST_US;
+
 /// What a load saw.
 #[derive(Debug, serde::Serialize, serde::Deserialize)]
 pub struct Report {
@@ -15,6 +17,7 @@ pub struct Report {
     pub seconds: f64,
     pub p50_us: u64,
     pub p99_us: u64,
+    pub max_us: u64,
     pub refused: u64,
 }
 
@@ -36,7 +39,7 @@ pub async fn run(load: Load) -> Result<Report> {
         let load = load.clone();
         running.spawn(async move { connection(&load, number, began).await });
     }
-    let mut latencies = Histogram::<u64>::new(3)?;
+    let mut latencies = Histogram::<u64>::new_with_bounds(1, LONGEST_US, 3)?;
     let (mut events, mut refused) = (0, 0);
     while let Some(done) = running.join_next().await {
         let (histogram, sent, failed) = done??;
@@ -49,6 +52,7 @@ pub async fn run(load: Load) -> Result<Report> {
         seconds: began.elapsed().as_secs_f64(),
         p50_us: latencies.value_at_quantile(0.5),
         p99_us: latencies.value_at_quantile(0.99),
+        max_us: latencies.max(),
         refused,
     })
 }
@@ -62,7 +66,7 @@ async fn connection(
         .await
         .with_context(|| format!("connecting to {}", load.address))?;
     socket.set_nodelay(true)?;
-    let mut latencies = Histogram::<u64>::new(3)?;
+    let mut latencies = Histogram::<u64>::new_with_bounds(1, LONGEST_US, 3)?;
     let (mut sent, mut refused) = (0, 0);
     let mut request = Vec::new();
     let mut buffer = vec![0; 256 * 1024];
@@ -113,7 +117,7 @@ fn prepare(request: &mut Vec<u8>, device: &str, token: &str, batch: usize, seque
 }
 
 /// Reads one answer to its end; its status.
-async fn answer(socket: &mut TcpStream, buffer: &mut [u8]) -> Result<u16> {
+pub async fn answer(socket: &mut TcpStream, buffer: &mut [u8]) -> Result<u16> {
     let mut filled = 0;
     loop {
         let read = socket.read(&mut buffer[filled..]).await?;

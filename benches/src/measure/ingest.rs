@@ -1,17 +1,12 @@
 //! Ingest against hyper + rdkafka: single requests over 64 and 512 connections, and batches of 100.
 
-use std::process::Stdio;
-use std::time::Duration;
-
 use anyhow::{Context, Result, ensure};
-use laneway_testkit::{LanewayProcess, ports, wait};
+use laneway_testkit::LanewayProcess;
 use laneway_tests::tenant::{device_token, key};
 use serde_json::json;
-use tokio::net::TcpStream;
-use tokio::process::Command;
 
 use super::Bench;
-use super::side::{Sample, cpu_seconds, print};
+use super::side::{Part, Sample, cpu_seconds, print, server};
 use crate::load::http::Report;
 
 const TENANTS: usize = 10;
@@ -79,24 +74,15 @@ async fn tokens(bench: &Bench) -> Result<std::path::PathBuf> {
 
 /// The floor as a process of its own, and its address.
 async fn start_floor(bench: &Bench) -> Result<(LanewayProcess, String)> {
-    let port = ports::free()?;
-    let process = LanewayProcess::builder(std::env::current_exe()?)
-        .args([
-            "floor-ingest",
-            &port.to_string(),
-            &bench.kafka.bootstrap(),
-            FLOOR_TOPIC,
-            LINGER_MS,
-        ])
-        .name("floor-ingest")
-        .dir(bench.folder.path())
-        .spawn()?;
-    let address = format!("127.0.0.1:{port}");
-    wait::until("the floor to listen", Duration::from_secs(20), || async {
-        TcpStream::connect(&address).await.is_ok()
-    })
-    .await?;
-    Ok((process, address))
+    let arguments = |port: u16| {
+        vec![
+            port.to_string(),
+            bench.kafka.bootstrap(),
+            FLOOR_TOPIC.to_owned(),
+            LINGER_MS.to_owned(),
+        ]
+    };
+    server(bench.folder.path(), "floor-ingest", arguments).await
 }
 
 async fn sample(
@@ -109,31 +95,18 @@ async fn sample(
 ) -> Result<Sample> {
     let broker = bench.kafka.pid(0)?;
     let before = (cpu_seconds(pid)?, cpu_seconds(broker)?);
-    let load = Command::new(std::env::current_exe()?)
-        .args(["load-http", address])
-        .arg(tokens)
-        .args([
+    let load = Part::start(
+        "load-http",
+        [
+            address.to_owned(),
+            tokens.display().to_string(),
             connections.to_string(),
             batch.to_string(),
             bench.duration.as_secs().to_string(),
-        ])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()
-        .context("starting the load")?;
-    let load_pid = load.id().context("the load has ended at once")?;
-    let watch = tokio::spawn(async move {
-        let mut used = 0.0;
-        while let Ok(seconds) = cpu_seconds(load_pid) {
-            used = seconds;
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        used
-    });
-    let output = load.wait_with_output().await?;
-    ensure!(output.status.success(), "the load against {address} failed");
-    let report: Report =
-        serde_json::from_slice(&output.stdout).context("reading the load's report")?;
+        ],
+    )?;
+    let (report, load) = load.end().await?;
+    let report: Report = serde_json::from_str(&report).context("reading the load's report")?;
     ensure!(
         report.refused * 100 <= report.events,
         "{} events were refused at {address}",
@@ -144,7 +117,7 @@ async fn sample(
         seconds: report.seconds,
         program: cpu_seconds(pid)? - before.0,
         broker: cpu_seconds(broker)? - before.1,
-        load: watch.await?,
+        load,
         p50_us: report.p50_us,
         p99_us: report.p99_us,
     })

@@ -1,15 +1,17 @@
 //! The processor against the raw transactional loop: both drain the same backlog of fixes.
 
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
+use futures_util::{StreamExt, TryStreamExt};
+use laneway_tests::client::Client;
 use laneway_tests::tenant::key;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::{ClientConfig, TopicPartitionList};
 use serde_json::json;
-use tokio::process::Command;
 
 use super::Bench;
-use super::side::{Sample, cpu_seconds, print};
+use super::side::{Part, Sample, cpu_seconds, print};
 
 const EVENTS: usize = 400_000;
 const DEVICES: usize = 10_000;
@@ -18,13 +20,24 @@ const BATCH: usize = 1_000;
 /// The units that the processor makes under load.
 const UNIT: usize = 25_000;
 const BOUND: Duration = Duration::from_secs(300);
+const INPUT: &str = "location-updates";
+/// Requests under way while a measurement is prepared.
+const REQUESTS: usize = 32;
+const ANSWER: Duration = Duration::from_secs(10);
 
 pub async fn run(bench: &mut Bench) -> Result<()> {
     let keys = tenants(bench).await?;
     let (mut ours, mut least) = (Vec::new(), Vec::new());
     for round in 0..bench.repeat {
+        // Only what is measured runs.
         bench.deployment.node("processor")?.kill()?;
+        bench.deployment.node("sink")?.kill()?;
+        if round > 0 {
+            bench.deployment.node("ingest")?.restart()?;
+            bench.deployment.node("ingest")?.ready().await?;
+        }
         backlog(bench, &keys, round).await?;
+        bench.deployment.node("ingest")?.kill()?;
         least.push(floor(bench, round).await?);
         ours.push(drain(bench).await?);
     }
@@ -39,42 +52,52 @@ async fn tenants(bench: &Bench) -> Result<Vec<String>> {
         let slug = format!("load-{tenant}");
         bench.deployment.admin(&["tenant", "create", &slug]).await?;
         let admin = key(&bench.deployment, &slug, "tenant:admin").await?;
-        for device in 0..DEVICES / TENANTS {
-            let body = json!({ "id": format!("d{device}") });
-            bench
-                .deployment
-                .control
-                .post("/devices", &admin, &body)
-                .await?
-                .ok()?;
-        }
+        register(&bench.deployment.control, &admin, DEVICES / TENANTS).await?;
         keys.push(key(&bench.deployment, &slug, "location:write").await?);
     }
     Ok(keys)
+}
+
+/// Devices `d0` and up, many requests at a time.
+async fn register(control: &Client, admin: &str, devices: usize) -> Result<()> {
+    futures_util::stream::iter(0..devices)
+        .map(|device| async move {
+            let body = json!({ "id": format!("d{device}") });
+            control.post("/devices", admin, &body).await?.ok()
+        })
+        .buffer_unordered(REQUESTS)
+        .try_for_each(|_| async { Ok(()) })
+        .await
 }
 
 /// Fixes of every device, through ingest: a second apart, so that windows close on the way.
 async fn backlog(bench: &Bench, keys: &[String], round: usize) -> Result<()> {
     let per_device = EVENTS / DEVICES;
     for step in 0..per_device {
-        for key in keys {
-            for first in (0..DEVICES / TENANTS).step_by(BATCH) {
-                let at = 1_704_067_200_000_i64 + ((round * per_device + step) * 5_000) as i64;
+        let at = 1_704_067_200_000_i64 + ((round * per_device + step) * 5_000) as i64;
+        let latitude = 52.5 + step as f64 / 1e4;
+        let bodies = keys.iter().flat_map(|key| {
+            (0..DEVICES / TENANTS)
+                .step_by(BATCH)
+                .map(move |first| (key, first))
+        });
+        futures_util::stream::iter(bodies)
+            .map(|(key, first)| async move {
                 let fixes: Vec<_> = (first..(first + BATCH).min(DEVICES / TENANTS))
                     .map(|d| {
-                        json!({ "device_id": format!("d{d}"), "recorded_at": at, "lat": 52.5 + step as f64 / 1e4,
+                        json!({ "device_id": format!("d{d}"), "recorded_at": at, "lat": latitude,
                                 "lon": 13.4, "speed": 8.25 })
                     })
                     .collect();
-                let body = json!({ "fixes": fixes });
-                bench
-                    .deployment
-                    .ingest
-                    .post("/location/update", key, &body)
+                let ingest = &bench.deployment.ingest;
+                ingest
+                    .post("/location/update", key, &json!({ "fixes": fixes }))
                     .await?
-                    .ok()?;
-            }
-        }
+                    .ok()
+            })
+            .buffer_unordered(REQUESTS)
+            .try_for_each(|_| async { Ok(()) })
+            .await?;
     }
     Ok(())
 }
@@ -82,38 +105,23 @@ async fn backlog(bench: &Bench, keys: &[String], round: usize) -> Result<()> {
 async fn floor(bench: &Bench, round: usize) -> Result<Sample> {
     let broker = bench.kafka.pid(0)?;
     let broker_before = cpu_seconds(broker)?;
-    let child = Command::new(std::env::current_exe()?)
-        .args([
-            "floor-transact",
-            &bench.kafka.bootstrap(),
-            &format!("floor-{round}"),
-        ])
-        .args([
-            "location-updates",
-            "quarantine",
-            &EVENTS.to_string(),
-            &UNIT.to_string(),
-        ])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()
-        .context("starting the transactional floor")?;
-    let pid = child.id().context("the floor has ended at once")?;
-    let watch = tokio::spawn(async move {
-        let mut used = 0.0;
-        while let Ok(seconds) = cpu_seconds(pid) {
-            used = seconds;
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        used
-    });
-    let output = child.wait_with_output().await?;
-    ensure!(output.status.success(), "the transactional floor failed");
-    let seconds: f64 = String::from_utf8_lossy(&output.stdout).trim().parse()?;
+    let part = Part::start(
+        "floor-transact",
+        [
+            bench.kafka.bootstrap(),
+            format!("floor-{round}"),
+            INPUT.to_owned(),
+            "quarantine".to_owned(),
+            EVENTS.to_string(),
+            UNIT.to_string(),
+        ],
+    )?;
+    let (seconds, program) = part.end().await?;
+    let seconds: f64 = seconds.trim().parse()?;
     Ok(Sample {
         events: EVENTS as u64,
         seconds,
-        program: watch.await?,
+        program,
         broker: cpu_seconds(broker)? - broker_before,
         load: 0.0,
         p50_us: 0,
@@ -127,10 +135,11 @@ async fn drain(bench: &mut Bench) -> Result<Sample> {
     bench.deployment.node("processor")?.restart()?;
     bench.deployment.node("processor")?.ready().await?;
     let pid = bench.deployment.node("processor")?.process().pid();
-    let before = (cpu_seconds(pid)?, cpu_seconds(broker)?, lag(bench).await?);
+    let lag = Lag::of(bench)?;
+    let before = (cpu_seconds(pid)?, cpu_seconds(broker)?, lag.left()?);
     let began = Instant::now();
     loop {
-        let left = lag(bench).await?;
+        let left = lag.left()?;
         if left == 0 {
             break;
         }
@@ -138,7 +147,7 @@ async fn drain(bench: &mut Bench) -> Result<Sample> {
             began.elapsed() < BOUND,
             "{left} records are left after {BOUND:?}"
         );
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
     Ok(Sample {
         events: before.2,
@@ -151,16 +160,42 @@ async fn drain(bench: &mut Bench) -> Result<Sample> {
     })
 }
 
-/// Fixes that the processor has not committed.
-async fn lag(bench: &Bench) -> Result<u64> {
-    let answer = bench.deployment.admin(&["lag"]).await?;
-    let lanes = answer["lanes"]
-        .as_array()
-        .or_else(|| answer.as_array())
-        .context("`admin lag` lists no lanes")?;
-    Ok(lanes
-        .iter()
-        .filter(|l| l["group"] == "processor" && l["topic"] == "location-updates")
-        .filter_map(|l| l["lag"].as_u64())
-        .sum())
+/// Fixes that the processor has not committed, as the brokers count them.
+struct Lag {
+    consumer: BaseConsumer,
+    committed: TopicPartitionList,
+    end: i64,
+}
+
+impl Lag {
+    fn of(bench: &Bench) -> Result<Self> {
+        let consumer: BaseConsumer = ClientConfig::new()
+            .set("bootstrap.servers", bench.kafka.bootstrap())
+            .set("group.id", "processor")
+            .create()?;
+        let mut committed = TopicPartitionList::new();
+        let mut end = 0;
+        for partition in 0..i32::try_from(bench.partitions)? {
+            committed.add_partition(INPUT, partition);
+            end += consumer.fetch_watermarks(INPUT, partition, ANSWER)?.1;
+        }
+        Ok(Lag {
+            consumer,
+            committed,
+            end,
+        })
+    }
+
+    fn left(&self) -> Result<u64> {
+        let offsets = self
+            .consumer
+            .committed_offsets(self.committed.clone(), ANSWER)?;
+        let done: i64 = offsets
+            .elements()
+            .iter()
+            .filter_map(|e| e.offset().to_raw())
+            .filter(|offset| *offset > 0)
+            .sum();
+        Ok(u64::try_from(self.end - done)?)
+    }
 }

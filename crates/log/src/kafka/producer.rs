@@ -24,6 +24,8 @@ use crate::{LogError, OutgoingRef, Records, Result};
 const POLL: Duration = Duration::from_secs(1);
 const CLOSING_STEP: Duration = Duration::from_millis(2);
 const REBUILD_EVERY: Duration = Duration::from_secs(1);
+/// A derived event has six.
+const HEADERS: usize = 6;
 /// What librdkafka keeps of a record besides its bytes, roughly. Also bounds empty records.
 const RECORD_OVERHEAD: usize = 128;
 
@@ -270,7 +272,7 @@ where
     message.payload = record.value;
     if !record.headers.packed().is_empty() {
         let headers = record.headers.iter().fold(
-            OwnedHeaders::new_with_capacity(4),
+            OwnedHeaders::new_with_capacity(HEADERS),
             |headers, (key, value)| {
                 headers.insert(Header {
                     key,

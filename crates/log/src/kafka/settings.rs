@@ -123,6 +123,8 @@ impl Settings {
     pub(super) fn transactional(&self, spec: &GroupSpec) -> ClientConfig {
         let mut config = self.producing();
         config
+            // A unit counts what is on its way and asks only for what was refused.
+            .set("delivery.report.only.error", "true")
             .set(
                 "transactional.id",
                 format!("{}-{}", self.group(&spec.group), spec.instance),

@@ -1,0 +1,66 @@
+//! The embedded default: batches over HTTP into `laneway all`, everything on one machine.
+
+use anyhow::{Context, Result};
+use laneway_testkit::laneway_binary;
+use laneway_tests::deployment::Deployment;
+use laneway_tests::tenant::{device_token, key};
+use serde_json::json;
+use std::time::Duration;
+
+use super::side::{Part, cpu_seconds, median};
+use crate::load::http::Report;
+
+const DEVICES: usize = 200;
+const CONNECTIONS: usize = 16;
+const BATCH: usize = 1_000;
+
+pub async fn run(duration: Duration, repeat: usize) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let mut deployment = Deployment::embedded(&laneway_binary()?, folder.path()).await?;
+    deployment.admin(&["tenant", "create", "embedded"]).await?;
+    let admin = key(&deployment, "embedded", "tenant:admin").await?;
+    let mut tokens = String::new();
+    for device in 0..DEVICES {
+        let device = format!("e{device}");
+        let control = &deployment.control;
+        let body = json!({ "id": device });
+        control.post("/devices", &admin, &body).await?.ok()?;
+        let token = device_token(control, &admin, &device).await?;
+        tokens.push_str(&format!("{device} {token}\n"));
+    }
+    let file = folder.path().join("tokens");
+    std::fs::write(&file, tokens)?;
+    let address = deployment
+        .ingest
+        .base()
+        .trim_start_matches("http://")
+        .to_owned();
+    let pid = deployment.node("all")?.process().pid();
+    let (mut rates, mut costs, mut worst) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..repeat {
+        let before = cpu_seconds(pid)?;
+        let part = Part::start(
+            "load-http",
+            [
+                address.clone(),
+                file.display().to_string(),
+                CONNECTIONS.to_string(),
+                BATCH.to_string(),
+                duration.as_secs().to_string(),
+            ],
+        )?;
+        let (report, _) = part.end().await?;
+        let report: Report = serde_json::from_str(&report).context("reading the load's report")?;
+        rates.push(report.events as f64 / report.seconds);
+        costs.push((cpu_seconds(pid)? - before) * 1e6 / report.events as f64);
+        worst.push(report.max_us as f64 / 1000.0);
+    }
+    println!(
+        "embedded, batches of {BATCH} over {CONNECTIONS} connections: {:.0} durable events/s, {:.2} CPU-s/M (all roles), \
+         slowest answer {:.0} ms",
+        median(rates),
+        median(costs),
+        median(worst),
+    );
+    deployment.stop().await
+}
