@@ -2,12 +2,14 @@
 //! `/tenants/{tenant}`, where the operator acts for the tenant that the path names.
 
 pub(crate) mod credentials;
+pub(crate) mod dead_letters;
 pub(crate) mod destinations;
 pub(crate) mod devices;
 pub(crate) mod keys;
 pub(crate) mod operator;
 pub(crate) mod page;
 pub(crate) mod positions;
+pub(crate) mod status;
 pub(crate) mod tenants;
 
 use std::sync::Weak;
@@ -73,5 +75,14 @@ fn of_tenant() -> Router<App> {
             get(destinations::find)
                 .patch(destinations::change)
                 .delete(destinations::remove),
+        )
+        .route("/destinations/{destination}/status", get(status::find))
+        .route(
+            "/destinations/{destination}/dead-letters",
+            get(dead_letters::list),
+        )
+        .route(
+            "/destinations/{destination}/dead-letters/redrive",
+            post(dead_letters::redrive),
         )
 }

@@ -18,6 +18,7 @@ use laneway_tenancy::{Authenticator, ChangeKind, LocalSocket, Random};
 use tokio::sync::broadcast::error::RecvError;
 use tower::ServiceExt;
 
+use crate::deliveries::Deliveries;
 use crate::relay::Relay;
 use crate::{ControlSettings, api, platform};
 
@@ -46,6 +47,7 @@ pub struct ControlDeps {
 
 pub struct Control {
     pub(crate) deps: ControlDeps,
+    pub(crate) deliveries: Deliveries,
     router: Router,
 }
 
@@ -53,6 +55,7 @@ impl Control {
     pub fn build(deps: ControlDeps) -> Arc<Control> {
         Arc::new_cyclic(|weak| Control {
             deps,
+            deliveries: Deliveries::default(),
             router: api::router(weak.clone()),
         })
     }
@@ -66,6 +69,7 @@ impl Control {
             relay.run(&lifecycle),
             self.hear_of_changes(&lifecycle),
             crate::lag::measure(&*self.deps.log, &lifecycle),
+            self.deliveries.follow(&self.deps.log, &lifecycle),
         )?;
         Ok(())
     }

@@ -4,6 +4,7 @@
 mod api;
 mod caller;
 mod control;
+mod deliveries;
 mod error;
 mod json;
 mod lag;

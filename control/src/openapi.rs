@@ -5,7 +5,9 @@ use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{ObjectBuilder, PathItem, RefOr, Required, SecurityRequirement, Type};
 
-use crate::api::{credentials, destinations, devices, keys, operator, positions, tenants};
+use crate::api::{
+    credentials, dead_letters, destinations, devices, keys, operator, positions, status, tenants,
+};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -40,6 +42,9 @@ use crate::api::{credentials, destinations, devices, keys, operator, positions, 
         destinations::find,
         destinations::change,
         destinations::remove,
+        status::find,
+        dead_letters::list,
+        dead_letters::redrive,
     )
 )]
 struct Description;

@@ -167,6 +167,26 @@ async fn destination(api: &mut Api, command: Destination) -> anyhow::Result<()> 
                 .await
         }
         Destination::Delete { of, id } => api.delete(&path(&of, &id)).await,
+        Destination::Status { of, id } => api.show(&format!("{}/status", path(&of, &id))).await,
+        Destination::DeadLetters { of, id } => {
+            let columns = ["event_id", "device", "attempts", "parked_at", "reason"];
+            let path = format!("{}/dead-letters", path(&of, &id));
+            api.list(&path, &columns).await
+        }
+        Destination::Redrive {
+            of,
+            id,
+            events,
+            all,
+        } => {
+            let path = format!("{}/dead-letters/redrive", path(&of, &id));
+            let body = if all {
+                json!({"all": true})
+            } else {
+                json!({"events": events})
+            };
+            api.create(&path, &body).await
+        }
     }
 }
 

@@ -4,8 +4,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::{
-    LocationUpdate, Position, ProcessorState, Quarantined, SessionEvent, SessionStarted,
-    SessionStopped, SessionUpdated, SinkCursor, TenantEvent, Window,
+    DestinationHealth, DestinationRedrive, LocationUpdate, Position, ProcessorState, Quarantined,
+    SessionEvent, SessionStarted, SessionStopped, SessionUpdated, SinkCursor, TenantEvent, Window,
 };
 
 /// A record type with an Avro schema.
@@ -63,6 +63,8 @@ contracts! {
     8 Window "io.laneway.Window" "window" "tenant-streams",
     9 ProcessorState "io.laneway.ProcessorState" "processor_state" "processor-state",
     10 SinkCursor "io.laneway.SinkCursor" "sink_cursor" "sink-cursors",
+    11 DestinationHealth "io.laneway.DestinationHealth" "destination_health" "sink-signals",
+    12 DestinationRedrive "io.laneway.DestinationRedrive" "destination_redrive" "sink-signals",
 }
 
 /// The event types of `tenant-streams`, as CloudEvents name them.

@@ -324,7 +324,47 @@ pub struct SinkCursor {
     /// offset is done too, but for the open offsets.
     #[serde(default)]
     pub riding: bool,
-    /// JSON of a dead letter: event id, reason, attempts. The record is then about that event alone.
+    /// JSON of a dead letter. The record is then about that event alone.
     #[serde(default)]
     pub dead: Option<String>,
+}
+
+/// What the sinks know together of a destination's health.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DestinationHealth {
+    /// The tenant.
+    pub tenant_id: String,
+    /// The destination.
+    pub destination_id: String,
+    /// Its breaker is open: as a whole it waits.
+    pub open: bool,
+    /// While it is open: when one attempt asks whether it is back.
+    pub until: i64,
+    /// Times in a row that it opened.
+    pub opened: i32,
+    /// Its last failure, in words.
+    #[serde(default)]
+    pub error: Option<String>,
+    /// When that was.
+    #[serde(default)]
+    pub failed_at: Option<i64>,
+    /// The sink that says so.
+    pub instance: String,
+}
+
+/// Asks for dead letters of a destination to be delivered.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DestinationRedrive {
+    /// The tenant.
+    pub tenant_id: String,
+    /// The destination.
+    pub destination_id: String,
+    /// The dead letter that is meant; null for all.
+    #[serde(default)]
+    pub event_id: Option<String>,
+    /// Its lane; null for all.
+    #[serde(default)]
+    pub lane: Option<i32>,
+    /// Those that were parked up to then.
+    pub requested_at: i64,
 }

@@ -5,6 +5,7 @@ mod codec;
 mod contract;
 mod contracts;
 mod registry;
+pub mod sink;
 
 pub use codec::{Codecs, DecodeError, EncodeError};
 pub use contract::{CONTRACTS, Contract, ContractInfo, EventType};

@@ -17,6 +17,7 @@ use laneway_tenancy::{AuthError, Authenticated, Grant};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::Sink;
+use crate::stream::connections::Registered;
 use crate::stream::feed::Feed;
 use crate::stream::protocol::Subscribe;
 use crate::stream::request::{self, PROTOCOL};
@@ -58,21 +59,17 @@ impl Sink {
                 "",
             ));
         }
-        let credentials = request::authorization(request.headers());
-        let authenticated = self
-            .deps
-            .authenticator
-            .authenticate(credentials.as_deref(), peer.address)
-            .await
-            .map_err(refused)?;
-        if !authenticated.scope.may(Grant::StreamRead) {
-            return Err(Problem::forbidden("The key needs the grant stream:read."));
-        }
+        let authenticated = self.authenticate(request.headers(), &peer).await?;
         let subscribe = request::query(request.uri().query())?;
         if asks_for_websocket(request.headers()) {
-            self.websocket(request, authenticated, subscribe)
+            let registered = self.register(&authenticated)?;
+            // Again: a revocation from before it was registered has not ended it.
+            let authenticated = self.authenticate(request.headers(), &peer).await?;
+            self.websocket(request, authenticated, registered, subscribe)
         } else if accepts_events(request.headers()) {
-            self.events(request.headers(), authenticated, subscribe)
+            let registered = self.register(&authenticated)?;
+            let authenticated = self.authenticate(request.headers(), &peer).await?;
+            self.events(request.headers(), authenticated, registered, subscribe)
                 .await
         } else {
             Err(Problem::new(
@@ -84,10 +81,29 @@ impl Sink {
         }
     }
 
+    async fn authenticate(
+        &self,
+        headers: &HeaderMap,
+        peer: &Peer,
+    ) -> Result<Authenticated, Problem> {
+        let credentials = request::authorization(headers);
+        let authenticated = self
+            .deps
+            .authenticator
+            .authenticate(credentials.as_deref(), peer.address)
+            .await
+            .map_err(refused)?;
+        if !authenticated.scope.may(Grant::StreamRead) {
+            return Err(Problem::forbidden("The key needs the grant stream:read."));
+        }
+        Ok(authenticated)
+    }
+
     fn websocket(
         &self,
         mut request: Request<Incoming>,
         authenticated: Authenticated,
+        registered: Registered,
         subscribe: Option<Subscribe>,
     ) -> Result<Response<Body>, Problem> {
         let headers = request.headers();
@@ -110,7 +126,6 @@ impl Sink {
         let accept = HeaderValue::from_str(&derive_accept_key(key.as_bytes()))
             .map_err(|_| Problem::bad_request("The header Sec-WebSocket-Key is not valid."))?;
         let protocol = request::asks_for_protocol(headers);
-        let registered = self.register(&authenticated)?;
         let context = Arc::clone(&self.stream);
         let counts = self.counts(&authenticated);
         let upgrade = hyper::upgrade::on(&mut request);
@@ -150,6 +165,7 @@ impl Sink {
         &self,
         headers: &HeaderMap,
         authenticated: Authenticated,
+        registered: Registered,
         subscribe: Option<Subscribe>,
     ) -> Result<Response<Body>, Problem> {
         let Subscribe { filter, mut start } = subscribe.unwrap_or(Subscribe {
@@ -165,7 +181,6 @@ impl Sink {
                 last: Vec::new(),
             };
         }
-        let registered = self.register(&authenticated)?;
         let (context, scope) = (Arc::clone(&self.stream), authenticated.scope.clone());
         let placement = &authenticated.tenant.body.placement;
         let from = start::resolve(start, &*context.log, &context.tokens, &scope, placement).await?;
@@ -181,10 +196,7 @@ impl Sink {
         .respond())
     }
 
-    fn register(
-        &self,
-        authenticated: &Authenticated,
-    ) -> Result<crate::stream::connections::Registered, Problem> {
+    fn register(&self, authenticated: &Authenticated) -> Result<Registered, Problem> {
         if self.stream.stop.is_cancelled() {
             return Err(Problem::unavailable("The sink is stopping."));
         }

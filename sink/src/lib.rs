@@ -34,6 +34,7 @@ pub use settings::SinkSettings;
 use stream::StreamContext;
 use stream::connections::Connections;
 use stream::hub::{Hub, Tail};
+use stream::revocations;
 use webhook::WebhookClient;
 
 /// What the sink needs of the process.
@@ -133,12 +134,13 @@ impl Sink {
             tail.context("the sink runs already")?
                 .run(lifecycle.clone()),
         );
-        let (stream, changes) = (Arc::clone(&self.stream), self.deps.directory.changes());
-        lifecycle.spawn("connections", async move {
-            stream
-                .connections
-                .follow(changes, stream.stop.clone())
-                .await;
+        let revocations = revocations::follow(
+            Arc::clone(&self.stream),
+            Arc::clone(&self.deps.authenticator),
+            Arc::clone(&self.deps.directory),
+        );
+        lifecycle.spawn("revocations", async move {
+            revocations.await;
             Ok(())
         });
         lifecycle.spawn(

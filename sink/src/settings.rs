@@ -81,6 +81,8 @@ pub struct DeliverySettings {
     pub concurrency: usize,
     /// Events of one destination and lane that may wait in memory before it reads by itself.
     pub pending_events: usize,
+    /// Events that may wait in memory over all destinations of a process.
+    pub waiting_events: usize,
     /// Readers of destinations that are behind, open at a time.
     pub catch_up_readers: usize,
     /// How often cursors are committed, in milliseconds.
@@ -94,6 +96,9 @@ pub struct DeliverySettings {
     pub breaker_failures: u32,
     /// Refusals of one event, while others succeed, after which it goes to the dead letters.
     pub park_after: u32,
+    /// Dead letters of one destination and lane. Where there are as many, a refused event makes
+    /// its device wait.
+    pub dead_letters: usize,
 }
 
 impl Default for DeliverySettings {
@@ -101,12 +106,14 @@ impl Default for DeliverySettings {
         DeliverySettings {
             concurrency: 64,
             pending_events: 1000,
+            waiting_events: 200_000,
             catch_up_readers: 32,
             commit_ms: 1000,
             backoff_ms: 500,
             max_backoff_ms: 300_000,
             breaker_failures: 10,
             park_after: 8,
+            dead_letters: 10_000,
         }
     }
 }
@@ -119,6 +126,8 @@ pub struct WebhookSettings {
     pub allow_http: bool,
     /// Networks such as `10.1.0.0/16` that may be reached although they are not public.
     pub allow_private_networks: Vec<String>,
+    /// PEM file of certificate authorities that are trusted beside the public ones; empty: none.
+    pub ca_file: String,
     /// Bound on one attempt, from resolving to the end of the answer, in milliseconds.
     pub timeout_ms: u64,
     /// Idle connections kept for one host.
@@ -130,6 +139,7 @@ impl Default for WebhookSettings {
         WebhookSettings {
             allow_http: false,
             allow_private_networks: Vec::new(),
+            ca_file: String::new(),
             timeout_ms: 15_000,
             idle_connections: 64,
         }

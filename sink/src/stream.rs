@@ -10,6 +10,7 @@ pub mod frame;
 pub mod hub;
 pub mod protocol;
 pub mod request;
+pub mod revocations;
 pub mod socket;
 pub mod sse;
 pub mod start;

@@ -3,9 +3,14 @@
 mod rig;
 
 mod cases {
+    mod dead_letters;
     mod delivery;
+    mod destinations;
+    mod health;
     mod history;
     mod isolation;
     mod projection;
+    mod revocation;
     mod sse;
+    mod tls;
 }

@@ -124,36 +124,9 @@ impl Deployment {
     pub async fn distributed(binary: &Path, folder: &Path, servers: &Servers) -> Result<Self> {
         let mut nodes = Vec::new();
         let mut public = Vec::new();
-        for (role, key) in [
-            ("control", "LANEWAY_HTTP_CONTROL_LISTEN"),
-            ("ingest", "LANEWAY_HTTP_INGEST_LISTEN"),
-            ("processor", "LANEWAY_HTTP_PROCESSOR_LISTEN"),
-            ("sink", "LANEWAY_HTTP_SINK_LISTEN"),
-        ] {
-            let (port, ops) = (ports::free()?, ports::free()?);
-            let builder = base(binary, folder, role)
-                .env(key, format!("127.0.0.1:{port}"))
-                .env("LANEWAY_OPS_LISTEN", format!("127.0.0.1:{ops}"))
-                .env("LANEWAY_INSTANCE", format!("{role}-1"))
-                .env("LANEWAY_LOG_BACKEND", "kafka")
-                .env("LANEWAY_LOG_KAFKA_BOOTSTRAP", &servers.kafka)
-                .env("LANEWAY_LOG_KAFKA_REPLICATION_FACTOR", "1")
-                .env("LANEWAY_LOG_KAFKA_MIN_INSYNC_REPLICAS", "1")
-                .env("LANEWAY_LOG_TOPIC_PREFIX", &servers.topic_prefix)
-                .env("LANEWAY_LOG_PARTITIONS", servers.partitions.to_string())
-                .env("LANEWAY_LOG_SESSION_TIMEOUT_MS", "3000")
-                .env("LANEWAY_STORE_URL", &servers.postgres)
-                .env("LANEWAY_STORE_SECRET_KEY", "5e".repeat(32))
-                .env("LANEWAY_AUTH_HASH_KEY", "a7".repeat(32))
-                .env("LANEWAY_REGISTRY_URL", &servers.registry);
-            nodes.push(
-                Node::start(
-                    role,
-                    builder,
-                    format!("http://127.0.0.1:{ops}/health/ready"),
-                )
-                .await?,
-            );
+        for role in ["control", "ingest", "processor", "sink"] {
+            let (node, port) = start(binary, folder, servers, role, 1).await?;
+            nodes.push(node);
             public.push(port);
         }
         let [control, ingest, _, sink] = public.as_slice() else {
@@ -177,7 +150,15 @@ impl Deployment {
         Ok(address.to_owned())
     }
 
-    /// The only node of a role.
+    /// Starts another process of a role; it is the last of the nodes.
+    pub async fn join(&mut self, role: &'static str, servers: &Servers) -> Result<()> {
+        let number = 1 + self.nodes.iter().filter(|n| n.role == role).count();
+        let (node, _) = start(&self.binary, &self.folder, servers, role, number).await?;
+        self.nodes.push(node);
+        Ok(())
+    }
+
+    /// The first node of a role.
     pub fn node(&mut self, role: &str) -> Result<&mut Node> {
         self.nodes
             .iter_mut()
@@ -220,6 +201,37 @@ impl Deployment {
     }
 }
 
+/// A process of a role, and its public port.
+async fn start(
+    binary: &Path,
+    folder: &Path,
+    servers: &Servers,
+    role: &'static str,
+    number: usize,
+) -> Result<(Node, u16)> {
+    let (port, ops) = (ports::free()?, ports::free()?);
+    let listen = format!("LANEWAY_HTTP_{}_LISTEN", role.to_uppercase());
+    let instance = format!("{role}-{number}");
+    let builder = base(binary, folder, role)
+        .name(&instance)
+        .env(listen, format!("127.0.0.1:{port}"))
+        .env("LANEWAY_OPS_LISTEN", format!("127.0.0.1:{ops}"))
+        .env("LANEWAY_INSTANCE", &instance)
+        .env("LANEWAY_LOG_BACKEND", "kafka")
+        .env("LANEWAY_LOG_KAFKA_BOOTSTRAP", &servers.kafka)
+        .env("LANEWAY_LOG_KAFKA_REPLICATION_FACTOR", "1")
+        .env("LANEWAY_LOG_KAFKA_MIN_INSYNC_REPLICAS", "1")
+        .env("LANEWAY_LOG_TOPIC_PREFIX", &servers.topic_prefix)
+        .env("LANEWAY_LOG_PARTITIONS", servers.partitions.to_string())
+        .env("LANEWAY_LOG_SESSION_TIMEOUT_MS", "3000")
+        .env("LANEWAY_STORE_URL", &servers.postgres)
+        .env("LANEWAY_STORE_SECRET_KEY", "5e".repeat(32))
+        .env("LANEWAY_AUTH_HASH_KEY", "a7".repeat(32))
+        .env("LANEWAY_REGISTRY_URL", &servers.registry);
+    let health = format!("http://127.0.0.1:{ops}/health/ready");
+    Ok((Node::start(role, builder, health).await?, port))
+}
+
 fn base(binary: &Path, folder: &Path, role: &'static str) -> Builder {
     LanewayProcess::builder(binary.to_owned())
         .args([role])
@@ -229,6 +241,7 @@ fn base(binary: &Path, folder: &Path, role: &'static str) -> Builder {
         .env("LANEWAY_LOG_EMBEDDED_MIN_FREE_BYTES", "1048576")
         // The last minute of a device that has fallen silent is closed soon.
         .env("LANEWAY_PROCESSOR_IDLE_CLOSE_SECONDS", "3")
+        .env("LANEWAY_SINK_DELIVERY_PARK_AFTER", "3")
         // The tests' receivers are on this machine.
         .env("LANEWAY_CONTROL_ALLOW_PLAIN_HTTP", "true")
         .env("LANEWAY_SINK_WEBHOOK_ALLOW_HTTP", "true")

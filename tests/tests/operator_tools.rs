@@ -103,6 +103,7 @@ async fn read_topics(servers: &Servers) -> Result<BTreeMap<String, Value>> {
         "quarantine",
         "processor-state",
         "sink-cursors",
+        "sink-signals",
     ]
     .map(|topic| format!("{}{topic}", servers.topic_prefix));
     let output = Command::new(python)

@@ -9,7 +9,7 @@ use http::StatusCode;
 use laneway_schemas::EventType;
 use laneway_store::{Destination, NewDestination};
 use laneway_tenancy::control::{DestinationBody, DestinationState};
-use laneway_tenancy::{DestinationId, DeviceId, Grant, Random, new_id};
+use laneway_tenancy::{DestinationId, DeviceId, Grant, Random, TenantScope, new_id};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -80,19 +80,34 @@ impl DestinationView {
             url: destination.url,
             event_types: body.event_types,
             devices: body.devices,
-            state: match body.state {
-                DestinationState::Active => DestinationStateView::Active,
-                DestinationState::Disabled => DestinationStateView::Disabled,
-            },
+            state: state(body.state),
             created_at: time(destination.created_at),
             secret,
         }
     }
 }
 
+pub(crate) fn state(state: DestinationState) -> DestinationStateView {
+    match state {
+        DestinationState::Active => DestinationStateView::Active,
+        DestinationState::Disabled => DestinationStateView::Disabled,
+    }
+}
+
 #[derive(Debug, Deserialize)]
 pub(crate) struct DestinationPath {
     destination: DestinationId,
+}
+
+/// The tenant's destination that the path names.
+pub(crate) async fn found(
+    control: &Control,
+    scope: &TenantScope,
+    path: DestinationPath,
+) -> ApiResult<Destination> {
+    let destinations = control.deps.store.destinations(scope);
+    let found = destinations.find(path.destination).await?;
+    found.ok_or_else(ApiError::not_found)
 }
 
 #[utoipa::path(post, path = "/destinations", tag = "destinations", request_body = DestinationNew,
@@ -179,13 +194,7 @@ pub(crate) async fn find(
     In(path): In<DestinationPath>,
 ) -> ApiResult<Response> {
     let scope = acting.may(Grant::TenantAdmin)?;
-    let found = control
-        .deps
-        .store
-        .destinations(scope)
-        .find(path.destination)
-        .await?;
-    let found = found.ok_or_else(ApiError::not_found)?;
+    let found = found(&control, scope, path).await?;
     Ok(answer(StatusCode::OK, &DestinationView::new(found, None)))
 }
 

@@ -4,6 +4,7 @@
 mod support;
 
 mod access;
+mod deliveries;
 mod devices;
 mod openapi;
 mod operator;

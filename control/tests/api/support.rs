@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use laneway_control::{Control, ControlDeps, ControlSettings};
 use laneway_directory::Directory;
@@ -15,6 +16,7 @@ use laneway_store::{Store, StoreConfig, StoreCredentials};
 use laneway_tenancy::control::RoleAuthority;
 use laneway_tenancy::{AuthSettings, Authenticator, LocalSocket, SystemRandom};
 use laneway_testkit::servers::Postgres;
+use laneway_testkit::wait::until;
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
@@ -119,7 +121,7 @@ pub async fn rig(database: Database) -> Rig {
     Server::bind_unix(&socket)
         .unwrap()
         .serve(control, &lifecycle);
-    Rig {
+    let rig = Rig {
         store,
         log,
         codecs,
@@ -129,7 +131,18 @@ pub async fn rig(database: Database) -> Rig {
         socket,
         lifecycle,
         _folder: folder,
-    }
+    };
+    until(
+        "the platform's own tenant",
+        Duration::from_secs(20),
+        || async {
+            let path = "/tenants/platform";
+            rig.operate("GET", path, &Value::Null).await.status == 200
+        },
+    )
+    .await
+    .unwrap();
+    rig
 }
 
 fn log_config(path: PathBuf) -> LogConfig {

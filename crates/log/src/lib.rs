@@ -13,6 +13,7 @@ mod batch;
 mod config;
 pub mod embedded;
 mod error;
+mod follower;
 pub mod kafka;
 mod seam;
 mod topic;
@@ -20,6 +21,7 @@ mod topic;
 pub use batch::{Batch, BatchBuilder, Headers, OutgoingRef, RecordRef, Records};
 pub use config::{Backend, EmbeddedConfig, KafkaConfig, LogConfig, SaslConfig, TopicSetup};
 pub use error::LogError;
+pub use follower::Follower;
 pub use seam::{
     Bounds, Committer, Epoch, GroupSpec, GroupStart, Lag, Log, Member, MemberEvent, Reader,
     RevokeDone, Unit, group_lag,

@@ -16,12 +16,15 @@ pub enum Topic {
     Quarantine = 4,
     /// The processor's state per device. Compacted.
     ProcessorState = 5,
-    /// Cursors and attempts of the sink's destinations. Compacted.
+    /// Cursors and dead letters of the sink's destinations. Compacted.
     SinkCursors = 6,
+    /// What sinks tell each other of destinations, and what is asked of them. Compacted, one
+    /// partition.
+    SinkSignals = 7,
 }
 
 impl Topic {
-    pub const ALL: [Topic; 7] = [
+    pub const ALL: [Topic; 8] = [
         Topic::LocationUpdates,
         Topic::SessionEvents,
         Topic::TenantEvents,
@@ -29,6 +32,7 @@ impl Topic {
         Topic::Quarantine,
         Topic::ProcessorState,
         Topic::SinkCursors,
+        Topic::SinkSignals,
     ];
 
     pub fn name(self) -> &'static str {
@@ -40,6 +44,7 @@ impl Topic {
             Topic::Quarantine => "quarantine",
             Topic::ProcessorState => "processor-state",
             Topic::SinkCursors => "sink-cursors",
+            Topic::SinkSignals => "sink-signals",
         }
     }
 
@@ -47,14 +52,15 @@ impl Topic {
     pub fn compacted(self) -> bool {
         matches!(
             self,
-            Topic::TenantEvents | Topic::ProcessorState | Topic::SinkCursors
+            Topic::TenantEvents | Topic::ProcessorState | Topic::SinkCursors | Topic::SinkSignals
         )
     }
 
     /// Shares the partition count and the partitioner with all other tenant-keyed topics.
-    /// Only [`Topic::TenantEvents`] does not: it has one partition.
+    /// [`Topic::TenantEvents`] and [`Topic::SinkSignals`] do not: every node reads all of them,
+    /// and they have one partition.
     pub fn co_partitioned(self) -> bool {
-        self != Topic::TenantEvents
+        !matches!(self, Topic::TenantEvents | Topic::SinkSignals)
     }
 }
 

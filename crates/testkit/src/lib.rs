@@ -5,6 +5,7 @@
 //! they listen on loopback only and die with the test process, however that ends.
 
 pub mod binary;
+pub mod certificates;
 pub mod cpu;
 pub mod ports;
 pub mod process;

@@ -13,9 +13,14 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::task::{AbortHandle, JoinSet};
+use tokio_rustls::TlsAcceptor;
 
+use crate::certificates::Certificates;
 use crate::wait;
 
 /// Requests kept; older ones are only counted.
@@ -81,6 +86,7 @@ type Rule = Arc<dyn Fn(&Parts, &Bytes) -> Answer + Send + Sync>;
 /// Listens until it is dropped.
 #[derive(Debug)]
 pub struct Webhook {
+    scheme: &'static str,
     address: SocketAddr,
     shared: Arc<Mutex<Shared>>,
     listener: AbortHandle,
@@ -98,6 +104,28 @@ impl Webhook {
     pub async fn start(
         rule: impl Fn(&Parts, &Bytes) -> Answer + Send + Sync + 'static,
     ) -> Result<Self> {
+        Self::listen(rule, None).await
+    }
+
+    /// Answers 200 to everything over TLS, with the server's certificate of these.
+    pub async fn accepting_tls(certificates: &Certificates) -> Result<Self> {
+        let pem = certificates.server_pem.as_bytes();
+        let chain = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>()?;
+        let key = PrivateKeyDer::from_pem_slice(pem)?;
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .with_no_client_auth()
+            .with_single_cert(chain, key)?;
+        let tls = TlsAcceptor::from(Arc::new(config));
+        Self::listen(|_, _| Answer::status(200), Some(tls)).await
+    }
+
+    async fn listen(
+        rule: impl Fn(&Parts, &Bytes) -> Answer + Send + Sync + 'static,
+        tls: Option<TlsAcceptor>,
+    ) -> Result<Self> {
+        let scheme = if tls.is_some() { "https" } else { "http" };
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
             .await
             .context("listening for webhooks on loopback")?;
@@ -110,8 +138,9 @@ impl Webhook {
             count: 0,
             accepted: 0,
         }));
-        let task = tokio::spawn(listen(listener, Arc::clone(&shared)));
+        let task = tokio::spawn(listen(listener, tls, Arc::clone(&shared)));
         Ok(Self {
+            scheme,
             address,
             shared,
             listener: task.abort_handle(),
@@ -127,9 +156,9 @@ impl Webhook {
         self.address
     }
 
-    /// `http://127.0.0.1:PORT/PATH`; `path` begins with a slash.
+    /// `http://127.0.0.1:PORT/PATH`, or `https://…`; `path` begins with a slash.
     pub fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
+        format!("{}://{}{path}", self.scheme, self.address)
     }
 
     /// From now on `rule` says what to answer.
@@ -185,24 +214,36 @@ impl std::fmt::Debug for Shared {
 }
 
 /// Ends with its connections when it is aborted.
-async fn listen(listener: TcpListener, shared: Arc<Mutex<Shared>>) {
+async fn listen(listener: TcpListener, tls: Option<TlsAcceptor>, shared: Arc<Mutex<Shared>>) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             Some(_) = connections.join_next() => {}
             Ok((stream, _)) = listener.accept() => {
                 let _no_delay = stream.set_nodelay(true);
-                let shared = Arc::clone(&shared);
+                let (shared, tls) = (Arc::clone(&shared), tls.clone());
                 connections.spawn(async move {
-                    let service = service_fn(|request| respond(request, &shared));
-                    // A client that went away is none of the receiver's business.
-                    let _gone = hyper::server::conn::http1::Builder::new()
-                        .serve_connection(TokioIo::new(stream), service)
-                        .await;
+                    match tls {
+                        None => serve(stream, &shared).await,
+                        Some(tls) => {
+                            // One that does not trust the certificate sends nothing.
+                            if let Ok(stream) = tls.accept(stream).await {
+                                serve(stream, &shared).await;
+                            }
+                        }
+                    }
                 });
             }
         }
     }
+}
+
+async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, shared: &Mutex<Shared>) {
+    let service = service_fn(|request| respond(request, shared));
+    // A client that went away is none of the receiver's business.
+    let _gone = hyper::server::conn::http1::Builder::new()
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
 }
 
 async fn respond(

@@ -193,6 +193,35 @@ pub enum Destination {
         of: Of,
         id: String,
     },
+    /// How far behind it is, whether it waits, and its last error.
+    Status {
+        #[command(flatten)]
+        of: Of,
+        id: String,
+    },
+    /// List events that it kept refusing while it took others.
+    DeadLetters {
+        #[command(flatten)]
+        of: Of,
+        id: String,
+    },
+    /// Deliver dead letters again, under the ids they had.
+    Redrive {
+        #[command(flatten)]
+        of: Of,
+        id: String,
+        /// Ids of events, separated by commas.
+        #[arg(
+            long,
+            value_delimiter = ',',
+            value_name = "IDS",
+            required_unless_present = "all"
+        )]
+        events: Vec<String>,
+        /// All of its dead letters.
+        #[arg(long, conflicts_with = "events")]
+        all: bool,
+    },
 }
 
 #[derive(Debug, Subcommand)]

@@ -119,16 +119,6 @@ impl Cursor {
     }
 }
 
-/// The record key of a cursor.
-pub fn cursor_key(tenant: TenantId, destination: DestinationId, lane: u32) -> String {
-    format!("{tenant}/{destination}/{lane}")
-}
-
-/// The record key of a dead letter.
-pub fn dead_letter_key(tenant: TenantId, destination: DestinationId, event: &str) -> String {
-    format!("{tenant}/{destination}/dead/{event}")
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;

@@ -7,7 +7,9 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use laneway_directory::DestinationEntry;
 use laneway_store::Store;
+use laneway_tenancy::DestinationId;
 use laneway_tenancy::control::RoleAuthority;
+use tokio::sync::mpsc;
 
 use crate::webhook::WebhookClient;
 
@@ -20,6 +22,8 @@ pub struct Event {
     pub device: Box<str>,
     /// The CloudEvent in JSON.
     pub body: Bytes,
+    /// It comes from the dead letters.
+    pub redriven: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,10 +50,79 @@ impl Outcome {
     }
 }
 
+/// Events of one lane, by offset within a device; at most one of a device. With the generation
+/// and the lane an offset is a position, which names what a destination writes: a retry
+/// overwrites.
+pub struct EventBatch {
+    pub generation: u32,
+    pub lane: u32,
+    pub deliveries: Vec<Delivery>,
+}
+
+/// An event to deliver, and who waits to hear what came of it. Dropped without an outcome, it
+/// has failed.
+pub struct Delivery {
+    event: Arc<Event>,
+    attempt: Option<Attempt>,
+}
+
+/// Whose attempt it is, and where its outcome goes.
+pub(super) struct Attempt {
+    pub target: DestinationId,
+    pub life: u64,
+    /// Never holds more than is in flight.
+    pub outcomes: mpsc::UnboundedSender<Attempted>,
+}
+
+/// What an attempt came to.
+pub(super) struct Attempted {
+    pub target: DestinationId,
+    pub life: u64,
+    pub event: Arc<Event>,
+    pub outcome: Outcome,
+}
+
+impl Delivery {
+    pub(super) fn new(event: Arc<Event>, attempt: Attempt) -> Self {
+        Delivery {
+            event,
+            attempt: Some(attempt),
+        }
+    }
+
+    pub fn event(&self) -> &Event {
+        &self.event
+    }
+
+    pub fn done(mut self, outcome: Outcome) {
+        self.report(outcome);
+    }
+
+    fn report(&mut self, outcome: Outcome) {
+        if let Some(attempt) = self.attempt.take() {
+            // A lane that has moved away does not listen any more.
+            let _ = attempt.outcomes.send(Attempted {
+                target: attempt.target,
+                life: attempt.life,
+                event: Arc::clone(&self.event),
+                outcome,
+            });
+        }
+    }
+}
+
+impl Drop for Delivery {
+    fn drop(&mut self) {
+        self.report(Outcome::failed("the attempt ended without an outcome"));
+    }
+}
+
 /// One receiver of a tenant. One folder a kind implements it.
 pub trait Destination: Send + Sync + 'static {
-    /// One attempt, bounded in time.
-    fn deliver(self: Arc<Self>, event: Arc<Event>) -> BoxFuture<'static, Outcome>;
+    /// One attempt at each event of the batch. Each outcome is told as soon as it is known, and
+    /// within bounds of time. Deliveries may outlive the future, until a file that holds them is
+    /// closed for instance; what the future still holds when its lane moves away is dropped.
+    fn deliver(self: Arc<Self>, batch: EventBatch) -> BoxFuture<'static, ()>;
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

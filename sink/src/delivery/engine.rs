@@ -11,6 +11,7 @@ use laneway_log::{
 };
 use laneway_runtime::Lifecycle;
 use laneway_schemas::ControlKind;
+use laneway_tenancy::DestinationId;
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::task::AbortOnDropHandle;
@@ -53,12 +54,21 @@ impl Deliveries {
 
     /// Runs until the drain: what is in flight finishes, and the cursors are committed.
     pub async fn run(self: Arc<Self>, lifecycle: Lifecycle) -> anyhow::Result<()> {
+        let signals = Arc::clone(&self.shared.signals).run(lifecycle.clone());
+        tokio::try_join!(signals, self.deliver(&lifecycle))?;
+        Ok(())
+    }
+
+    async fn deliver(&self, lifecycle: &Lifecycle) -> anyhow::Result<()> {
         tokio::select! {
             () = lifecycle.draining() => return Ok(()),
-            () = self.shared.deps.directory.caught_up() => {}
+            () = async {
+                self.shared.deps.directory.caught_up().await;
+                self.shared.signals.caught_up().await;
+            } => {}
         }
         while !lifecycle.is_draining() {
-            match self.member(&lifecycle).await {
+            match self.member(lifecycle).await {
                 Ok(()) => return Ok(()),
                 Err(error @ (LogError::Fatal(_) | LogError::Config(_))) => return Err(error.into()),
                 Err(LogError::Closed) if lifecycle.is_draining() => return Ok(()),
@@ -74,6 +84,7 @@ impl Deliveries {
     async fn member(&self, lifecycle: &Lifecycle) -> Result<(), LogError> {
         let deps = &self.shared.deps;
         let mut changes = deps.directory.changes();
+        let mut heard = self.shared.signals.heard();
         let mut member = deps
             .log
             .join(GroupSpec {
@@ -104,6 +115,7 @@ impl Deliveries {
                 }
                 event = member.next() => session.event(event?).await?,
                 change = changes.recv() => session.refresh(change).await?,
+                heard = heard.recv() => session.heard(heard).await?,
                 _ = commit.tick() => session.commit().await?,
             }
         }
@@ -160,12 +172,9 @@ impl Session<'_> {
                             .last_stable
                     }
                 };
-                let cursors = restore::cursors(&*deps.log, &deps.codecs, partition).await?;
-                Ok::<_, LogError>((
-                    partition,
-                    committed,
-                    Lane::new(Arc::clone(shared), partition, head, cursors),
-                ))
+                let restored = restore::restore(&*deps.log, &deps.codecs, partition).await?;
+                let lane = Lane::new(Arc::clone(shared), partition, head, restored);
+                Ok::<_, LogError>((partition, committed, lane))
             }
         }))
         .await?;
@@ -197,10 +206,24 @@ impl Session<'_> {
             Err(broadcast::error::RecvError::Closed) => return std::future::pending().await,
         };
         for lane in self.lanes.values() {
-            lane.commands
-                .send(Command::Refresh(tenant))
-                .await
-                .map_err(|_| died())?;
+            let refresh = Command::Refresh(tenant);
+            lane.commands.send(refresh).await.map_err(|_| died())?;
+        }
+        Ok(())
+    }
+
+    async fn heard(
+        &mut self,
+        heard: Result<DestinationId, broadcast::error::RecvError>,
+    ) -> Result<(), LogError> {
+        let id = match heard {
+            Ok(id) => Some(id),
+            Err(broadcast::error::RecvError::Lagged(_)) => None,
+            Err(broadcast::error::RecvError::Closed) => return std::future::pending().await,
+        };
+        for lane in self.lanes.values() {
+            let heard = Command::Heard(id);
+            lane.commands.send(heard).await.map_err(|_| died())?;
         }
         Ok(())
     }
@@ -246,22 +269,12 @@ impl Session<'_> {
         let mut records = Records::new();
         let mut offsets = Vec::new();
         for (partition, snapshot) in snapshots {
-            for (key, value) in &snapshot.records {
+            for (topic, key, value) in &snapshot.records {
+                let partition = if topic.co_partitioned() { partition } else { 0 };
+                let key = key.as_bytes();
                 match value {
-                    Some(value) => records.push(
-                        Topic::SinkCursors,
-                        partition,
-                        now_ms,
-                        key.as_bytes(),
-                        [],
-                        value,
-                    ),
-                    None => records.push_tombstone(
-                        Topic::SinkCursors,
-                        partition,
-                        now_ms,
-                        key.as_bytes(),
-                    ),
+                    Some(value) => records.push(*topic, partition, now_ms, key, [], value),
+                    None => records.push_tombstone(*topic, partition, now_ms, key),
                 }
             }
             let Some(lane) = self.lanes.get_mut(&partition) else {

@@ -3,6 +3,7 @@
 
 mod intake;
 mod outcome;
+mod redrive;
 mod targets;
 
 use std::cmp::Reverse;
@@ -11,9 +12,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use foldhash::HashMap;
-use futures_util::FutureExt;
-use laneway_log::Batch;
+use laneway_log::{Batch, Topic};
 use laneway_schemas::SinkCursor;
+use laneway_schemas::sink::cursor_key;
 use laneway_tenancy::{DestinationId, TenantId};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -21,9 +22,11 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::cursor::cursor_key;
-use super::destination::{Destination, Event, OpenError, Outcome};
+use self::redrive::Redriven;
+use super::destination::{Attempt, Attempted, Delivery, Destination, EventBatch, OpenError};
+use super::letters::Letters;
 use super::reading::Read;
+use super::restore::Restored;
 use super::shared::Shared;
 use super::target::Target;
 use crate::event::TenantKey;
@@ -36,6 +39,8 @@ pub enum Command {
     Head(Batch),
     /// Destinations of this tenant, or of all, may have changed.
     Refresh(Option<TenantId>),
+    /// There is news of this destination, or of any, from other sinks or from the API.
+    Heard(Option<DestinationId>),
     Snapshot(oneshot::Sender<Snapshot>),
     /// Sends nothing more, waits for what is in flight until then, and says what to commit.
     Finish(Instant, oneshot::Sender<Snapshot>),
@@ -46,16 +51,14 @@ pub enum Command {
 pub struct Snapshot {
     /// The next offset of the head.
     pub head: u64,
-    /// Keys and values for the cursor topic; no value deletes.
-    pub records: Vec<(String, Option<Vec<u8>>)>,
+    pub records: Vec<Written>,
 }
 
-struct Attempt {
-    target: DestinationId,
-    life: u64,
-    event: Arc<Event>,
-    outcome: Outcome,
-}
+/// A key and its value; no value deletes. In the lane's partition of the topic.
+pub type Written = (Topic, String, Option<Vec<u8>>);
+
+/// How many outcomes are taken before their destinations are sent more.
+const OUTCOMES: usize = 256;
 
 type Opened = (DestinationId, i64, Result<Arc<dyn Destination>, OpenError>);
 
@@ -65,27 +68,29 @@ pub struct Lane {
     head: u64,
     targets: HashMap<DestinationId, Target>,
     by_tenant: HashMap<TenantKey, Vec<DestinationId>>,
-    restored: HashMap<DestinationId, SinkCursor>,
+    /// As the log had them, of destinations that are not there yet.
+    cursors: HashMap<DestinationId, SinkCursor>,
+    letters: HashMap<DestinationId, Letters>,
     /// Where the group was when the lane was assigned.
     committed: u64,
-    attempts: JoinSet<Attempt>,
+    attempts: JoinSet<()>,
+    outcomes: (
+        mpsc::UnboundedSender<Attempted>,
+        mpsc::UnboundedReceiver<Attempted>,
+    ),
     opening: JoinSet<Opened>,
+    redriving: JoinSet<Redriven>,
     reads: (mpsc::Sender<Read>, mpsc::Receiver<Read>),
     wakes: BinaryHeap<Reverse<(Instant, DestinationId)>>,
     /// To be written with the next commit: dead letters, and deletions.
-    letters: Vec<(String, Option<Vec<u8>>)>,
+    unwritten: Vec<Written>,
     serial: u64,
     rng: StdRng,
 }
 
 impl Lane {
-    /// From the head's next offset and the cursors that the log has.
-    pub fn new(
-        shared: Arc<Shared>,
-        partition: u32,
-        head: u64,
-        restored: HashMap<DestinationId, SinkCursor>,
-    ) -> Self {
+    /// From the head's next offset and what the log has of the destinations.
+    pub fn new(shared: Arc<Shared>, partition: u32, head: u64, restored: Restored) -> Self {
         let rng = StdRng::seed_from_u64(shared.deps.seed ^ u64::from(partition));
         Lane {
             shared,
@@ -93,13 +98,16 @@ impl Lane {
             head,
             targets: HashMap::default(),
             by_tenant: HashMap::default(),
-            restored,
+            cursors: restored.cursors,
+            letters: restored.letters,
             committed: head,
             attempts: JoinSet::new(),
+            outcomes: mpsc::unbounded_channel(),
             opening: JoinSet::new(),
+            redriving: JoinSet::new(),
             reads: mpsc::channel(16),
             wakes: BinaryHeap::new(),
-            letters: Vec::new(),
+            unwritten: Vec::new(),
             serial: 0,
             rng,
         }
@@ -114,6 +122,7 @@ impl Lane {
                 command = commands.recv() => match command {
                     Some(Command::Head(batch)) => self.head(&batch).await,
                     Some(Command::Refresh(tenant)) => self.refresh(tenant),
+                    Some(Command::Heard(id)) => self.heard(id).await,
                     Some(Command::Snapshot(reply)) => {
                         self.release_idle_readers();
                         // An owner that is gone commits nothing.
@@ -125,9 +134,11 @@ impl Lane {
                     }
                     None => return,
                 },
-                Some(attempt) = self.attempts.join_next(), if !self.attempts.is_empty() => {
-                    if let Ok(attempt) = attempt {
-                        self.judge(attempt).await;
+                Some(attempted) = self.outcomes.1.recv() => self.attempted(attempted).await,
+                Some(_) = self.attempts.join_next(), if !self.attempts.is_empty() => {}
+                Some(redriven) = self.redriving.join_next(), if !self.redriving.is_empty() => {
+                    if let Ok(redriven) = redriven {
+                        self.redriven(redriven).await;
                     }
                 }
                 Some(opened) = self.opening.join_next(), if !self.opening.is_empty() => {
@@ -146,16 +157,46 @@ impl Lane {
             target.active = false;
             target.stop_reading();
         }
-        while let Ok(Some(attempt)) = timeout_at(until, self.attempts.join_next()).await {
-            if let Ok(attempt) = attempt {
-                self.judge(attempt).await;
-            }
+        while self.targets.values().any(|t| t.queues.in_flight() > 0) {
+            let Ok(Some(attempted)) = timeout_at(until, self.outcomes.1.recv()).await else {
+                break;
+            };
+            self.judge(attempted);
         }
         self.snapshot()
     }
 
+    /// Takes all outcomes that are known, then sends what there is room for.
+    async fn attempted(&mut self, first: Attempted) {
+        let mut ids = vec![first.target];
+        self.judge(first);
+        while ids.len() < OUTCOMES
+            && let Ok(next) = self.outcomes.1.try_recv()
+        {
+            ids.push(next.target);
+            self.judge(next);
+        }
+        ids.sort_unstable();
+        ids.dedup();
+        for id in ids {
+            self.pump(id).await;
+        }
+    }
+
+    async fn heard(&mut self, id: Option<DestinationId>) {
+        let ids = match id {
+            Some(id) => vec![id],
+            None => self.targets.keys().copied().collect(),
+        };
+        for id in ids {
+            self.answer_redrives(id);
+            self.redrive(id);
+            self.pump(id).await;
+        }
+    }
+
     fn snapshot(&mut self) -> Snapshot {
-        let mut records = std::mem::take(&mut self.letters);
+        let mut records = std::mem::take(&mut self.unwritten);
         for (id, target) in &mut self.targets {
             let Some(record) = target.record(self.partition) else {
                 continue;
@@ -163,10 +204,8 @@ impl Lane {
             let mut value = Vec::new();
             match self.shared.deps.codecs.encode(&record, &mut value) {
                 Ok(()) => {
-                    records.push((
-                        cursor_key(target.entry.tenant, *id, self.partition),
-                        Some(value),
-                    ));
+                    let key = cursor_key(target.entry.tenant, *id, self.partition);
+                    records.push((Topic::SinkCursors, key, Some(value)));
                     target.written = Some(record);
                 }
                 Err(error) => {
@@ -191,6 +230,7 @@ impl Lane {
             return;
         };
         let mut wake = None;
+        let mut deliveries = Vec::new();
         while target.active
             && target.queues.in_flight() < target.concurrency
             && target.queues.has_ready(now)
@@ -203,18 +243,19 @@ impl Lane {
                 target.breaker.gave_up();
                 break;
             };
-            let life = target.life;
-            let delivery = Arc::clone(&destination).deliver(Arc::clone(&event));
-            self.attempts.spawn(async move {
-                let outcome = std::panic::AssertUnwindSafe(delivery).catch_unwind().await;
-                let outcome = outcome.unwrap_or_else(|_| Outcome::failed("the attempt panicked"));
-                Attempt {
-                    target: id,
-                    life,
-                    event,
-                    outcome,
-                }
-            });
+            let attempt = Attempt {
+                target: id,
+                life: target.life,
+                outcomes: self.outcomes.0.clone(),
+            };
+            deliveries.push(Delivery::new(event, attempt));
+        }
+        if !deliveries.is_empty() {
+            self.attempts.spawn(destination.deliver(EventBatch {
+                generation: target.generation,
+                lane: self.partition,
+                deliveries,
+            }));
         }
         if target.active {
             self.wake(id, wake);
@@ -251,6 +292,7 @@ impl Lane {
             if target.destination.is_none() && target.active {
                 self.open(id);
             }
+            self.redrive(id);
             self.pump(id).await;
         }
     }

@@ -1,6 +1,8 @@
 //! Events of one destination and lane that wait: in order within a device, one of a device in
-//! flight, the devices beside each other.
+//! flight, the devices beside each other. A device's dead letters that are redriven are a queue
+//! beside its own: what it sends now does not wait for them.
 
+use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::sync::Arc;
@@ -31,6 +33,15 @@ pub struct Queues {
     in_flight: usize,
 }
 
+/// No device's id begins like the second one.
+fn name(event: &Event) -> Cow<'_, str> {
+    if event.redriven {
+        Cow::Owned(format!("~{}", event.device))
+    } else {
+        Cow::Borrowed(&event.device)
+    }
+}
+
 impl Queues {
     /// Events in memory, those in flight included.
     pub fn len(&self) -> usize {
@@ -43,11 +54,11 @@ impl Queues {
 
     pub fn push(&mut self, event: Arc<Event>) {
         self.waiting += 1;
-        if let Some(device) = self.devices.get_mut(&event.device) {
+        if let Some(device) = self.devices.get_mut(&*name(&event)) {
             device.waiting.push_back(event);
             return;
         }
-        let name = event.device.clone();
+        let name: Box<str> = name(&event).into();
         let device = Device {
             waiting: VecDeque::from([event]),
             ..Device::default()
@@ -79,10 +90,11 @@ impl Queues {
         self.later.peek().map(|Reverse((at, _))| *at)
     }
 
-    /// The first event of the device is done.
-    pub fn done(&mut self, name: &str) {
+    /// The first event of its device is done.
+    pub fn done(&mut self, event: &Event) {
         self.in_flight -= 1;
-        let Some(device) = self.devices.get_mut(name) else {
+        let name = name(event);
+        let Some(device) = self.devices.get_mut(&*name) else {
             return;
         };
         if device.waiting.pop_front().is_some() {
@@ -91,25 +103,25 @@ impl Queues {
         device.attempts = 0;
         device.refusals = 0;
         if device.waiting.is_empty() {
-            self.devices.remove(name);
+            self.devices.remove(&*name);
         } else {
-            self.ready.push_back(name.into());
+            self.ready.push_back(name.into_owned().into());
         }
     }
 
-    /// The first event of the device failed; how many times in a row it has now.
-    pub fn failed(&mut self, name: &str) -> u32 {
-        let Some(device) = self.devices.get_mut(name) else {
+    /// The first event of its device failed; how many times in a row it has now.
+    pub fn failed(&mut self, event: &Event) -> u32 {
+        let Some(device) = self.devices.get_mut(&*name(event)) else {
             return 1;
         };
         device.attempts += 1;
         device.attempts
     }
 
-    /// The first event of the device was refused: how often now, and how many successes the
+    /// The first event of its device was refused: how often now, and how many successes the
     /// destination had when that began.
-    pub fn refused(&mut self, name: &str, successes: u64) -> (u32, u64) {
-        let Some(device) = self.devices.get_mut(name) else {
+    pub fn refused(&mut self, event: &Event, successes: u64) -> (u32, u64) {
+        let Some(device) = self.devices.get_mut(&*name(event)) else {
             return (1, successes);
         };
         if device.refusals == 0 {
@@ -119,10 +131,10 @@ impl Queues {
         (device.refusals, device.successes)
     }
 
-    /// The first event of the device is tried again then.
-    pub fn wait(&mut self, name: &str, until: Instant) {
+    /// The first event of its device is tried again then.
+    pub fn wait(&mut self, event: &Event, until: Instant) {
         self.in_flight -= 1;
-        self.later.push(Reverse((until, name.into())));
+        self.later.push(Reverse((until, name(event).into())));
     }
 }
 
@@ -140,6 +152,7 @@ mod tests {
             id: "id".into(),
             device: device.into(),
             body: Bytes::new(),
+            redriven: false,
         })
     }
 
@@ -151,22 +164,36 @@ mod tests {
         }
         let now = Instant::now();
         assert!(queues.has_ready(now));
-        assert_eq!(queues.begin().unwrap().offset, 0);
-        assert_eq!(queues.begin().unwrap().offset, 2);
+        let (a, b) = (queues.begin().unwrap(), queues.begin().unwrap());
+        assert_eq!((a.offset, b.offset), (0, 2));
         assert!(queues.begin().is_none());
-        assert_eq!(queues.failed("a"), 1);
-        queues.wait("a", now + Duration::from_secs(1));
-        queues.done("b");
+        assert_eq!(queues.failed(&a), 1);
+        queues.wait(&a, now + Duration::from_secs(1));
+        queues.done(&b);
         assert!(!queues.has_ready(now));
         assert!(queues.has_ready(now + Duration::from_secs(1)));
-        assert_eq!(
-            queues.begin().unwrap().offset,
-            0,
-            "the failed one again, not the next"
-        );
-        queues.done("a");
-        assert_eq!(queues.begin().unwrap().offset, 1);
-        queues.done("a");
+        let a = queues.begin().unwrap();
+        assert_eq!(a.offset, 0, "the failed one again, not the next");
+        queues.done(&a);
+        let a = queues.begin().unwrap();
+        assert_eq!(a.offset, 1);
+        queues.done(&a);
+        assert_eq!((queues.len(), queues.in_flight()), (0, 0));
+    }
+
+    #[test]
+    fn a_dead_letter_that_is_redriven_holds_its_device_up_no_more() {
+        let mut queues = Queues::default();
+        let letter = Event {
+            redriven: true,
+            ..Arc::into_inner(event(0, "a")).unwrap()
+        };
+        queues.push(Arc::new(letter));
+        queues.push(event(9, "a"));
+        let (letter, live) = (queues.begin().unwrap(), queues.begin().unwrap());
+        assert!(letter.redriven && !live.redriven);
+        queues.done(&live);
+        queues.done(&letter);
         assert_eq!((queues.len(), queues.in_flight()), (0, 0));
     }
 }

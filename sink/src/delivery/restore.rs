@@ -1,79 +1,80 @@
-//! The cursors of a partition, as the log has them.
+//! What the log has of the destinations in a partition: cursors and dead letters.
 
 use foldhash::HashMap;
-use laneway_log::{Log, LogError, Topic};
+use laneway_log::{Log, LogError, RecordRef, Topic};
+use laneway_schemas::sink::DeadLetter;
 use laneway_schemas::{Codecs, SinkCursor};
 use laneway_tenancy::DestinationId;
 
-/// By destination. Dead letters are passed over.
-pub async fn cursors(
-    log: &dyn Log,
-    codecs: &Codecs,
-    partition: u32,
-) -> Result<HashMap<DestinationId, SinkCursor>, LogError> {
-    let mut cursors = HashMap::default();
+use super::letters::Letters;
+
+#[derive(Default)]
+pub struct Restored {
+    pub cursors: HashMap<DestinationId, SinkCursor>,
+    pub letters: HashMap<DestinationId, Letters>,
+}
+
+/// Reads to the very end: the last owner's last commit is there, and nothing comes after it.
+pub async fn restore(log: &dyn Log, codecs: &Codecs, partition: u32) -> Result<Restored, LogError> {
     let bounds = log.bounds(Topic::SinkCursors, partition).await?;
-    if bounds.earliest >= bounds.last_stable {
-        return Ok(cursors);
-    }
-    let mut reader = log
-        .reader(Topic::SinkCursors, vec![(partition, bounds.earliest)])
-        .await?;
-    loop {
-        let batch = reader.next().await?;
-        for record in batch.iter() {
-            let Some(id) = destination(record.key) else {
-                continue;
-            };
-            let Some(value) = record.value else {
-                cursors.remove(&id);
-                continue;
-            };
-            let cursor: SinkCursor =
-                codecs
-                    .decode_loading(value)
-                    .await
-                    .map_err(|e| LogError::Corrupt {
-                        at: format!(
-                            "{}[{partition}] offset {}",
-                            Topic::SinkCursors,
-                            record.offset
-                        ),
-                        reason: e.to_string(),
-                    })?;
-            cursors.insert(id, cursor);
+    let mut latest: HashMap<Box<[u8]>, Box<[u8]>> = HashMap::default();
+    let mut next = bounds.earliest;
+    if next < bounds.end {
+        let mut reader = log
+            .reader(Topic::SinkCursors, vec![(partition, next)])
+            .await?;
+        while next < bounds.end {
+            let batch = reader.next().await?;
+            for record in batch.iter() {
+                keep_latest(&mut latest, &record);
+            }
+            next = next.max(batch.next_offset());
         }
-        if batch.next_offset() >= bounds.last_stable {
-            return Ok(cursors);
+    }
+    let mut restored = Restored::default();
+    for (key, value) in &latest {
+        let Some(id) = destination(key) else { continue };
+        let corrupt = |reason: String| LogError::Corrupt {
+            at: format!(
+                "{}[{partition}] key {}",
+                Topic::SinkCursors,
+                String::from_utf8_lossy(key)
+            ),
+            reason,
+        };
+        let record: SinkCursor = codecs
+            .decode_loading(value)
+            .await
+            .map_err(|e| corrupt(e.to_string()))?;
+        let Some(dead) = &record.dead else {
+            restored.cursors.insert(id, record);
+            continue;
+        };
+        let letter: DeadLetter = serde_json::from_str(dead).map_err(|e| corrupt(e.to_string()))?;
+        let offset = u64::try_from(record.offset).unwrap_or(0);
+        let letters = restored.letters.entry(id).or_default();
+        letters.park(offset, &letter.event_id, letter.parked_at);
+    }
+    Ok(restored)
+}
+
+fn keep_latest(latest: &mut HashMap<Box<[u8]>, Box<[u8]>>, record: &RecordRef<'_>) {
+    match record.value {
+        Some(value) => match latest.get_mut(record.key) {
+            Some(known) if known.len() == value.len() => known.copy_from_slice(value),
+            Some(known) => *known = value.into(),
+            None => {
+                latest.insert(record.key.into(), value.into());
+            }
+        },
+        None => {
+            latest.remove(record.key);
         }
     }
 }
 
-/// The destination of a cursor's key, `tenant/destination/lane`.
+/// The second part of a key, after the tenant.
 fn destination(key: &[u8]) -> Option<DestinationId> {
-    let key = std::str::from_utf8(key).ok()?;
-    let mut parts = key.split('/');
-    let (_, destination, _, None) = (parts.next()?, parts.next()?, parts.next()?, parts.next())
-    else {
-        return None;
-    };
-    destination.parse().ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use laneway_tenancy::TenantId;
-
-    use super::*;
-    use crate::delivery::cursor::{cursor_key, dead_letter_key};
-
-    #[test]
-    fn a_dead_letter_is_never_taken_for_a_cursor() {
-        let (tenant, id) = (TenantId::from_u128(1), DestinationId::from_u128(2));
-        assert_eq!(destination(cursor_key(tenant, id, 3).as_bytes()), Some(id));
-        assert_eq!(
-            destination(dead_letter_key(tenant, id, "abc.1").as_bytes()),
-            None
-        );
-    }
+    let mut parts = std::str::from_utf8(key).ok()?.split('/');
+    parts.nth(1)?.parse().ok()
 }

@@ -9,12 +9,11 @@ use laneway_log::Log;
 use laneway_runtime::Clock;
 use laneway_runtime::tenants::{TenantCounter, TenantMetrics};
 use laneway_schemas::Codecs;
-use laneway_tenancy::DestinationId;
 use tokio::sync::Semaphore;
 
 use super::backoff::Backoff;
-use super::breaker::Breaker;
 use super::destination::DestinationFactory;
+use super::signals::Signals;
 use super::target::Budget;
 use crate::settings::DeliverySettings;
 
@@ -36,15 +35,17 @@ pub struct Counters {
     pub delivered: TenantCounter,
     pub failed: TenantCounter,
     pub parked: TenantCounter,
+    pub redriven: TenantCounter,
 }
 
 pub struct Shared {
     pub deps: DeliveryDeps,
     pub counters: Counters,
     pub budget: Arc<Budget>,
+    pub backoff: Backoff,
     /// Bounds the readers of targets that are behind.
     pub readers: Arc<Semaphore>,
-    breakers: Mutex<HashMap<DestinationId, Arc<Breaker>>>,
+    pub signals: Arc<Signals>,
     behind: Mutex<HashMap<u32, u32>>,
 }
 
@@ -61,14 +62,24 @@ impl Shared {
             delivered: counter(&[("outcome", "delivered")]),
             failed: counter(&[("outcome", "failed")]),
             parked: counter(&[("outcome", "parked")]),
+            redriven: counter(&[("outcome", "redriven")]),
         };
+        let backoff = backoff(&deps.settings);
+        let signals = Arc::new(Signals::new(
+            Arc::clone(&deps.log),
+            Arc::clone(&deps.codecs),
+            Arc::clone(&deps.clock),
+            deps.instance.clone(),
+            (deps.settings.breaker_failures, backoff),
+        ));
         let readers = Arc::new(Semaphore::new(deps.settings.catch_up_readers.max(1)));
         Shared {
-            deps,
             counters,
-            budget: Arc::default(),
+            budget: Arc::new(Budget::new(deps.settings.waiting_events)),
+            deps,
+            backoff,
             readers,
-            breakers: Mutex::default(),
+            signals,
             behind: Mutex::default(),
         }
     }
@@ -79,27 +90,11 @@ impl Shared {
         behind.insert(partition, targets);
         metrics::gauge!("laneway_sink_targets_behind").set(behind.values().sum::<u32>());
     }
+}
 
-    pub fn backoff(&self) -> Backoff {
-        Backoff {
-            first: Duration::from_millis(self.deps.settings.backoff_ms.max(1)),
-            longest: Duration::from_millis(self.deps.settings.max_backoff_ms.max(1)),
-        }
-    }
-
-    /// The health of a destination, the same for all of its lanes here.
-    pub fn breaker(&self, id: DestinationId) -> Arc<Breaker> {
-        let mut breakers = self.breakers.lock().unwrap_or_else(PoisonError::into_inner);
-        // Those of destinations that are gone are nobody else's.
-        if breakers.len() > 1024 {
-            breakers.retain(|_, breaker| Arc::strong_count(breaker) > 1);
-        }
-        let new = || {
-            Arc::new(Breaker::new(
-                self.deps.settings.breaker_failures,
-                self.backoff(),
-            ))
-        };
-        Arc::clone(breakers.entry(id).or_insert_with(new))
+fn backoff(settings: &DeliverySettings) -> Backoff {
+    Backoff {
+        first: Duration::from_millis(settings.backoff_ms.max(1)),
+        longest: Duration::from_millis(settings.max_backoff_ms.max(1)),
     }
 }

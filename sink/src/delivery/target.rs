@@ -17,15 +17,24 @@ use super::reading::Reading;
 use crate::event::Filter;
 
 /// Events that wait in memory over all targets of the process; bounds them together.
-#[derive(Default)]
-pub struct Budget(AtomicUsize);
+pub struct Budget {
+    used: AtomicUsize,
+    most: usize,
+}
 
 /// Even where the process is full, a target may keep a few, so that all of them move.
 const SHARE: usize = 16;
 
 impl Budget {
-    pub fn used(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
+    pub fn new(most: usize) -> Self {
+        Budget {
+            used: AtomicUsize::new(0),
+            most,
+        }
+    }
+
+    fn is_spent(&self) -> bool {
+        self.used.load(Ordering::Relaxed) >= self.most
     }
 }
 
@@ -55,7 +64,6 @@ pub struct Target {
     pub life: u64,
     pending: usize,
     budget: Arc<Budget>,
-    max_total: usize,
 }
 
 impl Target {
@@ -70,7 +78,7 @@ impl Target {
         cursor: Cursor,
         breaker: Arc<Breaker>,
         counts: TenantHandle,
-        (pending, max_total, budget): (usize, usize, Arc<Budget>),
+        (pending, budget): (usize, Arc<Budget>),
         concurrency: usize,
         life: u64,
         now: Instant,
@@ -95,13 +103,12 @@ impl Target {
             life,
             pending: pending.max(1),
             budget,
-            max_total,
         }
     }
 
     pub fn is_full(&self) -> bool {
         let waiting = self.queues.len();
-        waiting >= self.pending || (waiting >= SHARE && self.budget.used() >= self.max_total)
+        waiting >= self.pending || (waiting >= SHARE && self.budget.is_spent())
     }
 
     /// Whether there is room enough to make reading worth it.
@@ -111,15 +118,20 @@ impl Target {
 
     pub fn take(&mut self, event: Arc<Event>) {
         self.cursor.take(event.offset);
-        self.budget.0.fetch_add(1, Ordering::Relaxed);
+        self.take_again(event);
+    }
+
+    /// From the dead letters: the cursor has long passed it.
+    pub fn take_again(&mut self, event: Arc<Event>) {
+        self.budget.used.fetch_add(1, Ordering::Relaxed);
         self.queues.push(event);
     }
 
     /// The event is delivered or parked.
     pub fn done(&mut self, event: &Event, now: Instant) {
         self.cursor.done(event.offset);
-        self.budget.0.fetch_sub(1, Ordering::Relaxed);
-        self.queues.done(&event.device);
+        self.budget.used.fetch_sub(1, Ordering::Relaxed);
+        self.queues.done(event);
         self.last_done = now;
     }
 
@@ -154,7 +166,7 @@ impl Target {
 impl Drop for Target {
     fn drop(&mut self) {
         self.budget
-            .0
+            .used
             .fetch_sub(self.queues.len(), Ordering::Relaxed);
     }
 }

@@ -7,7 +7,6 @@ use foldhash::HashMap;
 use laneway_directory::DirectoryChange;
 use laneway_schemas::ControlKind;
 use laneway_tenancy::{Principal, TenantId, TenantScope};
-use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
 struct Open {
@@ -89,27 +88,9 @@ impl Connections {
     }
 
     /// Ends all of them: control changes were missed.
-    fn end_all(&self) {
+    pub fn end_all(&self) {
         for connection in lock(&self.tenants).values().flatten() {
             connection.cancel.cancel();
-        }
-    }
-
-    /// Follows control changes until the drain.
-    pub async fn follow(
-        &self,
-        mut changes: broadcast::Receiver<DirectoryChange>,
-        stop: CancellationToken,
-    ) {
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                change = changes.recv() => match change {
-                    Ok(change) => self.apply(&change),
-                    Err(broadcast::error::RecvError::Lagged(_)) => self.end_all(),
-                    Err(broadcast::error::RecvError::Closed) => return,
-                },
-            }
         }
     }
 }

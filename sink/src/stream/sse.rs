@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use http::{HeaderValue, Response};
+use http::{HeaderValue, Response, StatusCode};
 use http_body_util::BodyExt;
 use http_body_util::channel::{Channel, Sender};
 use laneway_runtime::Problem;
 use laneway_runtime::http::{Body, BodyError};
 use laneway_runtime::tenants::TenantHandle;
 use laneway_tenancy::TenantScope;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{MissedTickBehavior, timeout};
 
 use super::StreamContext;
 use super::connections::Registered;
@@ -22,6 +22,8 @@ use crate::position::LanePosition;
 
 /// One write is closed at this size.
 const WINDOW: usize = 64 * 1024;
+/// How long a client may take to read why its stream ends.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 pub struct SseConnection {
     pub context: Arc<StreamContext>,
@@ -58,18 +60,26 @@ impl SseConnection {
             let bytes = tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
-                () = revoked.cancelled() => return,
+                () = revoked.cancelled() => return end(&mut sender, &changed()).await,
                 event = self.feed.next() => match event {
                     Ok(event) => self.events(event, &mut client),
                     Err(problem) => {
                         // The client connects again, and is told why in the response if it lasts.
-                        let _ = sender.send_data(error(&problem)).await;
-                        return;
+                        return end(&mut sender, &problem).await;
                     }
                 },
                 _ = beat.tick() => self.beat(&mut client),
             };
-            if !bytes.is_empty() && sender.send_data(bytes).await.is_err() {
+            if bytes.is_empty() {
+                continue;
+            }
+            let sent = tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                () = revoked.cancelled() => return end(&mut sender, &changed()).await,
+                sent = sender.send_data(bytes) => sent,
+            };
+            if sent.is_err() {
                 return;
             }
         }
@@ -134,6 +144,18 @@ fn move_to(client: &mut [LanePosition], lane: u32, next: u64) {
     }
 }
 
-fn error(problem: &Problem) -> Bytes {
-    Bytes::from(format!("event: error\ndata: {}\n\n", problem.to_json()))
+/// The last thing a client reads, if it reads at all.
+async fn end(sender: &mut Sender<Bytes, BodyError>, problem: &Problem) {
+    let error = Bytes::from(format!("event: error\ndata: {}\n\n", problem.to_json()));
+    // Gone already, or not reading.
+    let _ = timeout(PATIENCE, sender.send_data(error)).await;
+}
+
+fn changed() -> Problem {
+    Problem::new(
+        StatusCode::UNAUTHORIZED,
+        "credentials-changed",
+        "The key or the tenant has changed",
+        "Connect again.",
+    )
 }

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
 use http::header::{CONTENT_TYPE, HeaderName, RETRY_AFTER, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Full};
@@ -16,7 +18,7 @@ use tokio::time::timeout;
 
 use super::Secret;
 use super::connector::Connector;
-use crate::delivery::{Destination, Event, Outcome};
+use crate::delivery::{Delivery, Destination, Event, EventBatch, Outcome};
 use crate::guard::Guard;
 use crate::settings::WebhookSettings;
 
@@ -42,7 +44,7 @@ pub struct WebhookClient {
 impl WebhookClient {
     pub fn new(settings: &WebhookSettings, clock: Arc<dyn Clock>) -> anyhow::Result<Self> {
         let guard = Guard::new(&settings.allow_private_networks)?;
-        let connector = Connector::new(guard, settings.allow_http)?;
+        let connector = Connector::new(guard, settings)?;
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .timer(TokioTimer::new())
@@ -89,18 +91,25 @@ pub struct Webhook {
 }
 
 impl Destination for Webhook {
-    fn deliver(self: Arc<Self>, event: Arc<Event>) -> BoxFuture<'static, Outcome> {
+    /// Each event is a request of its own, all of them beside each other.
+    fn deliver(self: Arc<Self>, batch: EventBatch) -> BoxFuture<'static, ()> {
         Box::pin(async move {
-            let bound = self.client.timeout;
-            match timeout(bound, self.attempt(&event)).await {
-                Ok(outcome) => outcome,
-                Err(_) => Outcome::failed(format!("no answer within {bound:?}")),
-            }
+            let posts = batch.deliveries.into_iter().map(|d| self.post(d));
+            posts.collect::<FuturesUnordered<_>>().collect().await
         })
     }
 }
 
 impl Webhook {
+    async fn post(&self, delivery: Delivery) {
+        let bound = self.client.timeout;
+        let outcome = match timeout(bound, self.attempt(delivery.event())).await {
+            Ok(outcome) => outcome,
+            Err(_) => Outcome::failed(format!("no answer within {bound:?}")),
+        };
+        delivery.done(outcome);
+    }
+
     async fn attempt(&self, event: &Event) -> Outcome {
         let request = match self.request(event) {
             Ok(request) => request,

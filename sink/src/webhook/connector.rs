@@ -5,12 +5,14 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use anyhow::Context as _;
 use futures_util::future::BoxFuture;
 use http::Uri;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
-use rustls::pki_types::ServerName;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -18,6 +20,7 @@ use tokio_rustls::client::TlsStream;
 use tower::Service;
 
 use crate::guard::{Guard, GuardError};
+use crate::settings::WebhookSettings;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
@@ -39,10 +42,14 @@ pub struct Connector {
 }
 
 impl Connector {
-    pub fn new(guard: Guard, allow_http: bool) -> anyhow::Result<Self> {
-        let roots = RootCertStore {
+    pub fn new(guard: Guard, settings: &WebhookSettings) -> anyhow::Result<Self> {
+        let mut roots = RootCertStore {
             roots: webpki_roots::TLS_SERVER_ROOTS.into(),
         };
+        if !settings.ca_file.is_empty() {
+            add_authorities(&mut roots, &settings.ca_file)
+                .with_context(|| format!("sink.webhook.ca_file: reading {}", settings.ca_file))?;
+        }
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
@@ -51,7 +58,7 @@ impl Connector {
         Ok(Connector {
             guard,
             tls: TlsConnector::from(Arc::new(config)),
-            allow_http,
+            allow_http: settings.allow_http,
         })
     }
 
@@ -80,6 +87,17 @@ impl Connector {
             .map_err(|reason| ConnectError::Tls { host, reason })?;
         Ok(Stream::Tls(Box::new(TokioIo::new(stream))))
     }
+}
+
+/// Authorities of a PEM file, beside the public ones.
+fn add_authorities(roots: &mut RootCertStore, path: &str) -> anyhow::Result<()> {
+    let mut found = false;
+    for certificate in CertificateDer::pem_file_iter(path)? {
+        roots.add(certificate?)?;
+        found = true;
+    }
+    anyhow::ensure!(found, "there is no certificate in it");
+    Ok(())
 }
 
 async fn dial(host: &str, addresses: Vec<std::net::SocketAddr>) -> Result<TcpStream, ConnectError> {

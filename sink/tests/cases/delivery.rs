@@ -1,8 +1,8 @@
 //! Webhooks: signatures, order, retries, isolation of failures, cursors.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::Mutex;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use aws_lc_rs::hmac;
 use base64::Engine;
@@ -10,13 +10,14 @@ use base64::engine::general_purpose::STANDARD;
 use laneway_log::Topic;
 use laneway_sink::settings::DeliverySettings;
 use laneway_tenancy::DestinationId;
+use laneway_tenancy::control::DestinationState;
 use laneway_testkit::webhook::Received;
 use laneway_testkit::{Answer, Webhook, wait};
 
 use crate::rig::receivers::{Receivers, SECRET, settings};
 use crate::rig::{BOUND, Rig};
 
-fn first() -> DestinationId {
+pub(super) fn first() -> DestinationId {
     DestinationId::from_u128(1)
 }
 
@@ -24,12 +25,12 @@ fn second() -> DestinationId {
     DestinationId::from_u128(2)
 }
 
-fn header<'a>(request: &'a Received, name: &str) -> &'a str {
+pub(super) fn header<'a>(request: &'a Received, name: &str) -> &'a str {
     request.headers[name].to_str().unwrap()
 }
 
 /// Event ids that were accepted, in the order of arrival, by device.
-fn accepted(receiver: &Webhook) -> BTreeMap<String, Vec<String>> {
+pub(super) fn accepted(receiver: &Webhook) -> BTreeMap<String, Vec<String>> {
     let mut devices: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for request in receiver.received().iter().filter(|r| r.status.is_success()) {
         let event: serde_json::Value = serde_json::from_slice(&request.body).unwrap();
@@ -42,11 +43,11 @@ fn accepted(receiver: &Webhook) -> BTreeMap<String, Vec<String>> {
     devices
 }
 
-fn expected(device: &str, numbers: std::ops::Range<i64>) -> Vec<String> {
+pub(super) fn expected(device: &str, numbers: std::ops::Range<i64>) -> Vec<String> {
     numbers.map(|n| format!("{device}-{n}.1")).collect()
 }
 
-async fn all_accepted(receiver: &Webhook, count: usize) {
+pub(super) async fn all_accepted(receiver: &Webhook, count: usize) {
     let what = format!("{count} accepted webhooks");
     wait::until(&what, BOUND, || async { receiver.accepted() >= count })
         .await
@@ -54,7 +55,7 @@ async fn all_accepted(receiver: &Webhook, count: usize) {
 }
 
 /// Waits until a new destination is where it begins: what is appended from now on reaches it.
-async fn begun(rig: &Rig) {
+pub(super) async fn begun(rig: &Rig) {
     wait::until("the lanes' first commits", BOUND, || async {
         let committed = rig
             .log
@@ -207,10 +208,9 @@ async fn kills_lose_nothing_and_keep_first_deliveries_in_order() {
     let rig = Rig::new(1).await;
     let tenant = rig.tenant(1, 1).await;
     rig.destination(&tenant, first(), true).await;
-    let receiver =
-        Webhook::start(|_, _| Answer::status(200).after(std::time::Duration::from_millis(1)))
-            .await
-            .unwrap();
+    let receiver = Webhook::start(|_, _| Answer::status(200).after(Duration::from_millis(1)))
+        .await
+        .unwrap();
     let receivers = Receivers::new([(first(), receiver.url("/"))]);
     let mut running = rig.deliver(
         &receivers,
@@ -259,58 +259,70 @@ async fn kills_lose_nothing_and_keep_first_deliveries_in_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_event_that_is_refused_while_others_succeed_is_parked() {
+async fn a_destination_gets_nothing_while_disabled_and_then_all_that_it_missed() {
     let rig = Rig::new(1).await;
     let tenant = rig.tenant(1, 1).await;
+    let other = rig.tenant(2, 1).await;
     rig.destination(&tenant, first(), true).await;
-    let attempts: Mutex<HashMap<String, usize>> = Mutex::default();
-    let receiver = Webhook::start(move |head, _| {
-        let id = head.headers["webhook-id"].to_str().unwrap().to_owned();
-        *attempts.lock().unwrap().entry(id.clone()).or_default() += 1;
-        Answer::status(if id == "a-3.1" { 422 } else { 200 })
-    })
-    .await
-    .unwrap();
-    let receivers = Receivers::new([(first(), receiver.url("/"))]);
-    let running = rig.deliver(
-        &receivers,
-        DeliverySettings {
-            park_after: 3,
-            ..settings()
-        },
+    rig.destination(&other, second(), true).await;
+    let (receiver, beside) = (
+        Webhook::accepting().await.unwrap(),
+        Webhook::accepting().await.unwrap(),
     );
+    let receivers = Receivers::new([(first(), receiver.url("/")), (second(), beside.url("/"))]);
+    let running = rig.deliver(&receivers, settings());
     begun(&rig).await;
-    rig.append(&tenant, "a", 0..6).await;
-    let mut n = 0;
-    // Others go on succeeding until the refused one is out of the way.
-    while accepted(&receiver).get("a").is_none_or(|ids| ids.len() < 5) {
-        rig.append(&tenant, "b", [n]).await;
-        n += 1;
-        all_accepted(&receiver, 3 + n as usize).await;
-    }
-    assert_eq!(
-        accepted(&receiver)["a"],
-        ["a-0.1", "a-1.1", "a-2.1", "a-4.1", "a-5.1"]
-    );
+    rig.append(&tenant, "a", 0..5).await;
+    all_accepted(&receiver, 5).await;
+    rig.set_destination(&tenant, first(), Some(DestinationState::Disabled))
+        .await;
+    rig.append(&tenant, "a", 5..10).await;
+    // What came later in the same lane has been delivered to another destination.
+    rig.append(&other, "b", 0..5).await;
+    all_accepted(&beside, 5).await;
+    assert_eq!(receiver.count(), 5);
+    // A restart does not make it forget where it was.
     running.stop().await;
-    let mut reader = rig
-        .log
-        .reader(Topic::SinkCursors, vec![(0, 0)])
+    let running = rig.deliver(&receivers, settings());
+    rig.append(&tenant, "a", 10..15).await;
+    rig.append(&other, "b", 5..10).await;
+    all_accepted(&beside, 10).await;
+    assert_eq!(receiver.count(), 5);
+    rig.set_destination(&tenant, first(), Some(DestinationState::Active))
+        .await;
+    all_accepted(&receiver, 15).await;
+    assert_eq!(accepted(&receiver)["a"], expected("a", 0..15));
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receiver_that_names_a_time_is_left_alone_until_then() {
+    for status in [429, 503] {
+        let rig = Rig::new(1).await;
+        let tenant = rig.tenant(1, 1).await;
+        rig.destination(&tenant, first(), true).await;
+        let tries = AtomicUsize::new(0);
+        let receiver = Webhook::start(move |_, _| match tries.fetch_add(1, Ordering::Relaxed) {
+            0 => Answer::status(status).header("retry-after", "2"),
+            _ => Answer::status(200),
+        })
         .await
         .unwrap();
-    let key = format!("{}/{}/dead/a-3.1", tenant.id, first());
-    let letter = loop {
-        let batch = reader.next().await.unwrap();
-        let found = batch
-            .iter()
-            .find(|r| r.key == key.as_bytes())
-            .and_then(|r| r.value.map(<[u8]>::to_vec));
-        if let Some(value) = found {
-            break rig
-                .codecs
-                .decode::<laneway_schemas::SinkCursor>(&value)
-                .unwrap();
-        }
-    };
-    assert!(letter.dead.unwrap().contains("422"));
+        let receivers = Receivers::new([(first(), receiver.url("/"))]);
+        let running = rig.deliver(&receivers, settings());
+        begun(&rig).await;
+        rig.append(&tenant, "a", [0]).await;
+        receiver.wait_for(1, BOUND).await.unwrap();
+        // Those that come meanwhile wait, too.
+        rig.append(&tenant, "b", [0]).await;
+        all_accepted(&receiver, 2).await;
+        let requests = receiver.received();
+        let waited = requests[1].arrival - requests[0].arrival;
+        assert!(
+            waited >= Duration::from_millis(1990),
+            "{status}: {waited:?}"
+        );
+        assert!(waited < Duration::from_secs(10), "{status}: {waited:?}");
+        running.stop().await;
+    }
 }

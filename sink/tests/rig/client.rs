@@ -30,6 +30,13 @@ impl Subscriber {
     }
 
     pub async fn send(address: SocketAddr, key: &str, subscribe: Value) -> Subscriber {
+        let mut subscriber = Self::connect(address, key).await;
+        subscriber.say(subscribe).await;
+        subscriber
+    }
+
+    /// Opens a websocket and says nothing.
+    pub async fn connect(address: SocketAddr, key: &str) -> Subscriber {
         let mut request = format!("ws://{address}/stream")
             .into_client_request()
             .unwrap();
@@ -43,7 +50,6 @@ impl Subscriber {
         };
         subscriber.hello = subscriber.message().await;
         assert_eq!(subscriber.hello["type"], "hello");
-        subscriber.say(subscribe).await;
         subscriber
     }
 
@@ -64,6 +70,17 @@ impl Subscriber {
                 Some(Ok(Message::Text(text))) => return serde_json::from_str(&text).unwrap(),
                 Some(Ok(Message::Close(_)) | Err(_)) | None => return Value::Null,
                 Some(Ok(_)) => {}
+            }
+        }
+    }
+
+    /// The code and reason with which the sink closes; messages before are passed over.
+    pub async fn closed(&mut self) -> (u16, String) {
+        loop {
+            let next = timeout(BOUND, self.socket.next()).await.expect("in time");
+            if let Message::Close(frame) = next.expect("a close frame").unwrap() {
+                let frame = frame.expect("a reason");
+                return (frame.code.into(), frame.reason.to_string());
             }
         }
     }
@@ -151,21 +168,35 @@ impl Sse {
 
     pub async fn next(&mut self) -> SseEvent {
         loop {
-            while let Some(end) = self.text.find("\n\n") {
-                let block: String = self.text.drain(..end + 2).collect();
-                let field = |name: &str| block.lines().find_map(|l| l.strip_prefix(name));
-                if let (Some(id), Some(data)) = (field("id: "), field("data: ")) {
-                    return (id.to_owned(), serde_json::from_str(data).unwrap());
-                }
+            let block = self.block().await.expect("the stream goes on");
+            if let (Some(id), Some(data)) = (field(&block, "id: "), field(&block, "data: ")) {
+                return (id.to_owned(), serde_json::from_str(data).unwrap());
             }
-            let frame = timeout(BOUND, self.body.frame())
-                .await
-                .expect("an event in time");
-            let data = frame
-                .expect("the stream goes on")
-                .unwrap()
-                .into_data()
-                .unwrap();
+        }
+    }
+
+    /// The problem with which the stream ends.
+    pub async fn error(&mut self) -> Value {
+        loop {
+            let block = self.block().await.expect("a reason before the end");
+            if field(&block, "event: ") == Some("error") {
+                return serde_json::from_str(field(&block, "data: ").unwrap()).unwrap();
+            }
+        }
+    }
+
+    pub async fn ended(&mut self) -> bool {
+        self.block().await.is_none()
+    }
+
+    /// The next lines up to an empty one.
+    async fn block(&mut self) -> Option<String> {
+        loop {
+            if let Some(end) = self.text.find("\n\n") {
+                return Some(self.text.drain(..end + 2).collect());
+            }
+            let frame = timeout(BOUND, self.body.frame()).await.expect("in time")?;
+            let data = frame.unwrap().into_data().unwrap();
             self.text.push_str(std::str::from_utf8(&data).unwrap());
         }
     }
@@ -177,4 +208,8 @@ impl Sse {
         }
         events
     }
+}
+
+fn field<'a>(block: &'a str, name: &str) -> Option<&'a str> {
+    block.lines().find_map(|line| line.strip_prefix(name))
 }

@@ -161,15 +161,57 @@ impl Rig {
 
     /// Makes a destination known, or gone.
     pub async fn destination(&self, tenant: &Tenant, id: DestinationId, there: bool) {
-        let body = DestinationBody {
-            kind: "webhook".to_owned(),
-            state: DestinationState::Active,
-            event_types: Vec::new(),
-            devices: Vec::new(),
-        };
-        let body = there.then(|| serde_json::to_string(&body).unwrap());
+        self.set_destination(tenant, id, there.then_some(DestinationState::Active))
+            .await;
+    }
+
+    /// Gone where it has no state.
+    pub async fn set_destination(
+        &self,
+        tenant: &Tenant,
+        id: DestinationId,
+        state: Option<DestinationState>,
+    ) {
+        let body = state.map(|state| {
+            let body = DestinationBody {
+                kind: "webhook".to_owned(),
+                state,
+                event_types: Vec::new(),
+                devices: Vec::new(),
+            };
+            serde_json::to_string(&body).unwrap()
+        });
         self.control(tenant.id, ControlKind::Destination, id.to_string(), body)
             .await;
+    }
+
+    /// Revokes the tenant's key: the store does not have it any more, and says so.
+    pub async fn revoke_key(&self, tenant: &Tenant) {
+        let hash = TokenHasher::new(&HASH_KEY).hash(tenant.key.as_bytes());
+        self.keys.0.lock().unwrap().remove(&hash);
+        let key = KeyId::from_u128(tenant.id.as_u128()).to_string();
+        self.control(tenant.id, ControlKind::Key, key, None).await;
+    }
+
+    /// The last value of each key of a compacted topic's partition.
+    pub async fn table(&self, topic: Topic, partition: u32) -> HashMap<String, Vec<u8>> {
+        let mut table = HashMap::new();
+        let bounds = self.log.bounds(topic, partition).await.unwrap();
+        let mut next = bounds.earliest;
+        let from = vec![(partition, next)];
+        let mut reader = self.log.reader(topic, from).await.unwrap();
+        while next < bounds.last_stable {
+            let batch = reader.next().await.unwrap();
+            for record in batch.iter() {
+                let key = String::from_utf8(record.key.to_vec()).unwrap();
+                match record.value {
+                    Some(value) => table.insert(key, value.to_vec()),
+                    None => table.remove(&key),
+                };
+            }
+            next = batch.next_offset();
+        }
+        table
     }
 
     async fn control(&self, tenant: TenantId, kind: ControlKind, id: String, body: Option<String>) {

@@ -24,9 +24,18 @@ pub struct Receivers {
 
 impl Receivers {
     pub fn new(urls: impl IntoIterator<Item = (DestinationId, String)>) -> Arc<Self> {
+        Self::trusting("", urls)
+    }
+
+    /// Receivers whose certificates an authority of this PEM file has signed.
+    pub fn trusting(
+        ca_file: &str,
+        urls: impl IntoIterator<Item = (DestinationId, String)>,
+    ) -> Arc<Self> {
         let settings = WebhookSettings {
             allow_http: true,
             allow_private_networks: vec!["127.0.0.0/8".to_owned()],
+            ca_file: ca_file.to_owned(),
             ..WebhookSettings::default()
         };
         let client = WebhookClient::new(&settings, Arc::new(SystemClock)).unwrap();
@@ -63,6 +72,16 @@ pub fn settings() -> DeliverySettings {
 impl Rig {
     /// Starts delivering; ends with the lifecycle that is given back, in order.
     pub fn deliver(&self, receivers: &Arc<Receivers>, settings: DeliverySettings) -> Running {
+        self.deliver_as("sink-1", receivers, settings)
+    }
+
+    /// The same as another member of the group.
+    pub fn deliver_as(
+        &self,
+        instance: &str,
+        receivers: &Arc<Receivers>,
+        settings: DeliverySettings,
+    ) -> Running {
         let lifecycle = Lifecycle::new();
         let deliveries = Deliveries::new(DeliveryDeps {
             log: Arc::clone(&self.log),
@@ -72,7 +91,7 @@ impl Rig {
             clock: Arc::new(SystemClock),
             metrics: Arc::clone(&self.metrics),
             settings,
-            instance: "sink-1".to_owned(),
+            instance: instance.to_owned(),
             seed: 1,
         });
         let task = tokio::spawn(Arc::new(deliveries).run(lifecycle.clone()));

@@ -127,6 +127,7 @@ macro_rules! conformance_suite {
             readers::a_reader_starts_in_the_middle
             readers::a_reader_moves_between_partitions
             readers::an_offset_past_the_end_is_out_of_range
+            readers::a_follower_gets_what_is_there_and_then_what_comes
             readers::the_offset_at_a_time_is_the_first_at_or_after_it
             retention::old_records_go_and_the_earliest_offset_advances
             retention::a_partition_is_bounded_by_bytes

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use laneway_log::{LogError, Records, Topic};
+use laneway_log::{Follower, LogError, Records, Topic};
 
 use super::Backend;
-use super::support::{append, append_numbers, next, numbers_of, read_from, reader};
+use super::support::{append, append_numbers, next, numbers_of, read_from, reader, soon};
 
 pub async fn a_reader_passes_from_history_to_live<B: Backend>() {
     const ALL: u64 = 3_000;
@@ -27,6 +27,28 @@ pub async fn a_reader_passes_from_history_to_live<B: Backend>() {
     }
     assert_eq!(seen, (0..ALL).collect::<Vec<_>>());
     writer.await.expect("the writer");
+    log.close().await;
+}
+
+pub async fn a_follower_gets_what_is_there_and_then_what_comes<B: Backend>() {
+    let backend = B::fresh("follower").await;
+    let log = backend.open().await;
+    let topic = Topic::SinkCursors;
+    append_numbers(&log, topic, 0, 0..5).await;
+    append_numbers(&log, topic, 2, 5..8).await;
+    let mut follower = Follower::new(Arc::clone(&log), topic);
+    let mut seen = Vec::new();
+    while !follower.is_caught_up() {
+        seen.extend(numbers_of(&soon("what is there", follower.next()).await));
+    }
+    seen.sort_unstable();
+    assert_eq!(seen, (0..8).collect::<Vec<_>>(), "all partitions");
+    append_numbers(&log, topic, 3, 8..9).await;
+    while seen.len() < 9 {
+        seen.extend(numbers_of(&soon("what comes", follower.next()).await));
+    }
+    assert_eq!(seen.last(), Some(&8));
+    assert!(follower.is_caught_up(), "once and for all");
     log.close().await;
 }
 

@@ -2,7 +2,6 @@
 
 mod node;
 mod settings;
-mod tls;
 mod wire;
 
 use anyhow::{Context, Result, ensure};

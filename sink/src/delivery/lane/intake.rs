@@ -44,7 +44,8 @@ impl Lane {
                     continue;
                 }
                 if event.is_none() {
-                    event = encode(&self.shared.deps.codecs, &facts, &record).await;
+                    let codecs = &self.shared.deps.codecs;
+                    event = encode(codecs, &facts, &record).await.map(Arc::new);
                 }
                 let Some(event) = &event else { break };
                 if target.queues.len() == 0 || touched.last() != Some(id) {
@@ -99,7 +100,7 @@ impl Lane {
                         return;
                     }
                     if let Some(event) = encode(&self.shared.deps.codecs, &facts, &record).await {
-                        target.take(event);
+                        target.take(Arc::new(event));
                     }
                 }
                 index += 1;
@@ -128,17 +129,22 @@ impl Lane {
 
 /// Encodes an event. One that cannot be read is passed over, and said: holding the lane back
 /// would take every other tenant's events with it.
-async fn encode(codecs: &Codecs, facts: &Facts<'_>, record: &RecordRef<'_>) -> Option<Arc<Event>> {
+pub(super) async fn encode(
+    codecs: &Codecs,
+    facts: &Facts<'_>,
+    record: &RecordRef<'_>,
+) -> Option<Event> {
     let mut body = Vec::with_capacity(512);
     let error = loop {
         match encode_event(codecs, facts, record.value, &mut body) {
             Ok(_) => {
-                return Some(Arc::new(Event {
+                return Some(Event {
                     offset: record.offset,
                     id: facts.id.into(),
                     device: facts.device.into(),
                     body: Bytes::from(body),
-                }));
+                    redriven: false,
+                });
             }
             Err(error) => match error.missing_schema() {
                 Some(schema) => match codecs.load(schema).await {

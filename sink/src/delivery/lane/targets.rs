@@ -4,18 +4,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use laneway_directory::DestinationEntry;
+use laneway_log::Topic;
+use laneway_schemas::sink::{cursor_key, dead_letter_key, health_key, redrive_key};
 use laneway_tenancy::control::{DestinationState, TenantState};
 use laneway_tenancy::{DestinationId, Placement, TenantId};
 use tokio::time::Instant;
 
 use super::{Lane, Opened};
-use crate::delivery::cursor::{Cursor, cursor_key};
+use crate::delivery::cursor::Cursor;
 use crate::delivery::destination::OpenError;
+use crate::delivery::letters::Letters;
 use crate::delivery::target::Target;
 use crate::event::{Filter, TenantKey};
 
-/// Events in memory of one process, over all of its targets.
-const MAX_TOTAL: usize = 200_000;
 /// How long to wait before settings that could not be read are read again.
 const REOPEN: Duration = Duration::from_secs(5);
 
@@ -84,6 +85,9 @@ impl Lane {
                     false,
                 );
                 let written = target.written.take();
+                if let Some(letters) = self.letters.get_mut(&id) {
+                    letters.reset();
+                }
                 let cursor = Cursor::restore(&record, 0);
                 let mut target = self.target(entry, placement, filter, cursor, counts);
                 target.written = written;
@@ -92,7 +96,7 @@ impl Lane {
             }
             None => {
                 // A new destination begins here and now; what was appended before is not for it.
-                let restored = self.restored.remove(&id);
+                let restored = self.cursors.remove(&id);
                 let cursor = match &restored {
                     Some(record) => Cursor::restore(record, self.committed),
                     None => Cursor::at(self.head),
@@ -123,13 +127,9 @@ impl Lane {
     ) -> Target {
         self.serial += 1;
         let settings = &self.shared.deps.settings;
-        let bounds = (
-            settings.pending_events,
-            MAX_TOTAL,
-            Arc::clone(&self.shared.budget),
-        );
+        let bounds = (settings.pending_events, Arc::clone(&self.shared.budget));
         let concurrency = settings.concurrency.div_ceil(placement.lanes.len().max(1));
-        let breaker = self.shared.breaker(entry.id);
+        let breaker = self.shared.signals.breaker(entry.id);
         let now = Instant::now();
         Target::new(
             entry,
@@ -156,9 +156,22 @@ impl Lane {
                 self.by_tenant.remove(&tenant);
             }
         }
+        let tenant = target.entry.tenant;
         if target.written.is_some() {
-            self.letters
-                .push((cursor_key(target.entry.tenant, id, self.partition), None));
+            let key = cursor_key(tenant, id, self.partition);
+            self.unwritten.push((Topic::SinkCursors, key, None));
+        }
+        for letter in self.letters.remove(&id).iter().flat_map(Letters::iter) {
+            let key = dead_letter_key(tenant, id, &letter.event_id);
+            self.unwritten.push((Topic::SinkCursors, key, None));
+        }
+        let signals = &self.shared.signals;
+        signals.forget(health_key(tenant, id));
+        if let Some(redrives) = signals.redrives(id) {
+            signals.forget(redrive_key(tenant, id, None));
+            for event in redrives.events.keys() {
+                signals.forget(redrive_key(tenant, id, Some(event)));
+            }
         }
     }
 
@@ -197,6 +210,8 @@ impl Lane {
                 self.wakes.push(std::cmp::Reverse((at, id)));
             }
         }
+        self.answer_redrives(id);
+        self.redrive(id);
         self.pump(id).await;
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::tls;
+use crate::certificates;
 
 /// The loopback ports of one node.
 #[derive(Debug, Clone, Copy)]
@@ -28,7 +28,7 @@ pub struct Security {
 
 impl Security {
     pub fn generate() -> Result<Self> {
-        let certificates = tls::generate()?;
+        let certificates = certificates::generate()?;
         Ok(Self {
             ca_pem: certificates.ca_pem,
             username: "laneway".to_owned(),

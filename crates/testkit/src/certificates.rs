@@ -1,4 +1,4 @@
-//! Certificates for brokers on loopback.
+//! Certificates for servers on loopback.
 
 use anyhow::{Context, Result};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};

@@ -1,0 +1,187 @@
+//! Sinks that come, go, and stand still, as whole processes on Apache Kafka and PostgreSQL.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use laneway_testkit::{embedded_only, laneway_binary, trace, wait};
+use laneway_tests::deployment::{Deployment, Servers};
+use laneway_tests::recompute::{DeviceTotals, recompute};
+use laneway_tests::sender::{Progress, Sender};
+use laneway_tests::tenant::Tenant;
+use sqlx::{Connection, PgConnection, Row};
+
+const BOUND: Duration = Duration::from_secs(180);
+
+struct Run {
+    deployment: Deployment,
+    servers: Servers,
+    tenant: Tenant,
+    expected: BTreeMap<String, DeviceTotals>,
+    total: u64,
+    progress: Arc<Progress>,
+    sending: Option<tokio::task::JoinHandle<Result<()>>>,
+    _folder: tempfile::TempDir,
+}
+
+impl Run {
+    /// Two sinks, and devices that send for a while.
+    async fn start(name: &str, rate: u32) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let servers = Servers::shared(name, 8).await?;
+        let binary = laneway_binary()?;
+        let deployment = Deployment::distributed(&binary, folder.path(), &servers).await?;
+        let trace = trace::generated(40, 300, 11);
+        let expected = recompute(&trace);
+        let tenant = Tenant::create(&deployment, "acme", expected.keys()).await?;
+        let progress = Arc::new(Progress::default());
+        let sender = Sender {
+            client: deployment.ingest.clone(),
+            tokens: Arc::clone(&tenant.tokens),
+            batch: 10,
+            concurrency: 40,
+            rate: Some(rate),
+            progress: Arc::clone(&progress),
+        };
+        let total = trace.len() as u64;
+        let sending = tokio::spawn(async move { sender.send(&trace).await });
+        Ok(Run {
+            deployment,
+            servers,
+            tenant,
+            expected,
+            total,
+            progress,
+            sending: Some(sending),
+            _folder: folder,
+        })
+    }
+
+    /// Waits until that share of the fixes has been confirmed, in percent.
+    async fn sent(&self, percent: u64) -> Result<()> {
+        let share = self.total * percent / 100;
+        wait::until("a share of the trace to be confirmed", BOUND, || async {
+            self.progress.accepted.load(Ordering::Relaxed) >= share
+        })
+        .await
+    }
+
+    async fn all_sent(&mut self) -> Result<()> {
+        let sending = self.sending.take().context("it is sent once")?;
+        sending.await?
+    }
+
+    async fn delivered(&self) -> Result<()> {
+        let tally = || self.tenant.receiver.tally();
+        wait::until("everything to arrive at the webhook", BOUND, || async {
+            tally().is_complete(&self.expected)
+        })
+        .await
+        .with_context(|| format!("{:?}", tally().by_type()))?;
+        let failures = self.tenant.receiver.failures();
+        ensure!(failures.is_empty(), "{failures:?}");
+        let tally = tally();
+        // Each event once under its id, whatever came again under the same one.
+        tally.check(&self.expected)?;
+        ensure!(tally.leaked() == 0, "{} leaked", tally.leaked());
+        let out = tally.out_of_order();
+        ensure!(out == 0, "{out} out of order within their devices");
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lanes_that_move_between_sinks_lose_nothing_and_keep_each_devices_order() -> Result<()> {
+    if embedded_only("two sinks on Apache Kafka") {
+        return Ok(());
+    }
+    let mut run = Run::start("two_sinks", 800).await?;
+    run.sent(20).await?;
+    run.deployment.join("sink", &run.servers).await?;
+    run.sent(45).await?;
+    run.deployment.node("sink")?.kill()?;
+    run.sent(70).await?;
+    run.deployment.node("sink")?.restart()?;
+    run.deployment.node("sink")?.ready().await?;
+    run.all_sent().await?;
+    run.delivered().await?;
+    run.deployment.stop().await
+}
+
+/// All that the projection has written, as text.
+async fn projected(database: &mut PgConnection) -> Result<Vec<String>> {
+    let mut rows = Vec::new();
+    for table in ["projection_positions", "latest_positions", "sessions"] {
+        let query = format!("SELECT row_to_json(t)::text FROM {table} t ORDER BY 1");
+        let found = sqlx::query(sqlx::AssertSqlSafe(query));
+        for row in found.fetch_all(&mut *database).await? {
+            rows.push(format!("{table} {}", row.try_get::<String, _>(0)?));
+        }
+    }
+    Ok(rows)
+}
+
+/// As the operator sees it.
+async fn connect(url: &str) -> Result<PgConnection> {
+    let mut database = PgConnection::connect(url).await?;
+    for statement in [
+        "SET ROLE laneway_app",
+        "SELECT set_config('laneway.tenant', '*', false)",
+    ] {
+        sqlx::query(statement).execute(&mut database).await?;
+    }
+    Ok(database)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_projector_that_stood_still_until_its_partitions_had_moved_changes_nothing() -> Result<()>
+{
+    if embedded_only("a projector that stands still, on Apache Kafka and PostgreSQL") {
+        return Ok(());
+    }
+    let mut run = Run::start("stood_still", 800).await?;
+    run.sent(20).await?;
+    run.deployment.join("sink", &run.servers).await?;
+    run.sent(40).await?;
+    // In the middle of its work, for longer than it may be silent.
+    run.deployment.node("sink")?.process().pause()?;
+    run.all_sent().await?;
+    for (device, totals) in &run.expected {
+        let latest = jiff::Timestamp::from_microsecond(totals.latest_us)?;
+        let path = format!("/devices/{device}/position");
+        wait::until("the other sink to project everything", BOUND, || async {
+            let reply = run.deployment.control.get(&path, &run.tenant.reader_key);
+            reply.await.is_ok_and(|r| {
+                r.body["recorded_at"].as_str().and_then(|t| t.parse().ok()) == Some(latest)
+            })
+        })
+        .await
+        .with_context(|| format!("{device} should be at {latest}"))?;
+    }
+    run.delivered().await?;
+
+    let mut database = connect(&run.servers.postgres).await?;
+    let mut settled = projected(&mut database).await?;
+    loop {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let now = projected(&mut database).await?;
+        if now == settled {
+            break;
+        }
+        settled = now;
+    }
+    let of = |table| settled.iter().filter(|r| r.starts_with(table)).count();
+    ensure!(of("latest_positions") == run.expected.len(), "{settled:?}");
+    ensure!(of("sessions") == run.expected.len(), "{settled:?}");
+
+    run.deployment.node("sink")?.process().resume()?;
+    run.deployment.node("sink")?.ready().await?;
+    for _ in 0..20 {
+        let now = projected(&mut database).await?;
+        ensure!(now == settled, "the woken sink has changed what was there");
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
+    run.deployment.stop().await
+}
