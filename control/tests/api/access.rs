@@ -1,10 +1,11 @@
 //! Every route of the description, without credentials and with too small ones.
 
+use laneway_testkit::Database;
 use serde_json::{Value, json};
 
-use crate::support::{Database, Rig, rig};
+use crate::support::{Rig, rig};
 
-on_both!(
+laneway_testkit::on_both_databases!(
     no_route_answers_without_credentials,
     no_route_answers_to_a_key_without_its_grant,
     a_tenant_does_not_reach_another_through_the_operators_routes,

@@ -1,10 +1,11 @@
 //! The registry, as its clients use it.
 
+use laneway_testkit::Database;
 use serde_json::{Value, json};
 
-use crate::support::{Database, rig};
+use crate::support::rig;
 
-on_both!(
+laneway_testkit::on_both_databases!(
     everyone_with_credentials_reads_the_shared_contracts,
     a_tenant_registers_under_its_own_prefix_alone,
     the_operator_registers_what_stays_compatible,

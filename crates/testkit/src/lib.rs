@@ -6,6 +6,7 @@
 
 pub mod binary;
 pub mod cpu;
+pub mod databases;
 pub mod ports;
 pub mod process;
 pub mod proxy;
@@ -16,6 +17,7 @@ mod watchdog;
 pub mod webhook;
 
 pub use binary::laneway_binary;
+pub use databases::{Database, EmptyDatabase};
 pub use process::LanewayProcess;
 pub use proxy::FaultProxy;
 pub use servers::{KafkaCluster, KafkaOptions, Postgres, Registry, embedded_only};

@@ -1,9 +1,10 @@
 //! The registry's storage.
 
-use crate::support::{Database, rig};
+use crate::support::rig;
 use laneway_schemas::{Registry, RegistryError};
+use laneway_testkit::Database;
 
-on_both!(
+laneway_testkit::on_both_databases!(
     ids_are_given_once_and_the_same_schema_has_the_same_id,
     an_incompatible_version_is_refused_and_uses_up_no_id,
     a_tenant_neither_sees_nor_takes_anothers_subject,
