@@ -8,7 +8,7 @@ use laneway_control::{Control, ControlDeps, ControlSettings};
 use laneway_directory::Directory;
 use laneway_log::{Backend, EmbeddedConfig, KafkaConfig, Log, LogConfig, SaslConfig, TopicSetup};
 use laneway_runtime::http::{ListenConfig, Server};
-use laneway_runtime::{Clock, Lifecycle, SystemClock};
+use laneway_runtime::{Clock, Lifecycle, SystemClock, TenantMetrics};
 use laneway_schemas::Codecs;
 use laneway_store::{Store, StoreConfig, StoreCredentials};
 use laneway_tenancy::control::RoleAuthority;
@@ -87,6 +87,7 @@ pub async fn rig(database: Database) -> Rig {
         authority: RoleAuthority::for_role("control"),
         local_socket: Some(LocalSocket::bound_for_operator()),
         backup: None,
+        tenant_metrics: TenantMetrics::new(50),
         settings: ControlSettings::default(),
     });
     lifecycle.spawn("control", control.clone().run(lifecycle.clone()));
