@@ -27,7 +27,7 @@ async fn several_processes_migrate_together(database: Database) {
     for store in &stores {
         store.health().await.unwrap();
         assert_eq!(
-            store.schemas().subjects().await.unwrap(),
+            store.schemas().subjects(false).await.unwrap(),
             Vec::<String>::new()
         );
     }
