@@ -46,6 +46,7 @@ const REGISTRY: &str = "/registry";
         read::types,
         read::by_id,
         read::uses,
+        read::subjects_of,
         read::subjects,
         read::versions,
         read::version,

@@ -45,6 +45,7 @@ pub(crate) fn router() -> Router<App> {
         )
         .route("/schemas/ids/{id}", get(read::by_id))
         .route("/schemas/ids/{id}/versions", get(read::uses))
+        .route("/schemas/ids/{id}/subjects", get(read::subjects_of))
         .route("/schemas/types", get(read::types))
         .route(
             "/compatibility/subjects/{subject}/versions",

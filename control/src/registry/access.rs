@@ -56,7 +56,8 @@ impl Flags {
     pub(super) fn has(&self, name: &str) -> bool {
         self.0
             .split('&')
-            .any(|flag| flag.split_once('=') == Some((name, "true")))
+            .filter_map(|flag| flag.split_once('='))
+            .any(|(found, value)| found == name && value.eq_ignore_ascii_case("true"))
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::response::{IntoResponse, Response};
 use http::{StatusCode, header};
-use laneway_store::RegisteredSchema;
+use laneway_store::{RegisteredSchema, SchemaStore};
 use serde::Serialize;
 use serde_json::json;
 use utoipa::ToSchema;
@@ -147,19 +147,40 @@ pub(crate) async fn uses(
     In(id): In<String>,
     flags: Flags,
 ) -> RegistryResult<Response> {
-    let schemas = visible(&control, &caller?);
-    let found = match id.parse() {
+    let found = used(&visible(&control, &caller?), &id, &flags).await?;
+    let uses = found.into_iter().map(|v| SubjectVersion {
+        subject: v.subject,
+        version: v.version,
+    });
+    answer(&uses.collect::<Vec<_>>())
+}
+
+#[utoipa::path(get, path = "/registry/schemas/ids/{id}/subjects", tag = "registry",
+    params(("id" = u32, Path), ("deleted" = Option<bool>, Query)),
+    responses((status = 200, body = Vec<String>), (status = 404, body = RegistryProblem)))]
+pub(crate) async fn subjects_of(
+    caller: RegistryResult<Caller>,
+    control: Arc<Control>,
+    In(id): In<String>,
+    flags: Flags,
+) -> RegistryResult<Response> {
+    let found = used(&visible(&control, &caller?), &id, &flags).await?;
+    answer(&found.iter().map(|v| &v.subject).collect::<Vec<_>>())
+}
+
+/// Where a schema is registered.
+async fn used(
+    schemas: &SchemaStore,
+    id: &str,
+    flags: &Flags,
+) -> RegistryResult<Vec<RegisteredSchema>> {
+    let mut found = match id.parse() {
         Ok(id) => schemas.uses(id).await?,
         Err(_) => Vec::new(),
     };
     if found.is_empty() {
         return Err(RegistryApiError::no_schema());
     }
-    let deleted = flags.has("deleted");
-    let kept = found.into_iter().filter(|v| deleted || !v.deleted);
-    let uses = kept.map(|v| SubjectVersion {
-        subject: v.subject,
-        version: v.version,
-    });
-    answer(&uses.collect::<Vec<_>>())
+    found.retain(|v| flags.has("deleted") || !v.deleted);
+    Ok(found)
 }
