@@ -87,6 +87,11 @@ impl Query {
         Ok(Query(clients))
     }
 
+    /// Why the brokers refuse whoever asks, if they do.
+    pub(super) fn refused(&self) -> Option<String> {
+        self.0.health.refused()
+    }
+
     /// All topics of the cluster.
     pub(super) async fn topics(&self) -> Result<Vec<TopicShape>> {
         self.ask("asking for the topics", |clients| {
