@@ -71,8 +71,6 @@ impl Admission {
 struct Deliveries {
     admission: Arc<Admission>,
     health: Arc<Health>,
-    /// The producer can do nothing more and has to be replaced.
-    broken: AtomicBool,
 }
 
 impl ClientContext for Deliveries {
@@ -81,12 +79,7 @@ impl ClientContext for Deliveries {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        if errors::is_fatal(&error) {
-            self.broken.store(true, Ordering::Relaxed);
-            tracing::warn!(reason, "the Kafka producer failed for good and is replaced");
-        } else {
-            self.health.client_error("producer", &error, reason);
-        }
+        self.health.client_error("producer", &error, reason);
     }
 }
 
@@ -197,7 +190,9 @@ impl Shared {
         while !self.stop.load(Ordering::SeqCst) {
             let client = self.client.load_full();
             client.poll(POLL);
-            if client.context().broken.load(Ordering::Relaxed) {
+            // Events of it name the cause, and not that it is fatal.
+            if let Some((_, reason)) = client.client().fatal_error() {
+                tracing::warn!(reason, "the Kafka producer failed for good and is replaced");
                 self.replace(client);
             }
         }
@@ -248,7 +243,6 @@ fn build(
     settings.producer().create_with_context(Deliveries {
         admission: admission.clone(),
         health: health.clone(),
-        broken: AtomicBool::new(false),
     })
 }
 
@@ -282,3 +276,6 @@ where
     }
     client.send(message).map_err(|(error, _)| error)
 }
+
+#[cfg(test)]
+mod tests;
