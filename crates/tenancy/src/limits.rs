@@ -88,22 +88,20 @@ impl TenantLimiter {
         limits: &Limits,
         now_us: i64,
     ) -> Result<(), Limited> {
-        if limits.device_events_per_second > 0 {
-            let rate = even_burst(limits.device_events_per_second.into());
-            for (taken, (device, n)) in devices.iter().enumerate() {
-                if let Err(retry_after_us) = self.device(tenant, device).take(now_us, *n, rate) {
-                    self.give_back(tenant, &devices[..taken], rate);
-                    return Err(Limited::Device { retry_after_us });
-                }
+        let rate = even_burst(limits.device_events_per_second.into());
+        let limited = if limits.device_events_per_second > 0 {
+            devices
+        } else {
+            &[]
+        };
+        for (taken, (device, n)) in limited.iter().enumerate() {
+            if let Err(retry_after_us) = self.device(tenant, device).take(now_us, *n, rate) {
+                self.give_back(tenant, &limited[..taken], rate);
+                return Err(Limited::Device { retry_after_us });
             }
         }
         self.admit_tenant(tenant, devices, limits, now_us)
-            .inspect_err(|_| {
-                if limits.device_events_per_second > 0 {
-                    let rate = even_burst(limits.device_events_per_second.into());
-                    self.give_back(tenant, devices, rate);
-                }
-            })
+            .inspect_err(|_| self.give_back(tenant, limited, rate))
     }
 
     fn admit_tenant(

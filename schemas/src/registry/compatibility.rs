@@ -107,9 +107,9 @@ mod tests {
         let a = r#"{"name":"a","type":"long"}"#;
         let b = r#"{"name":"b","type":"long"}"#;
         let b_default = r#"{"name":"b","type":"long","default":0}"#;
-        let (none, required, optional) = (record(a), record(&[a, b].join(",")), {
-            record(&[a, b_default].join(","))
-        });
+        let none = record(a);
+        let required = record(&[a, b].join(","));
+        let optional = record(&[a, b_default].join(","));
         let fits = |level: Compatibility, versions: &[&String], new: &String| {
             let versions = versions.iter().map(|v| v.as_str());
             level.check("s", versions, new).is_ok()
