@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
-use axum::extract::{FromRequestParts, Path};
+use axum::extract::{FromRequestParts, MatchedPath, Path};
 use http::header;
 use http::request::Parts;
 use laneway_runtime::Problem;
@@ -69,6 +69,11 @@ impl FromRequestParts<App> for Caller {
             .authenticator
             .authenticate(authorization, address)
             .await?;
+        if let Some(route) = parts.extensions.get::<MatchedPath>() {
+            control
+                .requests
+                .count(&authenticated.tenant, route.as_str());
+        }
         Ok(Caller::Tenant(authenticated))
     }
 }

@@ -10,7 +10,7 @@ use hyper::body::Incoming;
 use laneway_directory::{Directory, DirectoryChange};
 use laneway_log::Log;
 use laneway_runtime::http::{Body, Peer, Service, body};
-use laneway_runtime::{Clock, Lifecycle, Problem};
+use laneway_runtime::{Clock, Lifecycle, Problem, TenantMetrics};
 use laneway_schemas::{Codecs, ControlKind};
 use laneway_store::Store;
 use laneway_tenancy::control::RoleAuthority;
@@ -20,6 +20,7 @@ use tower::ServiceExt;
 
 use crate::deliveries::Deliveries;
 use crate::relay::Relay;
+use crate::requests::Requests;
 use crate::{ControlSettings, api, platform};
 
 /// Writes a consistent copy of the embedded log and store to a folder. Composition provides it
@@ -42,18 +43,21 @@ pub struct ControlDeps {
     pub local_socket: Option<LocalSocket>,
     /// Where the log and the store are embedded.
     pub backup: Option<Arc<dyn Backup>>,
+    pub tenant_metrics: Arc<TenantMetrics>,
     pub settings: ControlSettings,
 }
 
 pub struct Control {
     pub(crate) deps: ControlDeps,
     pub(crate) deliveries: Deliveries,
+    pub(crate) requests: Requests,
     router: Router,
 }
 
 impl Control {
     pub fn build(deps: ControlDeps) -> Arc<Control> {
         Arc::new_cyclic(|weak| Control {
+            requests: Requests::new(deps.tenant_metrics.clone()),
             deps,
             deliveries: Deliveries::default(),
             router: api::router(weak.clone()),

@@ -12,6 +12,7 @@ mod openapi;
 mod platform;
 mod registry;
 mod relay;
+mod requests;
 mod settings;
 
 pub use control::{Backup, Control, ControlDeps};

@@ -8,12 +8,15 @@ use utoipa::openapi::{ObjectBuilder, PathItem, RefOr, Required, SecurityRequirem
 use crate::api::{
     credentials, dead_letters, destinations, devices, keys, operator, positions, status, tenants,
 };
+use crate::registry::{self, compatibility, delete, levels, read, register};
+
+const REGISTRY: &str = "/registry";
 
 #[derive(OpenApi)]
 #[openapi(
     info(
         title = "Laneway control API",
-        description = "Tenants, devices, credentials, keys, destinations, and what is known of devices. Errors are problem details (RFC 9457).",
+        description = "Tenants, devices, credentials, keys, destinations, what is known of devices, and the schemas of the embedded registry. Errors are problem details (RFC 9457); those of the registry have the form that its clients know.",
         license(name = "MIT")
     ),
     paths(
@@ -45,6 +48,25 @@ use crate::api::{
         status::find,
         dead_letters::list,
         dead_letters::redrive,
+        read::types,
+        read::by_id,
+        read::uses,
+        read::subjects_of,
+        read::subjects,
+        read::versions,
+        read::version,
+        read::version_schema,
+        register::lookup,
+        register::register,
+        delete::subject,
+        delete::version,
+        compatibility::with_subject,
+        compatibility::with_version,
+        levels::general,
+        levels::set_general,
+        levels::of_subject,
+        levels::set,
+        levels::remove,
     )
 )]
 struct Description;
@@ -53,6 +75,7 @@ struct Description;
 pub fn openapi_json() -> Result<String, serde_json::Error> {
     let mut api = Description::openapi();
     under_tenants(&mut api);
+    registry_types(&mut api);
     if let Some(components) = api.components.as_mut() {
         let http = |scheme| SecurityScheme::Http(Http::new(scheme));
         components.add_security_scheme("bearer", http(HttpAuthScheme::Bearer));
@@ -74,7 +97,10 @@ fn under_tenants(api: &mut utoipa::openapi::OpenApi) {
         .paths
         .paths
         .iter()
-        .filter(|(path, _)| !path.starts_with("/tenants") && !path.starts_with("/operator"))
+        .filter(|(path, _)| {
+            let all = ["/tenants", "/operator", REGISTRY];
+            !all.iter().any(|start| path.starts_with(start))
+        })
         .map(|(path, item)| (format!("/tenants/{{tenant}}{path}"), item.clone()))
         .collect();
     for (path, mut item) in own {
@@ -98,6 +124,32 @@ fn under_tenants(api: &mut utoipa::openapi::OpenApi) {
             operation.tags = Some(vec!["operator".to_owned()]);
         }
         api.paths.paths.insert(path, item);
+    }
+}
+
+/// The registry answers with a media type of its own.
+fn registry_types(api: &mut utoipa::openapi::OpenApi) {
+    let items = api.paths.paths.iter_mut();
+    for (_, item) in items.filter(|(path, _)| path.starts_with(REGISTRY)) {
+        let operations = [
+            &mut item.get,
+            &mut item.post,
+            &mut item.put,
+            &mut item.delete,
+        ];
+        let responses = operations
+            .into_iter()
+            .flatten()
+            .flat_map(|operation| operation.responses.responses.values_mut());
+        for response in responses {
+            if let RefOr::T(response) = response
+                && let Some(content) = response.content.swap_remove("application/json")
+            {
+                response
+                    .content
+                    .insert(registry::CONTENT_TYPE.to_owned(), content);
+            }
+        }
     }
 }
 

@@ -33,7 +33,11 @@ pub async fn run(
         .key
         .as_deref()
         .filter(|_| matches!(target, Target::Url(_)));
-    let mut api = Api::new(Client::new(target, key, connection.ca)?, admin.json);
+    let mut api = Api::new(
+        Client::new(target, key, connection.ca)?,
+        admin.json,
+        admin.field,
+    );
     match admin.what {
         What::Tenant(command) => tenant(&mut api, command).await,
         What::Device(command) => device(&mut api, command).await,

@@ -218,6 +218,7 @@ fn control(
         authority: RoleAuthority::for_role("control"),
         local_socket: Some(LocalSocket::bound_for_operator()),
         backup: backup.map(|backup| backup as Arc<dyn Backup>),
+        tenant_metrics: parts.tenant_metrics.clone(),
         settings,
     });
     lifecycle.spawn("control", control.clone().run(lifecycle.clone()));

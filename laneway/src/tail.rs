@@ -124,8 +124,11 @@ async fn follow(
         "devices": tail.devices,
         "from": place.from(),
     });
-    if let Err(error) = socket.send(Message::text(subscribe.to_string())).await {
-        return Ok(End::Lost(error.into()));
+    // A token at once: a cut before the first event is resumed from here, too.
+    for message in [subscribe, json!({"type": "token"})] {
+        if let Err(error) = socket.send(Message::text(message.to_string())).await {
+            return Ok(End::Lost(error.into()));
+        }
     }
     let mut out = std::io::stdout().lock();
     loop {

@@ -11,7 +11,7 @@ pub use codec::{Codecs, DecodeError, EncodeError};
 pub use contract::{CONTRACTS, Contract, ContractInfo, EventType};
 pub use contracts::*;
 pub use registry::{
-    ConfluentRegistry, MemoryRegistry, Registry, RegistryError, check_backward, subject,
+    Compatibility, ConfluentRegistry, MemoryRegistry, Registry, RegistryError, subject,
 };
 
 /// Free attributes of a fix or a session.

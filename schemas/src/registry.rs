@@ -1,13 +1,13 @@
 //! Where schemas get their ids: a Confluent-compatible registry, or the embedded one.
 
+mod compatibility;
 mod confluent;
 mod memory;
 
+pub use compatibility::Compatibility;
 pub use confluent::ConfluentRegistry;
 pub use memory::MemoryRegistry;
 
-use apache_avro::Schema;
-use apache_avro::schema_compatibility::SchemaCompatibility;
 use futures_util::future::BoxFuture;
 
 #[derive(Debug, Clone, thiserror::Error)]
@@ -36,22 +36,6 @@ pub trait Registry: Send + Sync + 'static {
 
     /// The schema of an id, as JSON.
     fn schema(&self, id: u32) -> BoxFuture<'_, Result<String, RegistryError>>;
-}
-
-/// Whether a reader with `new` can read what was written with `old` (BACKWARD).
-pub fn check_backward(subject: &str, old: &str, new: &str) -> Result<(), RegistryError> {
-    let parse = |text: &str| {
-        Schema::parse_str(text).map_err(|e| RegistryError::Invalid {
-            subject: subject.to_owned(),
-            reason: e.to_string(),
-        })
-    };
-    SchemaCompatibility::can_read(&parse(old)?, &parse(new)?)
-        .map(|_| ())
-        .map_err(|e| RegistryError::Incompatible {
-            subject: subject.to_owned(),
-            reason: e.to_string(),
-        })
 }
 
 /// The subject of a record in a topic, by TopicRecordNameStrategy.

@@ -48,10 +48,14 @@ async fn lag_and_requests_are_told_without_naming_devices_and_not_in_public() ->
     })
     .await?;
     let metrics = ops.get("/metrics", "").await?.text;
-    ensure!(
-        metrics.contains("api_requests_total{"),
-        "requests are not counted:\n{metrics}"
-    );
+    // The tenant has made its two devices and a token for each, and sent ten batches at least.
+    for (endpoint, least) in [("devices", 2), ("credentials", 2), ("location.update", 10)] {
+        let requests = requests_of(&metrics, endpoint);
+        ensure!(
+            requests >= least,
+            "{requests} requests to {endpoint} are counted, {least} were made:\n{metrics}"
+        );
+    }
     for device in expected.keys() {
         ensure!(
             !metrics.contains(device.as_str()),
@@ -70,4 +74,14 @@ async fn lag_and_requests_are_told_without_naming_devices_and_not_in_public() ->
     );
     ensure!(!public.text.contains("laneway_"), "metrics are public");
     deployment.stop().await
+}
+
+/// Of all tenants, named or not.
+fn requests_of(metrics: &str, endpoint: &str) -> u64 {
+    let label = format!("endpoint=\"{endpoint}\"");
+    metrics
+        .lines()
+        .filter(|line| line.starts_with("api_requests_total{") && line.contains(&label))
+        .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
+        .sum()
 }

@@ -11,7 +11,7 @@ use laneway_testkit::{embedded_only, laneway_binary, servers, trace, wait};
 use laneway_tests::deployment::{Deployment, Servers};
 use laneway_tests::recompute::recompute;
 use laneway_tests::sender::{Progress, Sender};
-use laneway_tests::tenant::Tenant;
+use laneway_tests::tenant::{Tenant, key};
 use serde_json::Value;
 use tokio::process::Command;
 
@@ -86,15 +86,22 @@ async fn confluents_client_decodes_every_topic() -> Result<()> {
     deployment.stop().await
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn confluents_client_uses_the_embedded_registry() -> Result<()> {
+    if embedded_only("Confluent's client on the embedded registry") {
+        return Ok(());
+    }
+    let folder = tempfile::tempdir()?;
+    let deployment = Deployment::embedded(&laneway_binary()?, folder.path()).await?;
+    deployment.admin(&["tenant", "create", "acme"]).await?;
+    let key = key(&deployment, "acme", "tenant:admin").await?;
+    let registry = format!("{}/registry", deployment.control.base());
+    tool("use_registry.py", &[&registry, &key, "acme"]).await?;
+    deployment.stop().await
+}
+
 /// What the tool says of each topic.
 async fn read_topics(servers: &Servers) -> Result<BTreeMap<String, Value>> {
-    let python = servers::cache_folder()?.join(CLIENT).join("bin/python");
-    ensure!(
-        python.is_file(),
-        "{} is not there: run `make test-servers`",
-        python.display()
-    );
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools/read_topics.py");
     let topics = [
         "location-updates",
         "session-events",
@@ -106,18 +113,9 @@ async fn read_topics(servers: &Servers) -> Result<BTreeMap<String, Value>> {
         "sink-signals",
     ]
     .map(|topic| format!("{}{topic}", servers.topic_prefix));
-    let output = Command::new(python)
-        .arg(script)
-        .args([&servers.kafka, &servers.registry])
-        .args(topics)
-        .output()
-        .await
-        .context("running the operator's tool")?;
-    let (out, err) = (
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr),
-    );
-    ensure!(output.status.success(), "the tool failed: {err}");
+    let mut arguments = vec![servers.kafka.as_str(), &servers.registry];
+    arguments.extend(topics.iter().map(String::as_str));
+    let out = tool("read_topics.py", &arguments).await?;
     out.lines()
         .map(|line| {
             let topic: Value = serde_json::from_str(line).with_context(|| line.to_owned())?;
@@ -125,4 +123,24 @@ async fn read_topics(servers: &Servers) -> Result<BTreeMap<String, Value>> {
             Ok((name, topic))
         })
         .collect()
+}
+
+/// What a tool prints that uses Confluent's client.
+async fn tool(name: &str, arguments: &[&str]) -> Result<String> {
+    let python = servers::cache_folder()?.join(CLIENT).join("bin/python");
+    ensure!(
+        python.is_file(),
+        "{} is not there: run `make test-servers`",
+        python.display()
+    );
+    let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools");
+    let output = Command::new(python)
+        .arg(tools.join(name))
+        .args(arguments)
+        .output()
+        .await
+        .context("running the operator's tool")?;
+    let failed = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{name} failed: {failed}");
+    Ok(String::from_utf8(output.stdout)?)
 }

@@ -99,7 +99,7 @@ async fn lanes_that_move_between_sinks_lose_nothing_and_keep_each_devices_order(
     }
     let mut run = Run::start("two_sinks", 800).await?;
     run.sent(20).await?;
-    run.deployment.join("sink", &run.servers).await?;
+    run.deployment.add("sink", "sink-2").await?;
     run.sent(45).await?;
     run.deployment.node("sink")?.kill()?;
     run.sent(70).await?;
@@ -143,7 +143,7 @@ async fn a_projector_that_stood_still_until_its_partitions_had_moved_changes_not
     }
     let mut run = Run::start("stood_still", 800).await?;
     run.sent(20).await?;
-    run.deployment.join("sink", &run.servers).await?;
+    run.deployment.add("sink", "sink-2").await?;
     run.sent(40).await?;
     // In the middle of its work, for longer than it may be silent.
     run.deployment.node("sink")?.process().pause()?;

@@ -176,14 +176,8 @@ pub(crate) async fn list(
         .destinations(scope)
         .list(page.after()?, page.limit())
         .await?;
-    let items = found
-        .into_iter()
-        .map(|d| DestinationView::new(d, None))
-        .collect();
-    Ok(answer(
-        StatusCode::OK,
-        &Page::new(items, page.limit(), |d: &DestinationView| d.id.to_string()),
-    ))
+    let items = found.into_iter().map(|d| DestinationView::new(d, None));
+    Ok(Page::answer(items, &page, |d| d.id.to_string()))
 }
 
 #[utoipa::path(get, path = "/destinations/{destination}", tag = "destinations", params(("destination" = String, Path)),

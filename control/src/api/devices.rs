@@ -82,11 +82,8 @@ pub(crate) async fn list(
         .devices(scope)
         .list(after.as_ref(), page.limit())
         .await?;
-    let items = found.into_iter().map(DeviceView::from).collect();
-    Ok(answer(
-        StatusCode::OK,
-        &Page::new(items, page.limit(), |d: &DeviceView| d.id.to_string()),
-    ))
+    let items = found.into_iter().map(DeviceView::from);
+    Ok(Page::answer(items, &page, |d| d.id.to_string()))
 }
 
 #[utoipa::path(get, path = "/devices/{device}", tag = "devices", params(("device" = String, Path)),

@@ -88,11 +88,8 @@ pub(crate) async fn list(
         .keys(scope)
         .list(page.after()?, page.limit())
         .await?;
-    let items = found.into_iter().map(KeyView::from).collect();
-    Ok(answer(
-        StatusCode::OK,
-        &Page::new(items, page.limit(), |k: &KeyView| k.id.to_string()),
-    ))
+    let items = found.into_iter().map(KeyView::from);
+    Ok(Page::answer(items, &page, |k| k.id.to_string()))
 }
 
 #[utoipa::path(delete, path = "/keys/{key}", tag = "keys", params(("key" = String, Path)),

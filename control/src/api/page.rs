@@ -1,9 +1,12 @@
 //! Lists come in pages, by id.
 
+use axum::response::Response;
+use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::error::{ApiError, ApiResult};
+use crate::json::answer;
 
 const MOST: u32 = 1000;
 
@@ -41,14 +44,17 @@ pub(crate) struct Page<T> {
     pub(crate) next: Option<String>,
 }
 
-impl<T> Page<T> {
-    pub(crate) fn new(items: Vec<T>, limit: u32, id: impl Fn(&T) -> String) -> Self {
-        let next = if items.len() == limit as usize {
-            items.last().map(id)
-        } else {
-            None
-        };
-        Page { items, next }
+impl<T: Serialize> Page<T> {
+    /// Answers the page that `query` asked for; `id` is what the next one goes on after.
+    pub(crate) fn answer(
+        items: impl Iterator<Item = T>,
+        query: &PageQuery,
+        id: impl Fn(&T) -> String,
+    ) -> Response {
+        let items: Vec<T> = items.collect();
+        let full = items.len() == query.limit() as usize;
+        let next = items.last().filter(|_| full).map(id);
+        answer(StatusCode::OK, &Page { items, next })
     }
 }
 

@@ -93,11 +93,6 @@ pub(crate) async fn sessions(
         .sessions(scope)
         .of_device(&path.device, after.as_ref(), page.limit())
         .await?;
-    let items = found.into_iter().map(SessionView::from).collect();
-    Ok(answer(
-        StatusCode::OK,
-        &Page::new(items, page.limit(), |s: &SessionView| {
-            s.session_id.to_string()
-        }),
-    ))
+    let items = found.into_iter().map(SessionView::from);
+    Ok(Page::answer(items, &page, |s| s.session_id.to_string()))
 }

@@ -167,11 +167,8 @@ pub(crate) async fn list(
         .tenants(&operator)
         .list(page.after()?, page.limit())
         .await?;
-    let items = found.into_iter().map(TenantView::from).collect();
-    Ok(answer(
-        StatusCode::OK,
-        &Page::new(items, page.limit(), |t: &TenantView| t.id.to_string()),
-    ))
+    let items = found.into_iter().map(TenantView::from);
+    Ok(Page::answer(items, &page, |t| t.id.to_string()))
 }
 
 #[utoipa::path(get, path = "/tenants/{tenant}", tag = "operator",

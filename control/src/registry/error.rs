@@ -6,13 +6,22 @@ use http::request::Parts;
 use http::{HeaderValue, StatusCode, header};
 use laneway_schemas::RegistryError;
 use laneway_store::StoreError;
-use serde_json::json;
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::CONTENT_TYPE;
 use crate::caller::{App, Caller};
 use crate::error::ApiError;
 
 pub(super) type RegistryResult<T> = Result<T, RegistryApiError>;
+
+/// A refusal, as registry clients know it.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct RegistryProblem {
+    /// The HTTP status and two more digits.
+    error_code: u32,
+    message: String,
+}
 
 pub(crate) struct RegistryApiError {
     status: StatusCode,
@@ -51,6 +60,45 @@ impl RegistryApiError {
         Self::new(StatusCode::NOT_FOUND, 40403, "Schema not found.")
     }
 
+    fn deletion(code: u32, message: String) -> Self {
+        Self::new(StatusCode::NOT_FOUND, code, message)
+    }
+
+    pub(super) fn subject_deleted(subject: &str) -> Self {
+        let message = format!(
+            "Subject '{subject}' was soft deleted. Set permanent=true to delete permanently"
+        );
+        Self::deletion(40404, message)
+    }
+
+    pub(super) fn subject_not_deleted(subject: &str) -> Self {
+        let message =
+            format!("Subject '{subject}' was not deleted first before being permanently deleted");
+        Self::deletion(40405, message)
+    }
+
+    pub(super) fn version_deleted(subject: &str, version: u32) -> Self {
+        let message = format!(
+            "Subject '{subject}' Version {version} was soft deleted. Set permanent=true to delete permanently"
+        );
+        Self::deletion(40406, message)
+    }
+
+    pub(super) fn version_not_deleted(subject: &str, version: u32) -> Self {
+        let message = format!(
+            "Subject '{subject}' Version {version} was not deleted first before being permanently deleted"
+        );
+        Self::deletion(40407, message)
+    }
+
+    pub(super) fn no_level(subject: &str) -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            40408,
+            format!("Subject '{subject}' does not have subject-level compatibility configured"),
+        )
+    }
+
     pub(super) fn bad_version(version: &str) -> Self {
         Self::new(
             StatusCode::UNPROCESSABLE_ENTITY,
@@ -67,7 +115,7 @@ impl RegistryApiError {
         Self::new(
             StatusCode::UNPROCESSABLE_ENTITY,
             42203,
-            "The compatibility level is BACKWARD; there is no other.",
+            "A compatibility level is NONE, BACKWARD, FORWARD, FULL, or one of the last three with _TRANSITIVE.",
         )
     }
 
@@ -87,7 +135,11 @@ impl RegistryApiError {
 
 impl IntoResponse for RegistryApiError {
     fn into_response(self) -> Response {
-        let body = json!({ "error_code": self.code, "message": self.message }).to_string();
+        let body = RegistryProblem {
+            error_code: self.code,
+            message: self.message,
+        };
+        let body = serde_json::to_vec(&body).unwrap_or_default();
         let mut response =
             (self.status, [(header::CONTENT_TYPE, CONTENT_TYPE)], body).into_response();
         if self.status == StatusCode::UNAUTHORIZED {

@@ -4,11 +4,12 @@ use base64::Engine;
 use laneway_store::{PositionRow, ProjectionBatch};
 use laneway_tenancy::control::RoleAuthority;
 use laneway_tenancy::{AuthError, Principal};
+use laneway_testkit::Database;
 use serde_json::{Value, json};
 
-use crate::support::{Database, bearer, rig};
+use crate::support::{bearer, rig};
 
-on_both!(
+laneway_testkit::on_both_databases!(
     a_device_gets_a_token_that_works_until_it_is_revoked,
     a_device_logs_in_with_its_password_until_there_is_a_new_one,
     keys_carry_their_grants_until_they_are_deleted,

@@ -1,6 +1,5 @@
 //! The API over real sockets, the same on both databases.
 
-#[macro_use]
 mod support;
 
 mod access;

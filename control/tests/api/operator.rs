@@ -1,10 +1,11 @@
 //! The operator: tenants, keys, lag.
 
+use laneway_testkit::Database;
 use serde_json::{Value, json};
 
-use crate::support::{Database, rig};
+use crate::support::rig;
 
-on_both!(
+laneway_testkit::on_both_databases!(
     the_operators_key_manages_tenants_and_acts_for_them,
     a_slug_is_taken_once_and_some_never,
     the_lag_of_every_group_is_told_lane_by_lane,

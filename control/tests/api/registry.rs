@@ -1,13 +1,16 @@
 //! The registry, as its clients use it.
 
+use laneway_testkit::Database;
 use serde_json::{Value, json};
 
-use crate::support::{Database, rig};
+use crate::support::rig;
 
-on_both!(
+laneway_testkit::on_both_databases!(
     everyone_with_credentials_reads_the_shared_contracts,
     a_tenant_registers_under_its_own_prefix_alone,
     the_operator_registers_what_stays_compatible,
+    levels_decide_what_may_be_registered,
+    a_tenant_deletes_its_own_subjects_alone,
 );
 
 const FIRST: &str = r#"{"type":"record","name":"R","fields":[{"name":"a","type":"long"}]}"#;
@@ -162,26 +165,110 @@ async fn the_operator_registers_what_stays_compatible(database: Database) {
         (invalid.status, &invalid.body["error_code"]),
         (422, &json!(42201))
     );
-    let check = "/registry/compatibility/subjects/things/versions/latest";
+    let check = "/registry/compatibility/subjects/things/versions/latest?verbose=true";
     let no = rig
         .ask("POST", check, &operator, &json!({"schema": BREAKING}))
         .await;
     assert_eq!(no.body["is_compatible"], false);
+    assert_eq!(no.body["messages"].as_array().unwrap().len(), 1);
     let yes = rig
         .ask("POST", check, &operator, &json!({"schema": FIRST}))
         .await;
-    assert_eq!(yes.body["is_compatible"], true);
-    let level = rig
-        .ask("GET", "/registry/config", &operator, &Value::Null)
+    assert_eq!(yes.body, json!({"is_compatible": true, "messages": []}));
+}
+
+async fn levels_decide_what_may_be_registered(database: Database) {
+    let rig = rig(database).await;
+    let acme = rig.tenant("acme", &["tenant:admin"]).await;
+    let operator = rig.operator_key().await;
+    let config = "/registry/config/acme.r";
+    let unset = rig.ask("GET", config, &acme, &Value::Null).await;
+    assert_eq!(
+        (unset.status, &unset.body["error_code"]),
+        (404, &json!(40408))
+    );
+    let default = format!("{config}?defaultToGlobal=true");
+    let general = rig.ask("GET", &default, &acme, &Value::Null).await;
+    assert_eq!(general.body, json!({"compatibilityLevel": "BACKWARD"}));
+    let path = "/registry/subjects/acme.r/versions";
+    let first = rig
+        .ask("POST", path, &acme, &json!({"schema": FIRST}))
         .await;
-    assert_eq!(level.body["compatibilityLevel"], "BACKWARD");
-    let none = rig
-        .ask(
-            "PUT",
-            "/registry/config",
-            &operator,
-            &json!({"compatibility": "NONE"}),
+    assert_eq!(first.status, 200);
+    let breaking = json!({"schema": BREAKING});
+    assert_eq!(rig.ask("POST", path, &acme, &breaking).await.status, 409);
+    let forward = json!({"compatibility": "FORWARD"});
+    let set = rig.ask("PUT", config, &acme, &forward).await;
+    assert_eq!((set.status, set.body), (200, forward.clone()));
+    let check = "/registry/compatibility/subjects/acme.r/versions";
+    let fits = rig.ask("POST", check, &acme, &breaking).await;
+    assert_eq!(fits.body, json!({"is_compatible": true}));
+    assert_eq!(rig.ask("POST", path, &acme, &breaking).await.status, 200);
+    let removed = rig.ask("DELETE", config, &acme, &Value::Null).await;
+    assert_eq!(removed.body, json!({"compatibilityLevel": "FORWARD"}));
+
+    let bad = json!({"compatibility": "SIDEWAYS"});
+    let bad = rig.ask("PUT", config, &acme, &bad).await;
+    assert_eq!((bad.status, &bad.body["error_code"]), (422, &json!(42203)));
+    let none = json!({"compatibility": "NONE"});
+    for path in ["/registry/config", "/registry/config/other.r"] {
+        assert_eq!(rig.ask("PUT", path, &acme, &none).await.status, 403);
+    }
+    let general = "/registry/config";
+    assert_eq!(rig.ask("PUT", general, &operator, &none).await.status, 200);
+    let general = rig.ask("GET", general, &acme, &Value::Null).await;
+    assert_eq!(general.body, json!({"compatibilityLevel": "NONE"}));
+}
+
+async fn a_tenant_deletes_its_own_subjects_alone(database: Database) {
+    let rig = rig(database).await;
+    let acme = rig.tenant("acme", &["tenant:admin"]).await;
+    let other = rig.tenant("other", &["tenant:admin"]).await;
+    let subject = "/registry/subjects/acme.r";
+    let versions = format!("{subject}/versions");
+    let body = json!({"schema": FIRST});
+    let id = rig.ask("POST", &versions, &acme, &body).await.body["id"].clone();
+    let uses = format!("/registry/schemas/ids/{id}/versions");
+    let found = rig.ask("GET", &uses, &acme, &Value::Null).await;
+    assert_eq!(found.body, json!([{"subject": "acme.r", "version": 1}]));
+    let hidden = rig.ask("GET", &uses, &other, &Value::Null).await;
+    assert_eq!(
+        (hidden.status, &hidden.body["error_code"]),
+        (404, &json!(40403))
+    );
+    for path in [subject, "/registry/subjects/acme.none"] {
+        let refused = rig.ask("DELETE", path, &other, &Value::Null).await;
+        assert_eq!(refused.status, 403, "{path}");
+    }
+    let delete = async |path: &str| {
+        let answer = rig.ask("DELETE", path, &acme, &Value::Null).await;
+        let code = answer.body["error_code"].clone();
+        (
+            answer.status,
+            if code.is_null() { answer.body } else { code },
         )
-        .await;
-    assert_eq!(none.status, 422);
+    };
+    let (one, for_good) = (
+        format!("{versions}/1"),
+        format!("{versions}/1?permanent=true"),
+    );
+    assert_eq!(delete(&format!("{versions}/x")).await, (422, json!(42202)));
+    assert_eq!(delete(&format!("{versions}/7")).await, (404, json!(40402)));
+    assert_eq!(delete(&for_good).await, (404, json!(40407)));
+    assert_eq!(delete(&one).await, (200, json!(1)));
+    assert_eq!(delete(&one).await, (404, json!(40406)));
+    assert_eq!(delete(subject).await, (404, json!(40404)));
+    let left = rig.ask("GET", &versions, &acme, &Value::Null).await;
+    assert_eq!(
+        (left.status, &left.body["error_code"]),
+        (404, &json!(40401))
+    );
+    let with_deleted = format!("{versions}?deleted=true");
+    let all = rig.ask("GET", &with_deleted, &acme, &Value::Null).await;
+    assert_eq!(all.body, json!([1]));
+    let permanent = format!("{subject}?permanent=true");
+    assert_eq!(delete(&permanent).await, (200, json!([1])));
+    assert_eq!(delete(&permanent).await, (404, json!(40401)));
+    rig.ask("POST", &versions, &acme, &body).await;
+    assert_eq!(delete(&permanent).await, (404, json!(40405)));
 }

@@ -6,12 +6,13 @@ use laneway_log::Topic;
 use laneway_schemas::{ControlKind, TenantEvent};
 use laneway_tenancy::TenantId;
 use laneway_tenancy::control::RoleAuthority;
+use laneway_testkit::Database;
 use laneway_testkit::wait::until;
 use serde_json::{Value, json};
 
-use crate::support::{Database, Rig, rig};
+use crate::support::{Rig, rig};
 
-on_both!(
+laneway_testkit::on_both_databases!(
     changes_reach_the_log_in_the_order_of_their_versions,
     while_another_node_holds_the_lease_nothing_is_relayed,
 );

@@ -3,29 +3,22 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use laneway_control::{Control, ControlDeps, ControlSettings};
 use laneway_directory::Directory;
 use laneway_log::{Backend, EmbeddedConfig, KafkaConfig, Log, LogConfig, SaslConfig, TopicSetup};
 use laneway_runtime::http::{ListenConfig, Server};
-use laneway_runtime::{Clock, Lifecycle, SystemClock};
+use laneway_runtime::{Clock, Lifecycle, SystemClock, TenantMetrics};
 use laneway_schemas::Codecs;
 use laneway_store::{Store, StoreConfig, StoreCredentials};
 use laneway_tenancy::control::RoleAuthority;
 use laneway_tenancy::{AuthSettings, Authenticator, LocalSocket, SystemRandom};
-use laneway_testkit::servers::Postgres;
 use laneway_testkit::wait::until;
+use laneway_testkit::{Database, EmptyDatabase};
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Database {
-    Sqlite,
-    Postgres,
-}
 
 pub struct Rig {
     pub store: Store,
@@ -36,6 +29,7 @@ pub struct Rig {
     address: SocketAddr,
     socket: PathBuf,
     lifecycle: Lifecycle,
+    _empty: EmptyDatabase,
     _folder: tempfile::TempDir,
 }
 
@@ -52,26 +46,10 @@ pub struct Answer {
 }
 
 pub async fn rig(database: Database) -> Rig {
-    static COUNT: AtomicU32 = AtomicU32::new(0);
     let folder = tempfile::tempdir().unwrap();
-    let url = match database {
-        Database::Sqlite => format!("sqlite:{}", folder.path().join("store.db").display()),
-        Database::Postgres => {
-            let name = format!(
-                "control_{}_{}",
-                std::process::id(),
-                COUNT.fetch_add(1, Ordering::SeqCst)
-            );
-            Postgres::shared()
-                .await
-                .unwrap()
-                .create_database(&name)
-                .await
-                .unwrap()
-        }
-    };
+    let empty = database.empty().await.unwrap();
     let config = StoreConfig {
-        url,
+        url: empty.url.clone(),
         max_connections: 4,
         acquire_timeout_ms: 10_000,
         secret_key: [3; 32],
@@ -111,6 +89,7 @@ pub async fn rig(database: Database) -> Rig {
         authority: RoleAuthority::for_role("control"),
         local_socket: Some(LocalSocket::bound_for_operator()),
         backup: None,
+        tenant_metrics: TenantMetrics::new(50),
         settings: ControlSettings::default(),
     });
     lifecycle.spawn("control", control.clone().run(lifecycle.clone()));
@@ -130,6 +109,7 @@ pub async fn rig(database: Database) -> Rig {
         address,
         socket,
         lifecycle,
+        _empty: empty,
         _folder: folder,
     };
     until(
@@ -258,25 +238,4 @@ async fn exchange(
         head: head.to_ascii_lowercase(),
         body,
     }
-}
-
-/// The same tests on both databases.
-macro_rules! on_both {
-    ($($test:ident),* $(,)?) => {
-        mod sqlite {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $test() {
-                super::$test(crate::support::Database::Sqlite).await;
-            })*
-        }
-        mod postgres {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $test() {
-                if laneway_testkit::servers::embedded_only("the API on PostgreSQL") {
-                    return;
-                }
-                super::$test(crate::support::Database::Postgres).await;
-            })*
-        }
-    };
 }

@@ -39,7 +39,7 @@ pub use outbox::{Outbox, OutboxRow};
 pub use positions::{LatestPosition, Positions};
 pub use projection::{PositionRow, ProjectionBatch, SessionRow};
 pub use rates::{RateShares, Share};
-pub use schemas::{RegisteredSchema, SchemaStore};
+pub use schemas::{Deletion, RegisteredSchema, SchemaStore};
 pub use sessions::{Session, SessionState, Sessions};
 pub use settings::Settings;
 pub use source::StoreCredentials;

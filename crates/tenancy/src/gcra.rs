@@ -24,6 +24,10 @@ impl Rate {
             burst_ns: interval_ns * burst.max(1.0),
         }
     }
+
+    fn cost_ns(&self, n: u32) -> i64 {
+        (f64::from(n) * self.interval_ns).min(i64::MAX as f64 / 4.0) as i64
+    }
 }
 
 impl Gcra {
@@ -31,11 +35,16 @@ impl Gcra {
         Gcra::default()
     }
 
+    /// Gives back `n` events that were taken at this rate.
+    pub fn give_back(&self, n: u32, rate: Rate) {
+        self.0.fetch_sub(rate.cost_ns(n), Ordering::Relaxed);
+    }
+
     /// Takes `n` events, or says in how many microseconds they could be taken. A group that is
     /// larger than the burst passes once the bucket is full, and is paid for afterwards.
     pub fn take(&self, now_us: i64, n: u32, rate: Rate) -> Result<(), i64> {
         let now = now_us.saturating_mul(1000);
-        let cost = (f64::from(n) * rate.interval_ns).min(i64::MAX as f64 / 4.0) as i64;
+        let cost = rate.cost_ns(n);
         let burst = rate.burst_ns.min(i64::MAX as f64 / 4.0) as i64;
         let mut wait = 0;
         let taken = self
@@ -97,6 +106,16 @@ mod tests {
         assert!((99_000..=101_000).contains(&wait), "{wait}");
         assert!(bucket.would_pass(1_000_000, rate).is_err());
         assert_eq!(bucket.take(1_000_000 + wait, 1, rate), Ok(()));
+    }
+
+    #[test]
+    fn what_is_given_back_can_be_taken_again_and_no_more() {
+        let rate = Rate::new(10.0, 10.0);
+        let bucket = Gcra::new();
+        assert_eq!(bucket.take(1_000_000, 8, rate), Ok(()));
+        bucket.give_back(8, rate);
+        assert_eq!(bucket.take(1_000_000, 10, rate), Ok(()));
+        assert!(bucket.take(1_000_000, 1, rate).is_err());
     }
 
     #[test]

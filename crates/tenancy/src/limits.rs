@@ -52,6 +52,11 @@ pub fn allowance(limit: f64, own: f64, total: f64, nodes: u32) -> f64 {
     }
 }
 
+/// A second's events at once.
+fn even_burst(per_second: f64) -> Rate {
+    Rate::new(per_second, per_second)
+}
+
 struct TenantBucket {
     bucket: Gcra,
     /// Events asked for since the last exchange, let through or not.
@@ -74,37 +79,62 @@ impl TenantLimiter {
         }
     }
 
-    /// Takes `n` events of one device, or says which limit refuses them and for how long.
+    /// Takes so many events of each device, all or none; or says which limit refuses them and
+    /// for how long.
     pub fn admit(
         &self,
         tenant: TenantId,
-        device: &str,
+        devices: &[(&str, u32)],
         limits: &Limits,
-        n: u32,
         now_us: i64,
     ) -> Result<(), Limited> {
-        if limits.device_events_per_second > 0 {
-            let per_second = f64::from(limits.device_events_per_second);
-            let bucket = self.device(tenant, device);
-            bucket
-                .take(now_us, n, Rate::new(per_second, per_second))
-                .map_err(|retry_after_us| Limited::Device { retry_after_us })?;
+        let rate = even_burst(limits.device_events_per_second.into());
+        let limited = if limits.device_events_per_second > 0 {
+            devices
+        } else {
+            &[]
+        };
+        for (taken, (device, n)) in limited.iter().enumerate() {
+            if let Err(retry_after_us) = self.device(tenant, device).take(now_us, *n, rate) {
+                self.give_back(tenant, &limited[..taken], rate);
+                return Err(Limited::Device { retry_after_us });
+            }
         }
-        if limits.events_per_second > 0 {
-            let bucket = self.tenant(tenant);
-            bucket.asked.fetch_add(u64::from(n), Ordering::Relaxed);
-            let shared = f64::from_bits(bucket.allowance.load(Ordering::Relaxed));
-            let per_second = if shared > 0.0 {
-                shared
-            } else {
-                f64::from(limits.events_per_second)
-            };
-            bucket
-                .bucket
-                .take(now_us, n, Rate::new(per_second, per_second))
-                .map_err(|retry_after_us| Limited::Tenant { retry_after_us })?;
+        self.admit_tenant(tenant, devices, limits, now_us)
+            .inspect_err(|_| self.give_back(tenant, limited, rate))
+    }
+
+    fn admit_tenant(
+        &self,
+        tenant: TenantId,
+        devices: &[(&str, u32)],
+        limits: &Limits,
+        now_us: i64,
+    ) -> Result<(), Limited> {
+        if limits.events_per_second == 0 {
+            return Ok(());
         }
-        Ok(())
+        let n = devices
+            .iter()
+            .fold(0, |sum: u32, (_, n)| sum.saturating_add(*n));
+        let bucket = self.tenant(tenant);
+        bucket.asked.fetch_add(n.into(), Ordering::Relaxed);
+        let shared = f64::from_bits(bucket.allowance.load(Ordering::Relaxed));
+        let per_second = if shared > 0.0 {
+            shared
+        } else {
+            limits.events_per_second.into()
+        };
+        bucket
+            .bucket
+            .take(now_us, n, even_burst(per_second))
+            .map_err(|retry_after_us| Limited::Tenant { retry_after_us })
+    }
+
+    fn give_back(&self, tenant: TenantId, devices: &[(&str, u32)], rate: Rate) {
+        for (device, n) in devices {
+            self.device(tenant, device).give_back(*n, rate);
+        }
     }
 
     /// Events asked for since the last call, by tenant: what this node reports.
@@ -195,7 +225,7 @@ mod tests {
                     // Spread the events evenly over the milliseconds.
                     let due = (ms + 1) as u64 * rate / 1000 - ms as u64 * rate / 1000;
                     for _ in 0..due {
-                        if node.admit(tenant, "d", &limits, 1, now).is_ok() && half >= 4 {
+                        if node.admit(tenant, &[("d", 1)], &limits, now).is_ok() && half >= 4 {
                             passed_after_warm_up += 1;
                         }
                     }
@@ -227,9 +257,30 @@ mod tests {
         };
         let limiter = TenantLimiter::new(16, 64);
         let loud = (0..1000)
-            .filter(|_| limiter.admit(tenant, "loud", &limits, 1, 5).is_ok())
+            .filter(|_| limiter.admit(tenant, &[("loud", 1)], &limits, 5).is_ok())
             .count();
         assert_eq!(loud, 10);
-        assert_eq!(limiter.admit(tenant, "quiet", &limits, 1, 5), Ok(()));
+        assert_eq!(limiter.admit(tenant, &[("quiet", 1)], &limits, 5), Ok(()));
+    }
+
+    #[test]
+    fn a_refused_batch_takes_nothing_from_any_device() {
+        let tenant = TenantId::from_u128(7);
+        let limits = |events_per_second| Limits {
+            events_per_second,
+            device_events_per_second: 10,
+            ..Limits::default()
+        };
+        let limiter = TenantLimiter::new(16, 64);
+        // Refused by the rate of the last device, then by that of the tenant.
+        let used_up = limiter.admit(tenant, &[("c", 10)], &limits(0), 5);
+        assert_eq!(used_up, Ok(()));
+        let batch = [("a", 10), ("b", 10), ("c", 1)];
+        let refused = limiter.admit(tenant, &batch, &limits(0), 5);
+        assert!(matches!(refused, Err(Limited::Device { .. })));
+        assert_eq!(limiter.admit(tenant, &[("d", 5)], &limits(5), 5), Ok(()));
+        let refused = limiter.admit(tenant, &batch[..2], &limits(5), 5);
+        assert!(matches!(refused, Err(Limited::Tenant { .. })));
+        assert_eq!(limiter.admit(tenant, &batch[..2], &limits(0), 5), Ok(()));
     }
 }

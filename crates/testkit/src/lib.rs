@@ -7,6 +7,7 @@
 pub mod binary;
 pub mod certificates;
 pub mod cpu;
+pub mod databases;
 pub mod ports;
 pub mod process;
 pub mod proxy;
@@ -17,6 +18,7 @@ mod watchdog;
 pub mod webhook;
 
 pub use binary::laneway_binary;
+pub use databases::{Database, EmptyDatabase};
 pub use process::LanewayProcess;
 pub use proxy::FaultProxy;
 pub use servers::{KafkaCluster, KafkaOptions, Postgres, Registry, embedded_only};

@@ -110,7 +110,7 @@ impl Accept {
         let received_at = self.clock.now_us();
         let tenant = who.scope.tenant();
         self.limiter
-            .admit(tenant, device, &who.tenant.body.limits, 1, received_at)
+            .admit(tenant, &[(device, 1)], &who.tenant.body.limits, received_at)
             .map_err(|limited| {
                 self.metrics.rate_limited.increment(1);
                 Refused::RateLimited(limited)

@@ -146,8 +146,7 @@ impl Accept {
         })
     }
 
-    /// Takes the whole batch from its devices' and its tenant's rates, or none of it passes.
-    /// What a batch that is refused took from the rates of its first devices stays taken.
+    /// Takes the whole batch from its devices' and its tenant's rates, or nothing.
     fn admit_all(
         &self,
         who: &Authenticated,
@@ -160,25 +159,27 @@ impl Accept {
             return Ok(());
         }
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-        let admit = |device: &str, n: usize| {
+        let admit = |devices: &[(&str, u32)]| {
             self.limiter
-                .admit(who.scope.tenant(), device, limits, count(n), now_us)
+                .admit(who.scope.tenant(), devices, limits, now_us)
                 .map_err(|limited| {
                     self.metrics.rate_limited.increment(1);
                     Refused::RateLimited(limited)
                 })
         };
         if let Sender::Device(device) = sender {
-            return admit(device, items.len());
+            return admit(&[(device, count(items.len()))]);
         }
         let mut devices: Vec<&str> = items
             .iter()
             .map(|item| item.fix.device.as_deref().unwrap_or(""))
             .collect();
         devices.sort_unstable();
-        devices
+        let counted: Vec<(&str, u32)> = devices
             .chunk_by(|a, b| a == b)
-            .try_for_each(|same| admit(same[0], same.len()))
+            .map(|same| (same[0], count(same.len())))
+            .collect();
+        admit(&counted)
     }
 
     /// To be called once the records of [`Accept::updates`] are durable.

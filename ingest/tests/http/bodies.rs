@@ -4,12 +4,14 @@ use std::io::Write;
 
 use http::StatusCode;
 use laneway_ingest::IngestSettings;
+use laneway_log::Topic;
+use laneway_schemas::{LocationUpdate, SessionEvent};
 use laneway_tenancy::control::Limits;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::rig::{NOW, Rig};
+use crate::rig::{NOW, Rig, kind_of};
 
 const PATH: &str = "/location/update";
 const FIX: &str = r#"{"recorded_at":1795226838500,"lat":1,"lon":2}"#;
@@ -184,4 +186,31 @@ async fn bodies_that_are_no_batch_are_refused_whole() {
         .collect();
     let reply = rig.update(&device, json!(thousand).to_string()).await;
     assert_eq!(reply.json["accepted"], 1000);
+}
+
+#[tokio::test]
+async fn what_is_larger_than_the_log_takes_is_refused_and_nothing_else() {
+    let rig = Rig::with_largest_record(1024).await;
+    let tenant = rig.tenant("acme", Limits::default()).await;
+    let device = rig.device(&tenant, "truck-1").await;
+    let attributes: serde_json::Map<String, Value> = (0..4)
+        .map(|n| (format!("note-{n}"), json!("x".repeat(250))))
+        .collect();
+    let fix = json!({"recorded_at": NOW / 1000, "lat": 1, "lon": 2});
+    let mut large = fix.clone();
+    large["recorded_at"] = json!(NOW / 1000 - 1);
+    large["attributes"] = Value::Object(attributes.clone());
+    let answer = rig.update(&device, json!([large, fix]).to_string()).await;
+    let results = &answer.json["results"];
+    assert_eq!(answer.json["accepted"], 1, "{}", answer.json);
+    assert_eq!(kind_of(&results[0]["problem"]), "record-too-large");
+    let start = json!({"session_id": "s", "attributes": attributes}).to_string();
+    let start = rig.post(&device, "/location/session/start", start).await;
+    assert_eq!(
+        (start.status, start.kind()),
+        (StatusCode::PAYLOAD_TOO_LARGE, "record-too-large")
+    );
+    let fixes = rig.records::<LocationUpdate>(Topic::LocationUpdates).await;
+    let starts = rig.records::<SessionEvent>(Topic::SessionEvents).await;
+    assert_eq!((fixes.len(), starts.len()), (1, 0));
 }

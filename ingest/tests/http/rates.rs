@@ -3,6 +3,7 @@
 use http::StatusCode;
 use laneway_log::Topic;
 use laneway_schemas::LocationUpdate;
+use laneway_tenancy::Grant;
 use laneway_tenancy::control::Limits;
 use serde_json::{Value, json};
 
@@ -50,6 +51,40 @@ async fn a_batch_over_the_rate_is_refused_whole_and_passes_after_the_wait() {
     );
     rig.clock.advance(i64::from(wait) * 1_000_000);
     assert_eq!(rig.update(&device, batch(8)).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_keys_batch_that_is_refused_takes_nothing_from_its_devices() {
+    let rig = Rig::start().await;
+    let limits = Limits {
+        device_events_per_second: 10,
+        ..Limits::default()
+    };
+    let tenant = rig.tenant("acme", limits).await;
+    for device in ["truck-1", "truck-2", "truck-3"] {
+        rig.device(&tenant, device).await;
+    }
+    let key = rig.key(&tenant, &[Grant::LocationWrite]).await;
+    let of = |devices: &[&str]| {
+        let fixes = devices.iter().flat_map(|device| {
+            (0..8).map(move |n| {
+                json!({"device_id": device, "recorded_at": NOW / 1000 - n, "lat": 1, "lon": 2})
+            })
+        });
+        json!({"fixes": fixes.collect::<Vec<Value>>()}).to_string()
+    };
+    assert_eq!(
+        rig.update(&key, of(&["truck-3"])).await.status,
+        StatusCode::OK
+    );
+    let all = of(&["truck-1", "truck-2", "truck-3"]);
+    let limited = rig.update(&key, all).await;
+    assert_eq!(
+        (limited.status, limited.kind()),
+        (StatusCode::TOO_MANY_REQUESTS, "rate-limited")
+    );
+    let others = rig.update(&key, of(&["truck-1", "truck-2"])).await;
+    assert_eq!(others.status, StatusCode::OK, "{}", others.json);
 }
 
 #[tokio::test]

@@ -111,8 +111,21 @@ impl Rig {
     }
 
     pub async fn with(settings: IngestSettings) -> Rig {
+        Rig::build(settings, 1 << 20).await
+    }
+
+    /// On a log that takes no larger records.
+    pub async fn with_largest_record(max_record_bytes: usize) -> Rig {
+        Rig::build(IngestSettings::default(), max_record_bytes).await
+    }
+
+    async fn build(settings: IngestSettings, max_record_bytes: usize) -> Rig {
         let folder = tempfile::tempdir().unwrap();
-        let log = laneway_log::open(&log_config(folder.path())).await.unwrap();
+        let log = LogConfig {
+            max_record_bytes,
+            ..log_config(folder.path())
+        };
+        let log = laneway_log::open(&log).await.unwrap();
         let log = Arc::new(BreakableLog::new(log));
         let store = Store::open(&StoreConfig {
             url: format!("sqlite:{}", folder.path().join("store.db").display()),

@@ -13,11 +13,17 @@ use crate::client::Client;
 pub struct Api {
     client: Client,
     as_json: bool,
+    /// The only field that is wanted.
+    field: Option<String>,
 }
 
 impl Api {
-    pub fn new(client: Client, as_json: bool) -> Self {
-        Api { client, as_json }
+    pub fn new(client: Client, as_json: bool, field: Option<String>) -> Self {
+        Api {
+            client,
+            as_json,
+            field,
+        }
     }
 
     pub async fn create(&mut self, path: &str, body: &Value) -> anyhow::Result<()> {
@@ -135,7 +141,12 @@ impl Api {
     }
 
     fn print(&self, answer: &Value) -> anyhow::Result<()> {
-        if self.as_json {
+        if let Some(name) = &self.field {
+            let value = answer
+                .get(name)
+                .with_context(|| format!("the answer has no field {name}"))?;
+            println!("{}", show::text(value));
+        } else if self.as_json {
             println!("{answer}");
         } else {
             print!("{}", show::fields(answer));

@@ -13,6 +13,9 @@ pub struct Admin {
     /// Print JSON, as the API answers it.
     #[arg(long, global = true)]
     pub json: bool,
+    /// Print nothing but this field of the answer, such as `token` or `key`.
+    #[arg(long, global = true, value_name = "NAME", conflicts_with = "json")]
+    pub field: Option<String>,
     #[command(subcommand)]
     pub what: What,
 }

@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-fn text(value: &Value) -> String {
+/// Without quotation marks; lists separated by commas.
+pub fn text(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
         Value::String(text) => text.clone(),

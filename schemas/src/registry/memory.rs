@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use futures_util::future::BoxFuture;
 
-use super::{Registry, RegistryError, check_backward};
+use super::{Compatibility, Registry, RegistryError};
 
 #[derive(Default)]
 pub struct MemoryRegistry(Mutex<State>);
@@ -57,9 +57,10 @@ impl State {
         if let Some(id) = known.filter(|id| versions.contains(id)) {
             return Ok(id);
         }
-        if let Some(latest) = versions.last() {
-            check_backward(subject, &self.schemas[*latest as usize - 1], schema)?;
-        }
+        let existing = versions
+            .iter()
+            .filter_map(|id| self.schemas.get(*id as usize - 1).map(String::as_str));
+        Compatibility::Backward.check(subject, existing, schema)?;
         let id = known.unwrap_or_else(|| {
             self.schemas.push(schema.to_owned());
             u32::try_from(self.schemas.len()).unwrap_or(u32::MAX)

@@ -21,6 +21,8 @@ pub(super) struct Health {
     /// Whether it means anything is for the next question to the brokers to tell.
     suspected: Mutex<Option<String>>,
     unreachable: Mutex<Option<String>>,
+    /// The brokers were reached and refuse who asks.
+    refused: Mutex<Option<String>>,
     append_failed: Mutex<Option<(Instant, String)>>,
 }
 
@@ -48,6 +50,10 @@ impl Health {
         lock(&self.unreachable).clone()
     }
 
+    pub(super) fn refused(&self) -> Option<String> {
+        lock(&self.refused).clone()
+    }
+
     /// Whether somebody should ask the brokers something.
     pub(super) fn doubtful(&self) -> bool {
         self.troubled.load(Ordering::Relaxed)
@@ -57,6 +63,7 @@ impl Health {
     pub(super) fn brokers_answered(&self) {
         if self.troubled.load(Ordering::Relaxed) {
             *lock(&self.suspected) = None;
+            *lock(&self.refused) = None;
             if lock(&self.unreachable).take().is_some() {
                 tracing::info!("the Kafka brokers answer again");
             }
@@ -87,7 +94,10 @@ impl Health {
     /// An error that a client reports of itself, outside of any call.
     pub(super) fn client_error(&self, client: &str, error: &KafkaError, reason: &str) {
         match error.rdkafka_error_code() {
-            Some(code) if errors::is_refusal(code) => self.set_unreachable(reason.to_owned()),
+            Some(code) if errors::is_refusal(code) => {
+                *lock(&self.refused) = Some(reason.to_owned());
+                self.set_unreachable(reason.to_owned());
+            }
             Some(Code::AllBrokersDown) => {
                 lock(&self.suspected).get_or_insert_with(|| reason.to_owned());
                 self.troubled.store(true, Ordering::Relaxed);

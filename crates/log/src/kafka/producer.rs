@@ -73,8 +73,6 @@ impl Admission {
 struct Deliveries {
     admission: Arc<Admission>,
     health: Arc<Health>,
-    /// The producer can do nothing more and has to be replaced.
-    broken: AtomicBool,
 }
 
 impl ClientContext for Deliveries {
@@ -83,12 +81,7 @@ impl ClientContext for Deliveries {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        if errors::is_fatal(&error) {
-            self.broken.store(true, Ordering::Relaxed);
-            tracing::warn!(reason, "the Kafka producer failed for good and is replaced");
-        } else {
-            self.health.client_error("producer", &error, reason);
-        }
+        self.health.client_error("producer", &error, reason);
     }
 }
 
@@ -199,7 +192,9 @@ impl Shared {
         while !self.stop.load(Ordering::SeqCst) {
             let client = self.client.load_full();
             client.poll(POLL);
-            if client.context().broken.load(Ordering::Relaxed) {
+            // Events of it name the cause, and not that it is fatal.
+            if let Some((_, reason)) = client.client().fatal_error() {
+                tracing::warn!(reason, "the Kafka producer failed for good and is replaced");
                 self.replace(client);
             }
         }
@@ -250,7 +245,6 @@ fn build(
     settings.producer().create_with_context(Deliveries {
         admission: admission.clone(),
         health: health.clone(),
-        broken: AtomicBool::new(false),
     })
 }
 
@@ -284,3 +278,6 @@ where
     }
     client.send(message).map_err(|(error, _)| error)
 }
+
+#[cfg(test)]
+mod tests;

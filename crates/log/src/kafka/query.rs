@@ -87,6 +87,11 @@ impl Query {
         Ok(Query(clients))
     }
 
+    /// Why the brokers refuse whoever asks, if they do.
+    pub(super) fn refused(&self) -> Option<String> {
+        self.0.health.refused()
+    }
+
     /// All topics of the cluster.
     pub(super) async fn topics(&self) -> Result<Vec<TopicShape>> {
         self.ask("asking for the topics", |clients| {
@@ -125,10 +130,9 @@ impl Query {
             let mut list = TopicPartitionList::with_capacity(1);
             let at = Offset::Offset(timestamp_ms.max(0));
             list.add_partition_offset(clients.names.physical(topic), partition.cast_signed(), at)?;
-            let found = retrying(TIMEOUT, |deadline| {
-                clients
-                    .stable
-                    .offsets_for_times(list.clone(), left(deadline))
+            let name = clients.names.physical(topic);
+            let found = asking(&clients.stable, name, |client, timeout| {
+                client.offsets_for_times(list.clone(), timeout)
             })?;
             let element = found
                 .elements()
@@ -201,14 +205,11 @@ impl Query {
 impl Clients {
     fn bounds(&self, topic: Topic, partition: u32) -> Result<Bounds, KafkaError> {
         let (name, partition) = (self.names.physical(topic), partition.cast_signed());
-        let (earliest, last_stable) = retrying(TIMEOUT, |deadline| {
-            self.stable
-                .fetch_watermarks(name, partition, left(deadline))
-        })?;
+        let watermarks =
+            |client: &Client, timeout| client.fetch_watermarks(name, partition, timeout);
+        let (earliest, last_stable) = asking(&self.stable, name, watermarks)?;
         // Asked second, so that it is never below the last stable offset.
-        let (_, end) = retrying(TIMEOUT, |deadline| {
-            self.all.fetch_watermarks(name, partition, left(deadline))
-        })?;
+        let (_, end) = asking(&self.all, name, watermarks)?;
         Ok(Bounds {
             earliest: earliest.unsigned_abs(),
             last_stable: last_stable.unsigned_abs(),
@@ -276,6 +277,21 @@ impl Drop for Clients {
         );
         discard(groups.into_values().collect());
     }
+}
+
+/// Asks the leaders of a topic. What a client has cached of leaders that were moving just then it
+/// would believe for minutes, so it is fetched anew before asking again.
+fn asking<T>(
+    client: &Client,
+    topic: &str,
+    question: impl Fn(&Client, Duration) -> Result<T, KafkaError>,
+) -> Result<T, KafkaError> {
+    retrying(TIMEOUT, |deadline| {
+        question(client, left(deadline)).inspect_err(|_| {
+            // Whether it helped shows in the next answer.
+            let _ = client.fetch_metadata(Some(topic), left(deadline).min(METADATA_TIMEOUT));
+        })
+    })
 }
 
 fn committed(

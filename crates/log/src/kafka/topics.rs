@@ -16,6 +16,8 @@ use crate::{LogConfig, LogError, Result, Topic, TopicSetup};
 /// A broker that is starting, or electing leaders for topics that were just created.
 const PATIENCE: Duration = Duration::from_secs(30);
 const RETRY_EVERY: Duration = Duration::from_millis(100);
+/// A broker that is starting may not know its users yet.
+const REFUSAL_PATIENCE: Duration = Duration::from_secs(5);
 /// Kafka's own default.
 const MOST_SEGMENT_BYTES: u64 = 1 << 30;
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
@@ -72,7 +74,7 @@ pub(super) async fn prepare(
     query: &Query,
 ) -> Result<()> {
     let deadline = Instant::now() + PATIENCE;
-    let shapes = reach(query, deadline).await?;
+    let shapes = admitted(query, deadline).await?;
     let missing: Vec<Topic> = Topic::ALL
         .into_iter()
         .filter(|t| !shapes.iter().any(|s| s.name == names.physical(*t)))
@@ -111,6 +113,19 @@ pub(super) async fn prepare(
         }
     }
     verify_configs(config, names, &admin).await
+}
+
+/// The topics of the cluster, or that it refuses whoever asks for them.
+async fn admitted(query: &Query, deadline: Instant) -> Result<Vec<TopicShape>> {
+    let early = (Instant::now() + REFUSAL_PATIENCE).min(deadline);
+    let asked = reach(query, early).await;
+    match query.refused().filter(|_| asked.is_err()) {
+        Some(reason) => Err(LogError::Config(format!(
+            "the Kafka brokers refuse the login ({reason}); check log.kafka.sasl.mechanism, username and password"
+        ))),
+        None if asked.is_err() => reach(query, deadline).await,
+        None => asked,
+    }
 }
 
 /// The topics of the cluster, waiting for one that is starting.

@@ -6,6 +6,7 @@ use laneway_log::{GroupSpec, LogError, MemberEvent, Records, Topic};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
 use crate::conformance::Backend;
@@ -217,4 +218,106 @@ async fn an_idle_group_of_one_topic_catches_up_over_transaction_markers() {
         log.close().await;
     };
     bounded("markers", case).await;
+}
+
+/// A member of the group that is none of this crate's, polled until it is dropped.
+struct Stranger {
+    stop: std::sync::Arc<std::sync::atomic::AtomicBool>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Stranger {
+    /// Waits until it has partitions.
+    async fn join(place: &Place, assignor: &str, topics: &[Topic]) -> Self {
+        let config = place.config();
+        let prefix = &config.topic_prefix;
+        let consumer: BaseConsumer = ClientConfig::new()
+            .set("bootstrap.servers", &config.kafka.bootstrap)
+            .set("group.id", format!("{prefix}g"))
+            .set("partition.assignment.strategy", assignor)
+            .set("session.timeout.ms", "6000")
+            .create()
+            .expect("a consumer");
+        let topics: Vec<String> = topics
+            .iter()
+            .map(|topic| format!("{prefix}{}", topic.name()))
+            .collect();
+        let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
+        consumer.subscribe(&topics).expect("subscribing");
+        let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let stopped = stop.clone();
+        let (joined, has_joined) = tokio::sync::oneshot::channel();
+        let thread = std::thread::spawn(move || {
+            let mut joined = Some(joined);
+            while !stopped.load(std::sync::atomic::Ordering::Relaxed) {
+                let _ = consumer.poll(Duration::from_millis(50));
+                let assigned = consumer.assignment().is_ok_and(|list| list.count() > 0);
+                if let Some(joined) = joined.take_if(|_| assigned) {
+                    let _ = joined.send(());
+                }
+            }
+        });
+        soon("the stranger to join", has_joined)
+            .await
+            .expect("the stranger runs");
+        Stranger {
+            stop,
+            thread: Some(thread),
+        }
+    }
+}
+
+impl Drop for Stranger {
+    fn drop(&mut self) {
+        self.stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// What ends the membership, whatever comes before.
+async fn end(member: &mut Box<dyn laneway_log::Member>) -> LogError {
+    loop {
+        if let Err(error) = soon("the end of a membership", member.next()).await {
+            return error;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_with_another_assignor_is_not_joined() {
+    let case = async {
+        let place = Place::fresh("assignor").await;
+        let log = place.open().await;
+        let both = [Topic::LocationUpdates, Topic::SessionEvents];
+        let _stranger = Stranger::join(&place, "roundrobin", &both).await;
+        let mut member = join(&log, spec("g", "a")).await;
+        let error = end(&mut member).await;
+        assert!(
+            matches!(&error, LogError::Fatal(said) if said.contains("another assignor")),
+            "{error:?}"
+        );
+        drop(member);
+        log.close().await;
+    };
+    bounded("assignor", case).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_assignment_that_tears_a_partitions_topics_apart_is_refused() {
+    let case = async {
+        let place = Place::fresh("torn").await;
+        let log = place.open().await;
+        let _stranger = Stranger::join(&place, "range", &[Topic::LocationUpdates]).await;
+        let mut member = join(&log, spec("g", "a")).await;
+        let error = end(&mut member).await;
+        assert!(
+            matches!(&error, LogError::Fatal(said) if said.contains("have to move together")),
+            "{error:?}"
+        );
+        drop(member);
+        log.close().await;
+    };
+    bounded("torn", case).await;
 }

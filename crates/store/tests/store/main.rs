@@ -1,10 +1,11 @@
 //! The store, the same on both databases.
 
-#[macro_use]
 mod support;
 
 mod control_changes;
+mod nodes;
 mod opening;
 mod projection;
 mod registry;
 mod row_level_security;
+mod secrets;

@@ -4,11 +4,12 @@ use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
-use crate::support::{Database, NOW, Rig, config, empty, rig};
+use crate::support::{NOW, Rig, config, rig};
 use laneway_store::{Store, StoreError};
 use laneway_tenancy::DeviceId;
+use laneway_testkit::Database;
 
-on_both!(
+laneway_testkit::on_both_databases!(
     several_processes_migrate_together,
     a_store_opens_again_with_what_it_had,
     a_request_given_up_anywhere_leaves_no_transaction_open,
@@ -16,7 +17,7 @@ on_both!(
 );
 
 async fn several_processes_migrate_together(database: Database) {
-    let empty = empty(database).await;
+    let empty = database.empty().await.unwrap();
     let mut tasks = tokio::task::JoinSet::new();
     for _ in 0..4 {
         let config = config(&empty.url, 2);
@@ -26,7 +27,7 @@ async fn several_processes_migrate_together(database: Database) {
     for store in &stores {
         store.health().await.unwrap();
         assert_eq!(
-            store.schemas().subjects().await.unwrap(),
+            store.schemas().subjects(false).await.unwrap(),
             Vec::<String>::new()
         );
     }

@@ -1,10 +1,11 @@
 //! The projection: positions, sessions and how far it has come, all or nothing.
 
-use crate::support::{Database, Rig, authority, rig};
+use crate::support::{Rig, authority, rig};
 use laneway_store::{PositionRow, ProjectionBatch, SessionRow, SessionState, StoreError};
 use laneway_tenancy::{DeviceId, SessionId, TenantId, TenantScope};
+use laneway_testkit::Database;
 
-on_both!(
+laneway_testkit::on_both_databases!(
     a_batch_moves_the_partition_or_changes_nothing,
     the_latest_position_is_by_event_time_then_id_then_revision,
     a_session_keeps_what_a_newer_event_does_not_say,

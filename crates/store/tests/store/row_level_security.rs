@@ -1,6 +1,7 @@
 //! PostgreSQL holds the tenants apart by itself, should a query ever forget to.
 
-use crate::support::{Database, NOW, Rig, rig};
+use crate::support::{NOW, Rig, rig};
+use laneway_testkit::Database;
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection, Executor, Row};
 

@@ -1,52 +1,13 @@
 //! A store on each database, for the tests to share.
 
-use std::sync::atomic::{AtomicU32, Ordering};
-
 use laneway_store::{NewTenant, Store, StoreConfig, Tenant};
 use laneway_tenancy::control::{Limits, RoleAuthority};
 use laneway_tenancy::{
     LocalSocket, OperatorScope, Placement, SystemRandom, TenantId, TenantScope, new_id,
 };
-use laneway_testkit::servers::Postgres;
+use laneway_testkit::{Database, EmptyDatabase};
 
 pub const NOW: i64 = 1_790_000_000_000_000;
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Database {
-    Sqlite,
-    Postgres,
-}
-
-/// An empty database. The folder is removed when this is dropped.
-pub struct Empty {
-    pub url: String,
-    _folder: tempfile::TempDir,
-}
-
-pub async fn empty(database: Database) -> Empty {
-    static COUNT: AtomicU32 = AtomicU32::new(0);
-    let folder = tempfile::tempdir().unwrap();
-    let url = match database {
-        Database::Sqlite => format!("sqlite:{}", folder.path().join("store.db").display()),
-        Database::Postgres => {
-            let name = format!(
-                "store_{}_{}",
-                std::process::id(),
-                COUNT.fetch_add(1, Ordering::SeqCst)
-            );
-            Postgres::shared()
-                .await
-                .unwrap()
-                .create_database(&name)
-                .await
-                .unwrap()
-        }
-    };
-    Empty {
-        url,
-        _folder: folder,
-    }
-}
 
 pub fn config(url: &str, max_connections: u32) -> StoreConfig {
     StoreConfig {
@@ -59,11 +20,11 @@ pub fn config(url: &str, max_connections: u32) -> StoreConfig {
 
 pub struct Rig {
     pub store: Store,
-    pub empty: Empty,
+    pub empty: EmptyDatabase,
 }
 
 pub async fn rig(database: Database) -> Rig {
-    let empty = empty(database).await;
+    let empty = database.empty().await.unwrap();
     let store = Store::open(&config(&empty.url, 4)).await.unwrap();
     Rig { store, empty }
 }
@@ -93,25 +54,4 @@ impl Rig {
             .unwrap();
         (tenant, operator().scope(id))
     }
-}
-
-/// The same tests on both databases.
-macro_rules! on_both {
-    ($($test:ident),* $(,)?) => {
-        mod sqlite {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $test() {
-                super::$test(crate::support::Database::Sqlite).await;
-            })*
-        }
-        mod postgres {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $test() {
-                if laneway_testkit::servers::embedded_only("the store on PostgreSQL") {
-                    return;
-                }
-                super::$test(crate::support::Database::Postgres).await;
-            })*
-        }
-    };
 }

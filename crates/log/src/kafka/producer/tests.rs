@@ -1,0 +1,93 @@
+//! A producer that has failed for good, on a real broker.
+
+use std::time::Duration;
+
+use laneway_testkit::{KafkaCluster, embedded_only, wait};
+use rdkafka::bindings::rd_kafka_test_fatal_error;
+use rdkafka::producer::{BaseProducer, Producer};
+use rdkafka::types::RDKafkaRespErr;
+
+use super::Deliveries;
+use crate::kafka::KafkaLog;
+use crate::{
+    Backend, EmbeddedConfig, KafkaConfig, Log, LogConfig, Records, SaslConfig, Topic, TopicSetup,
+};
+
+const BOUND: Duration = Duration::from_secs(30);
+
+fn config(bootstrap: String) -> LogConfig {
+    LogConfig {
+        backend: Backend::Kafka,
+        topics: TopicSetup::Create,
+        topic_prefix: format!("producer-{}-", std::process::id()),
+        partitions: 2,
+        retention_seconds: 3600,
+        retention_bytes: 0,
+        max_record_bytes: 1 << 20,
+        max_queued_bytes: 1 << 24,
+        session_timeout_ms: 6_000,
+        embedded: EmbeddedConfig {
+            path: "unused".into(),
+            min_free_bytes: 0,
+            cache_bytes: 0,
+        },
+        kafka: KafkaConfig {
+            bootstrap,
+            replication_factor: 1,
+            min_insync_replicas: 1,
+            linger_ms: 1.0,
+            compression: "none".into(),
+            transaction_timeout_ms: 5_000,
+            delivery_timeout_ms: 20_000,
+            security: "plaintext".into(),
+            ca_file: String::new(),
+            sasl: SaslConfig {
+                mechanism: String::new(),
+                username: String::new(),
+                password: String::new(),
+            },
+        },
+    }
+}
+
+fn record() -> Records {
+    let mut records = Records::new();
+    records.push(Topic::LocationUpdates, 0, 0, b"key", [], b"value");
+    records
+}
+
+#[expect(
+    unsafe_code,
+    reason = "librdkafka's own way to test what follows a fatal error; the client is alive"
+)]
+fn fail_for_good(client: &BaseProducer<Deliveries>) {
+    let failed = unsafe {
+        rd_kafka_test_fatal_error(
+            client.client().native_ptr(),
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER,
+            c"a test".as_ptr(),
+        )
+    };
+    assert_eq!(failed, RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_producer_that_failed_for_good_is_replaced_and_appends_go_on() {
+    if embedded_only("the end of a Kafka producer") {
+        return;
+    }
+    let cluster = KafkaCluster::shared().await.unwrap();
+    let log = KafkaLog::open(&config(cluster.bootstrap())).await.unwrap();
+    log.append(record()).await.unwrap();
+    for _ in 0..3 {
+        fail_for_good(&log.shared.appender.shared.client.load());
+        assert!(log.append(record()).await.is_err(), "nothing has failed");
+        wait::until("appends to go on", BOUND, || async {
+            log.append(record()).await.is_ok()
+        })
+        .await
+        .unwrap();
+        assert!(log.health().is_ok());
+    }
+    log.close().await;
+}

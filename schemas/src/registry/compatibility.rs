@@ -1,0 +1,145 @@
+//! What a new schema of a subject has to be compatible with.
+
+use apache_avro::Schema;
+use apache_avro::schema_compatibility::SchemaCompatibility;
+use serde::{Deserialize, Serialize};
+
+use super::RegistryError;
+
+/// The levels of Confluent's registry, under their names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Compatibility {
+    None,
+    /// New readers read what was written with the last version.
+    #[default]
+    Backward,
+    /// … with any version.
+    BackwardTransitive,
+    /// Readers of the last version read what is written with the new one.
+    Forward,
+    /// … readers of any version.
+    ForwardTransitive,
+    /// Both ways, with the last version.
+    Full,
+    /// Both ways, with any version.
+    FullTransitive,
+}
+
+impl Compatibility {
+    pub fn name(self) -> &'static str {
+        match self {
+            Compatibility::None => "NONE",
+            Compatibility::Backward => "BACKWARD",
+            Compatibility::BackwardTransitive => "BACKWARD_TRANSITIVE",
+            Compatibility::Forward => "FORWARD",
+            Compatibility::ForwardTransitive => "FORWARD_TRANSITIVE",
+            Compatibility::Full => "FULL",
+            Compatibility::FullTransitive => "FULL_TRANSITIVE",
+        }
+    }
+
+    /// Whether `new` may follow `versions`, oldest first.
+    pub fn check<'a>(
+        self,
+        subject: &str,
+        versions: impl DoubleEndedIterator<Item = &'a str>,
+        new: &str,
+    ) -> Result<(), RegistryError> {
+        let invalid = |reason: apache_avro::Error| RegistryError::Invalid {
+            subject: subject.to_owned(),
+            reason: reason.to_string(),
+        };
+        let parse = |text: &str| Schema::parse_str(text).map_err(invalid);
+        let new = parse(new)?;
+        for old in versions.rev().take(self.reach()) {
+            let old = parse(old)?;
+            let backward = self.is_backward().then_some((&old, &new));
+            let forward = self.is_forward().then_some((&new, &old));
+            for (written, read) in backward.into_iter().chain(forward) {
+                SchemaCompatibility::can_read(written, read).map_err(|reason| {
+                    RegistryError::Incompatible {
+                        subject: subject.to_owned(),
+                        reason: reason.to_string(),
+                    }
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// How many versions back.
+    fn reach(self) -> usize {
+        match self {
+            Compatibility::None => 0,
+            Compatibility::Backward | Compatibility::Forward | Compatibility::Full => 1,
+            Compatibility::BackwardTransitive
+            | Compatibility::ForwardTransitive
+            | Compatibility::FullTransitive => usize::MAX,
+        }
+    }
+
+    fn is_backward(self) -> bool {
+        !matches!(
+            self,
+            Compatibility::None | Compatibility::Forward | Compatibility::ForwardTransitive
+        )
+    }
+
+    fn is_forward(self) -> bool {
+        !matches!(
+            self,
+            Compatibility::None | Compatibility::Backward | Compatibility::BackwardTransitive
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(fields: &str) -> String {
+        format!(r#"{{"type":"record","name":"R","fields":[{fields}]}}"#)
+    }
+
+    #[test]
+    fn each_level_looks_in_its_direction_and_as_far_back_as_it_says() {
+        let a = r#"{"name":"a","type":"long"}"#;
+        let b = r#"{"name":"b","type":"long"}"#;
+        let b_default = r#"{"name":"b","type":"long","default":0}"#;
+        let none = record(a);
+        let required = record(&[a, b].join(","));
+        let optional = record(&[a, b_default].join(","));
+        let fits = |level: Compatibility, versions: &[&String], new: &String| {
+            let versions = versions.iter().map(|v| v.as_str());
+            level.check("s", versions, new).is_ok()
+        };
+        use Compatibility::*;
+        // (level, adding a field, taking it away, adding one with a default,
+        //  adding one that the version before the last does not know)
+        for (level, add, remove, add_default, skip) in [
+            (None, true, true, true, true),
+            (Backward, false, true, true, true),
+            (BackwardTransitive, false, true, true, false),
+            (Forward, true, false, true, true),
+            (ForwardTransitive, true, false, true, true),
+            (Full, false, false, true, true),
+            (FullTransitive, false, false, true, false),
+        ] {
+            assert_eq!(fits(level, &[&none], &required), add, "{level:?}");
+            assert_eq!(fits(level, &[&required], &none), remove, "{level:?}");
+            assert_eq!(fits(level, &[&none], &optional), add_default, "{level:?}");
+            assert_eq!(
+                fits(level, &[&none, &optional], &required),
+                skip,
+                "{level:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_no_schema_is_refused_at_every_level() {
+        let refused = Compatibility::None.check("s", std::iter::empty(), "{");
+        assert!(matches!(refused, Err(RegistryError::Invalid { .. })));
+    }
+}

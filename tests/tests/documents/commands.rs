@@ -1,0 +1,162 @@
+//! The commands of the documents, in their order, each of which has to succeed.
+
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use laneway_testkit::laneway_binary;
+use laneway_tests::deployment::Deployment;
+use laneway_tests::tenant::{device_token, key};
+use serde_json::json;
+use tokio::process::Command;
+
+use crate::markdown::{blocks, blocks_in};
+
+const BOUND: Duration = Duration::from_secs(180);
+/// What builds and starts is done before: not run again.
+const DONE_BEFORE: [&str; 4] = ["make ", "cargo ", "laneway all", "docker compose"];
+
+/// What a reader has besides the document: a program that is there, an address that is free, and
+/// patience with what takes a moment to arrive.
+const SETTING: &str = r#"
+set -euo pipefail
+laneway() {
+    case "$1" in
+        tail | send) LANEWAY_URL="$BASE" command laneway "$@" ;;
+        *) command laneway "$@" ;;
+    esac
+}
+curl() {
+    case "$1" in
+        # Ended by the reader's `head`: that is 23.
+        -N) command curl -fsS --max-time 60 "$@" || [ $? = 23 ] ;;
+        *) command curl -sS --fail-with-body --max-time 60 --retry 30 --retry-delay 1 --retry-all-errors "$@" ;;
+    esac
+}
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_commands_of_the_readme_work_as_they_stand() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let deployment = Deployment::embedded(&laneway_binary()?, folder.path()).await?;
+    std::fs::write(folder.path().join("trace.gpx"), TRACE)?;
+    let printed = run(&deployment, folder.path(), "README.md", "").await?;
+    for expected in [
+        "\"accepted\":1",
+        "3 accepted, 0 refused",
+        "\"device_id\":\"truck-1\"",
+    ] {
+        ensure!(printed.contains(expected), "no {expected} in {printed}");
+    }
+    deployment.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_commands_of_the_operations_guide_work_as_they_stand() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let deployment = Deployment::embedded(&laneway_binary()?, folder.path()).await?;
+    let printed = run(&deployment, folder.path(), "docs/operations.md", "").await?;
+    for expected in ["lwd_", "lwk_", "whsec_"] {
+        ensure!(printed.contains(expected), "no {expected} in {printed}");
+    }
+    deployment.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_commands_of_the_streams_guide_work_as_they_stand() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let deployment = Deployment::embedded(&laneway_binary()?, folder.path()).await?;
+    deployment.admin(&["tenant", "create", "acme"]).await?;
+    let admin = key(&deployment, "acme", "tenant:admin").await?;
+    let device = json!({ "id": "truck-7" });
+    let created = deployment.control.post("/devices", &admin, &device);
+    created.await?.ok()?;
+    let token = device_token(&deployment.control, &admin, "truck-7").await?;
+    let fix = json!({ "recorded_at": "2026-01-31T12:00:00.5Z", "lat": 52.5, "lon": 13.4 });
+    let sent = deployment.ingest.post("/location/update", &token, &fix);
+    sent.await?.ok()?;
+    let reader = key(&deployment, "acme", "stream:read").await?;
+    let setting = format!("KEY={reader}\n");
+    let printed = run(&deployment, folder.path(), "docs/stream.md", &setting).await?;
+    for expected in ["id: v1.", "data: {\"specversion\":\"1.0\""] {
+        ensure!(printed.contains(expected), "no {expected} in {printed}");
+    }
+    deployment.stop().await
+}
+
+#[test]
+fn every_block_of_commands_is_fenced_as_such_and_so_is_run() -> Result<()> {
+    for document in [
+        "README.md",
+        "docs/operations.md",
+        "docs/stream.md",
+        "docs/webhooks.md",
+    ] {
+        for block in blocks(document)? {
+            let commands = block
+                .text
+                .lines()
+                .any(|line| line.starts_with("laneway ") || line.starts_with("curl "));
+            ensure!(
+                !commands || block.language == "sh",
+                "{document} has commands that no test runs:\n{}",
+                block.text
+            );
+        }
+    }
+    Ok(())
+}
+
+/// What the commands of a document printed.
+async fn run(
+    deployment: &Deployment,
+    folder: &Path,
+    document: &str,
+    setting: &str,
+) -> Result<String> {
+    let base = deployment.control.base();
+    let mut script = format!("{SETTING}BASE={base}\n{setting}");
+    for line in blocks_in(document, "sh")?.concat().lines() {
+        if !DONE_BEFORE.iter().any(|start| line.starts_with(start)) {
+            script.push_str(&line.replace("http://localhost:8080", base));
+            script.push('\n');
+        }
+    }
+    let binary = laneway_binary()?;
+    let programs = binary.parent().context("the binary is in a folder")?;
+    let path = std::env::var("PATH").unwrap_or_default();
+    let mut shell = Command::new("bash");
+    for (name, _) in std::env::vars_os() {
+        if name.as_encoded_bytes().starts_with(b"LANEWAY_") {
+            shell.env_remove(name);
+        }
+    }
+    shell
+        .args(["-c", &script])
+        .current_dir(folder)
+        .env("PATH", format!("{}:{path}", programs.display()))
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    let output = tokio::time::timeout(BOUND, shell.output())
+        .await
+        .with_context(|| format!("the commands of {document} do not end:\n{script}"))?
+        .context("running bash, which the commands of the documents are for")?;
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    ensure!(
+        output.status.success(),
+        "the commands of {document} failed ({}; curl has to be installed):\n{script}\n{printed}\n{}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(printed)
+}
+
+/// Twenty seconds of a way.
+const TRACE: &str = r#"<?xml version="1.0"?>
+<gpx version="1.1" creator="test" xmlns="http://www.topografix.com/GPX/1/1"><trk><trkseg>
+<trkpt lat="52.50" lon="13.40"><time>2026-01-01T12:00:00Z</time></trkpt>
+<trkpt lat="52.51" lon="13.41"><time>2026-01-01T12:00:10Z</time></trkpt>
+<trkpt lat="52.52" lon="13.42"><time>2026-01-01T12:00:20Z</time></trkpt>
+</trkseg></trk></gpx>
+"#;
