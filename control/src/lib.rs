@@ -9,6 +9,7 @@ mod json;
 mod lag;
 mod openapi;
 mod platform;
+mod quarantine;
 mod registry;
 mod relay;
 mod settings;

@@ -5,7 +5,9 @@ use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{ObjectBuilder, PathItem, RefOr, Required, SecurityRequirement, Type};
 
-use crate::api::{credentials, destinations, devices, keys, operator, positions, tenants};
+use crate::api::{
+    credentials, destinations, devices, keys, operator, positions, quarantine, tenants,
+};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -23,6 +25,8 @@ use crate::api::{credentials, destinations, devices, keys, operator, positions, 
         operator::create_key,
         operator::lag,
         operator::backup,
+        quarantine::list,
+        quarantine::redrive,
         devices::create,
         devices::list,
         devices::find,

@@ -7,5 +7,6 @@ mod access;
 mod devices;
 mod openapi;
 mod operator;
+mod quarantine;
 mod registry;
 mod relay;

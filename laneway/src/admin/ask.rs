@@ -50,7 +50,10 @@ impl Api {
         let mut next: Option<String> = None;
         loop {
             let page = match &next {
-                Some(after) => format!("{path}?limit=1000&after={}", segment(after)),
+                Some(after) => {
+                    let sign = if path.contains('?') { '&' } else { '?' };
+                    format!("{path}{sign}limit=1000&after={}", segment(after))
+                }
                 None => path.to_owned(),
             };
             let mut answer = self.ask(Method::GET, &page, None).await?;
@@ -118,7 +121,7 @@ impl Api {
         self.print(&answer)
     }
 
-    async fn ask(
+    pub async fn ask(
         &mut self,
         method: Method,
         path: &str,
@@ -134,7 +137,7 @@ impl Api {
         answer.json()
     }
 
-    fn print(&self, answer: &Value) -> anyhow::Result<()> {
+    pub fn print(&self, answer: &Value) -> anyhow::Result<()> {
         if self.as_json {
             println!("{answer}");
         } else {
