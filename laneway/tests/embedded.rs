@@ -3,6 +3,8 @@
 
 #[path = "embedded/ask.rs"]
 mod ask;
+#[path = "embedded/backup.rs"]
+mod backup;
 #[path = "embedded/quarantine.rs"]
 mod quarantine;
 
