@@ -9,6 +9,7 @@ pub(crate) mod keys;
 pub(crate) mod operator;
 pub(crate) mod page;
 pub(crate) mod positions;
+pub(crate) mod quarantine;
 pub(crate) mod status;
 pub(crate) mod tenants;
 
@@ -32,6 +33,8 @@ pub(crate) fn router(control: Weak<Control>) -> Router {
         .route("/operator/keys", post(operator::create_key))
         .route("/operator/lag", get(operator::lag))
         .route("/operator/backup", post(operator::backup))
+        .route("/operator/quarantine", get(quarantine::list))
+        .route("/operator/quarantine/redrive", post(quarantine::redrive))
         .merge(of_tenant())
         .nest("/tenants/{tenant}", of_tenant())
         .nest("/registry", registry::router())

@@ -10,6 +10,7 @@ mod json;
 mod lag;
 mod openapi;
 mod platform;
+mod quarantine;
 mod registry;
 mod relay;
 mod requests;

@@ -6,7 +6,8 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{ObjectBuilder, PathItem, RefOr, Required, SecurityRequirement, Type};
 
 use crate::api::{
-    credentials, dead_letters, destinations, devices, keys, operator, positions, status, tenants,
+    credentials, dead_letters, destinations, devices, keys, operator, positions, quarantine,
+    status, tenants,
 };
 use crate::registry::{self, compatibility, delete, levels, read, register};
 
@@ -28,6 +29,8 @@ const REGISTRY: &str = "/registry";
         operator::create_key,
         operator::lag,
         operator::backup,
+        quarantine::list,
+        quarantine::redrive,
         devices::create,
         devices::list,
         devices::find,

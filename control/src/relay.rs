@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use laneway_directory::record_key;
 use laneway_log::{Records, Topic};
 use laneway_runtime::Lifecycle;
 use laneway_schemas::TenantEvent;
@@ -108,7 +109,9 @@ impl Relay {
             deps.codecs.encode(&event, &mut value).with_context(|| {
                 format!("encoding control change {} of {}", row.version, row.tenant)
             })?;
-            let key = format!("{}/{}/{}", row.tenant, kind_name(&event)?, row.id);
+            let key = record_key(&event).with_context(|| {
+                format!("keying control change {} of {}", row.version, row.tenant)
+            })?;
             records.push(
                 Topic::TenantEvents,
                 0,
@@ -132,13 +135,4 @@ fn event(row: &OutboxRow) -> TenantEvent {
         effective_from: row.effective_from,
         body: row.body.clone(),
     }
-}
-
-/// The kind as the schema spells it.
-fn kind_name(event: &TenantEvent) -> anyhow::Result<String> {
-    let value = serde_json::to_value(event.kind)?;
-    Ok(value
-        .as_str()
-        .context("a kind of control change has no name")?
-        .to_owned())
 }

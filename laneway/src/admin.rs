@@ -2,6 +2,7 @@
 
 mod ask;
 mod command;
+mod quarantine;
 mod show;
 
 use std::path::PathBuf;
@@ -47,6 +48,7 @@ pub async fn run(
         What::OperatorKey(OperatorKey::Create { name }) => {
             api.create("/operator/keys", &json!({ "name": name })).await
         }
+        What::Quarantine(command) => quarantine::run(&mut api, command).await,
         What::Lag => api.lag().await,
         What::Backup { path } => api.backup(path).await,
     }

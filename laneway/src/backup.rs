@@ -8,8 +8,8 @@ use futures_util::future::BoxFuture;
 use laneway_control::Backup;
 use laneway_log::Log;
 use laneway_runtime::Clock;
-use sqlx::Connection;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use laneway_store::Store;
+use laneway_tenancy::control::RoleAuthority;
 
 use crate::config::Config;
 use crate::secrets::private_folder;
@@ -18,21 +18,26 @@ const STORE: &str = "laneway.db";
 const LOG: &str = "log";
 const SECRETS: &str = "secrets";
 
-/// Copies while everything runs: the store first, so that all it says was relayed is in the log.
+/// Copies log and store of one instant, while everything runs. Either one older than the other
+/// would not do: control changes that only the log has would have their version numbers given
+/// again, and then be taken for repeats; a projection that is further than the log would pass
+/// over what is written there next.
 pub struct EmbeddedBackup {
     folder: PathBuf,
-    store: PathBuf,
     secrets: PathBuf,
+    store: Store,
+    authority: RoleAuthority,
     log: Arc<dyn Log>,
     clock: Arc<dyn Clock>,
 }
 
 impl EmbeddedBackup {
-    pub fn new(config: &Config, log: Arc<dyn Log>, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(config: &Config, store: Store, log: Arc<dyn Log>, clock: Arc<dyn Clock>) -> Self {
         EmbeddedBackup {
             folder: config.data_dir.join("backups"),
-            store: config.store_file(),
             secrets: config.data_dir.join(SECRETS),
+            store,
+            authority: RoleAuthority::for_role("backup"),
             log,
             clock,
         }
@@ -45,8 +50,12 @@ impl EmbeddedBackup {
         let target = self.folder.join(&name);
         let partial = self.folder.join(format!(".{name}"));
         private_folder(&partial)?;
-        self.copy_store(&partial.join(STORE)).await?;
-        self.log.backup(partial.join(LOG)).await?;
+        let (store, log) = (partial.join(STORE), partial.join(LOG));
+        let log = self
+            .store
+            .backup(&self.authority, &store, || self.log.backup(log))
+            .await?;
+        log.await?;
         if self.secrets.exists() {
             copy_folder(&self.secrets, &partial.join(SECRETS))?;
         }
@@ -55,22 +64,6 @@ impl EmbeddedBackup {
             .with_context(|| format!("naming the backup {}", target.display()))?;
         let target = std::fs::canonicalize(&target).unwrap_or(target);
         Ok(target.display().to_string())
-    }
-
-    async fn copy_store(&self, to: &Path) -> anyhow::Result<()> {
-        let doing = || format!("copying the store {}", self.store.display());
-        let options = SqliteConnectOptions::new()
-            .filename(&self.store)
-            .create_if_missing(false);
-        let mut connection = SqliteConnection::connect_with(&options)
-            .await
-            .with_context(doing)?;
-        sqlx::query("VACUUM INTO $1")
-            .bind(to.to_string_lossy().into_owned())
-            .execute(&mut connection)
-            .await
-            .with_context(doing)?;
-        connection.close().await.with_context(doing)
     }
 }
 

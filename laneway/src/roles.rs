@@ -198,17 +198,16 @@ fn control(
 ) -> anyhow::Result<Arc<dyn Service>> {
     let embedded =
         config.log.backend == laneway_log::Backend::Embedded && config.store_is_embedded();
+    let store = parts.store()?;
     let backup = embedded.then(|| {
-        Arc::new(EmbeddedBackup::new(
-            config,
-            parts.log.clone(),
-            parts.clock.clone(),
-        ))
+        let (store, log) = (store.clone(), parts.log.clone());
+        let backup = EmbeddedBackup::new(config, store, log, parts.clock.clone());
+        Arc::new(backup) as Arc<dyn Backup>
     });
     let mut settings = config.control.clone();
     settings.node = config.instance.clone();
     let control = Control::build(ControlDeps {
-        store: parts.store()?,
+        store,
         authenticator: parts.authenticator()?,
         log: parts.log.clone(),
         codecs: parts.codecs.clone(),
@@ -217,7 +216,7 @@ fn control(
         random: parts.random.clone(),
         authority: RoleAuthority::for_role("control"),
         local_socket: Some(LocalSocket::bound_for_operator()),
-        backup: backup.map(|backup| backup as Arc<dyn Backup>),
+        backup,
         tenant_metrics: parts.tenant_metrics.clone(),
         settings,
     });

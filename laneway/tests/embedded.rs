@@ -1,6 +1,13 @@
 //! The binary as its users have it: `laneway all`, the operator's commands beside it, a track
 //! sent, its stream printed, a backup restored.
 
+#[path = "embedded/ask.rs"]
+mod ask;
+#[path = "embedded/backup.rs"]
+mod backup;
+#[path = "embedded/quarantine.rs"]
+mod quarantine;
+
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};

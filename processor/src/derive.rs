@@ -10,6 +10,7 @@ mod geo;
 mod id;
 mod point;
 mod retain;
+mod seen;
 mod session;
 mod sessions;
 mod window;
@@ -20,6 +21,7 @@ pub use device::{Device, Extra, Fix, FixOutcome, Touch};
 pub use geo::{EARTH_RADIUS_M, distance_m};
 pub use id::{EntityId, IdHasher, fix_hash};
 pub use point::{Point, Points};
+pub use seen::Seen;
 pub use session::{Session, Totals};
 pub use sessions::{SessionOutcome, SessionStep};
 pub use window::{MINUTE_US, REACH_US, WindowValue, minute_of};
@@ -31,6 +33,8 @@ pub struct Bounds {
     pub horizon_us: i64,
     /// Remembered points of a device, beyond those of its last six minutes.
     pub max_points: usize,
+    /// Ids of fixes within the horizon that are no points, by which repeats are told.
+    pub remembered_ids: usize,
 }
 
 /// What the end of a unit (or of a window's wait) gives to the tenant's stream.

@@ -130,10 +130,13 @@ pub fn judge(
             version: claim.control_version,
         };
     }
-    let Some(place) = tenants.current(id, claim.tenant, version, directory, authority) else {
+    let place = tenants
+        .current(id, claim.tenant, version, directory, authority)
+        .filter(|place| claim.control_version < tenants.get(*place).until);
+    let Some(place) = place else {
         let detail = format!(
-            "tenant {} is not known as of control version {version}",
-            claim.tenant
+            "tenant {} is not known as of control version {}",
+            claim.tenant, claim.control_version
         );
         return Verdict::Refused(Refusal::new(Reason::UnknownTenant, detail));
     };

@@ -12,9 +12,9 @@ use laneway_log::{Batch, RecordRef, Topic};
 use laneway_schemas::{EncodeError, LocationUpdate, SessionAction, SessionEvent};
 use laneway_tenancy::TenantId;
 
-use crate::derive::{Derived, Fix, FixOutcome, SessionOutcome, SessionStep, Touch};
+use crate::derive::{Derived, Device, Fix, FixOutcome, SessionOutcome, SessionStep, Touch};
 use crate::devices::Devices;
-use crate::emit::Started;
+use crate::emit::{Emitter, Started};
 use crate::isolate::{self, Claim, Reason, Refusal, Verdict};
 use crate::quarantine;
 use crate::shared::{Shared, Undecoded};
@@ -214,9 +214,8 @@ impl Partition {
             let detail = format!("its place {}, {} is none", fix.latitude, fix.longitude);
             return Err(refused(Refusal::new(Reason::Undecodable, detail)));
         }
-        self.clock = self.clock.max(fix.received_at);
-        let known = self.tenants.get(tenant);
-        let ahead = fix.recorded_at > fix.received_at.saturating_add(known.ahead_us);
+        let ahead_us = self.tenants.get(tenant).ahead_us;
+        let ahead = fix.recorded_at > fix.received_at.saturating_add(ahead_us);
         let input = Fix {
             id: fix.fix_id,
             session: fix.session_id,
@@ -227,35 +226,17 @@ impl Partition {
             speed: fix.speed_mps,
             ahead,
         };
-        shared
-            .emitter
-            .aim(known, fix.device_id, self.number, fix.received_at);
-        let place = self.devices.place(tenant, fix.device_id);
-        let touch = touch(
-            &mut self.touches,
-            &mut self.touched,
-            &mut self.devices,
-            place,
-        );
-        let Shared {
-            emitter,
-            codecs,
-            bounds,
-            counts,
-            ..
-        } = shared;
-        let mut emit = |derived: Derived<'_>| emitter.derived(&derived, codecs, &mut unit.records);
-        match self
-            .devices
-            .get_mut(place)
-            .apply_fix(&input, bounds, touch, &mut emit)
-        {
-            FixOutcome::Repeat => counts.repeats += 1,
+        let emitter = &mut shared.emitter;
+        let (device, touch) = self.open(tenant, fix.device_id, fix.received_at, emitter);
+        let (codecs, records) = (&*shared.codecs, &mut unit.records);
+        let mut emit = |derived: Derived<'_>| emitter.derived(&derived, codecs, records);
+        match device.apply_fix(&input, &shared.bounds, touch, &mut emit) {
+            FixOutcome::Repeat => shared.counts.repeats += 1,
             FixOutcome::Accepted { latest, late } => {
-                counts.fixes += 1;
-                counts.late += u64::from(late);
-                counts.ahead += u64::from(ahead);
-                emitter.position(fix, [latest, late, ahead], codecs, &mut unit.records);
+                shared.counts.fixes += 1;
+                shared.counts.late += u64::from(late);
+                shared.counts.ahead += u64::from(ahead);
+                emitter.position(fix, [latest, late, ahead], codecs, records);
             }
         }
         Ok(Step::Done)
@@ -278,7 +259,6 @@ impl Partition {
             Ok(tenant) => tenant,
             Err(wait) => return Ok(wait),
         };
-        self.clock = self.clock.max(event.received_at);
         let step = SessionStep {
             session: &event.session_id,
             action: event.action,
@@ -286,31 +266,12 @@ impl Partition {
             received_at: event.received_at,
             attributes: &event.attributes,
         };
-        shared.emitter.aim(
-            self.tenants.get(tenant),
-            &event.device_id,
-            self.number,
-            event.received_at,
-        );
-        let place = self.devices.place(tenant, &event.device_id);
-        let touch = touch(
-            &mut self.touches,
-            &mut self.touched,
-            &mut self.devices,
-            place,
-        );
-        let Shared {
-            emitter,
-            codecs,
-            bounds,
-            counts,
-            ..
-        } = shared;
-        let mut emit = |derived: Derived<'_>| emitter.derived(&derived, codecs, &mut unit.records);
-        let outcome = self
-            .devices
-            .get_mut(place)
-            .apply_session(&step, bounds, touch, &mut emit);
+        let emitter = &mut shared.emitter;
+        let (device, touch) = self.open(tenant, &event.device_id, event.received_at, emitter);
+        let (codecs, records) = (&*shared.codecs, &mut unit.records);
+        let mut emit = |derived: Derived<'_>| emitter.derived(&derived, codecs, records);
+        let outcome = device.apply_session(&step, &shared.bounds, touch, &mut emit);
+        let counts = &mut shared.counts;
         match outcome {
             SessionOutcome::Repeat => counts.session_repeats += 1,
             SessionOutcome::Late => counts.session_late += 1,
@@ -323,9 +284,30 @@ impl Partition {
                 received_at: event.received_at,
                 attributes: &event.attributes,
             };
-            emitter.started(&started, codecs, &mut unit.records);
+            emitter.started(&started, codecs, records);
         }
         Ok(Step::Done)
+    }
+
+    /// Opens a device, new where it is, for an input that has passed isolation, and aims the
+    /// emitter at it.
+    fn open(
+        &mut self,
+        tenant: u32,
+        device: &str,
+        received_at: i64,
+        emitter: &mut Emitter,
+    ) -> (&mut Device, &mut Touch) {
+        self.clock = self.clock.max(received_at);
+        emitter.aim(self.tenants.get(tenant), device, self.number, received_at);
+        let place = self.devices.place(tenant, device);
+        let touch = touch(
+            &mut self.touches,
+            &mut self.touched,
+            &mut self.devices,
+            place,
+        );
+        (self.devices.get_mut(place), touch)
     }
 }
 

@@ -8,7 +8,7 @@ use laneway_log::{Log, RecordRef, Topic};
 use laneway_schemas::ProcessorState;
 use laneway_tenancy::TenantId;
 
-use crate::derive::decode_device;
+use crate::derive::{StateBody, decode_device};
 use crate::partition::{Partition, TICK_KEY};
 use crate::shared::Shared;
 
@@ -16,7 +16,7 @@ use crate::shared::Shared;
 #[derive(Default)]
 struct Found {
     head: Vec<u8>,
-    blocks: BTreeMap<u32, Vec<u8>>,
+    parts: BTreeMap<StateBody, Vec<u8>>,
 }
 
 #[derive(Default)]
@@ -100,8 +100,8 @@ impl Reading {
         let slash = key
             .find('/')
             .ok_or_else(|| anyhow!("the key `{key}` names no device"))?;
-        let (name, block) = match key[slash + 1..].split_once('/') {
-            Some((device, block)) => (&key[..slash + 1 + device.len()], Some(block)),
+        let (name, part) = match key[slash + 1..].split_once('/') {
+            Some((device, part)) => (&key[..slash + 1 + device.len()], Some(part)),
             None => (key, None),
         };
         if !self.found.contains_key(name) {
@@ -110,15 +110,14 @@ impl Reading {
         let Some(found) = self.found.get_mut(name) else {
             return Ok(());
         };
-        match (block, record.value) {
+        match (part, record.value) {
             (None, value) => replace(&mut found.head, value.unwrap_or_default()),
-            (Some(block), value) => {
-                let number = block
-                    .parse()
-                    .with_context(|| format!("the key `{key}` names no block"))?;
+            (Some(part), value) => {
+                let part = StateBody::parse_key(part)
+                    .with_context(|| format!("the key `{key}` names no part of a state"))?;
                 match value {
-                    Some(value) => replace(found.blocks.entry(number).or_default(), value),
-                    None => drop(found.blocks.remove(&number)),
+                    Some(value) => replace(found.parts.entry(part).or_default(), value),
+                    None => drop(found.parts.remove(&part)),
                 }
             }
         }
@@ -132,16 +131,16 @@ impl Reading {
             partition.clock = tick.clock;
         }
         for (key, found) in self.found {
-            // Blocks without a head are of a unit that compaction has seen before its head; the
+            // Parts without a head are of a unit that compaction has seen before its head; the
             // head follows in the same unit, so there is none only where everything is gone.
             if found.head.is_empty() {
                 continue;
             }
             let head: ProcessorState = shared.codecs.decode_loading(&found.head).await?;
-            let mut blocks = BTreeMap::new();
-            for (block, value) in found.blocks {
+            let mut parts = BTreeMap::new();
+            for (part, value) in found.parts {
                 let state: ProcessorState = shared.codecs.decode_loading(&value).await?;
-                blocks.insert(block, state.body.into_vec());
+                parts.insert(part, state.body.into_vec());
             }
             let id: TenantId = head
                 .tenant_id
@@ -150,7 +149,7 @@ impl Reading {
             let tenant = partition
                 .tenants
                 .place(id, &head.tenant_id, &shared.authority);
-            let device = decode_device(tenant, &head.device_id, &head.body, &blocks).with_context(|| {
+            let device = decode_device(tenant, &head.device_id, &head.body, &parts).with_context(|| {
                 format!("the state of `{key}` is damaged: restore the topic from a copy, or delete the key's records")
             })?;
             partition.clock = partition.clock.max(device.last_received());

@@ -12,6 +12,8 @@ pub struct ProcessorSettings {
     pub horizon_seconds: u64,
     /// Remembered fixes of a device, beyond those of its last six minutes.
     pub max_points: usize,
+    /// Ids of a device's other fixes within the horizon, by which repeats are told.
+    pub remembered_ids: usize,
     /// A device that has sent nothing for so long has its open window closed, in seconds.
     pub idle_close_seconds: u64,
     /// Input records of a unit of work, at most.
@@ -25,6 +27,7 @@ impl Default for ProcessorSettings {
         ProcessorSettings {
             horizon_seconds: 86_400,
             max_points: 2_000,
+            remembered_ids: 20_000,
             idle_close_seconds: 120,
             max_unit_records: 25_000,
             max_unit_ms: 250,
@@ -43,6 +46,7 @@ impl ProcessorSettings {
         };
         whole("horizon_seconds", self.horizon_seconds, 60, 366 * 86_400)?;
         whole("max_points", self.max_points as u64, 16, 1_000_000)?;
+        whole("remembered_ids", self.remembered_ids as u64, 0, 1_000_000)?;
         whole("idle_close_seconds", self.idle_close_seconds, 1, 86_400)?;
         whole(
             "max_unit_records",
@@ -59,6 +63,7 @@ impl ProcessorSettings {
                 .unwrap_or(i64::MAX)
                 .saturating_mul(1_000_000),
             max_points: self.max_points,
+            remembered_ids: self.remembered_ids,
         }
     }
 

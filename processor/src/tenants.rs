@@ -16,7 +16,8 @@ pub struct Tenant {
     pub lanes: Vec<u32>,
     /// How far ahead of received_at a fix may be, µs; `i64::MAX` for any.
     pub ahead_us: i64,
-    known: bool,
+    /// The control version that deleted it; `i64::MAX` while it exists.
+    pub until: i64,
     /// Control version that the above is of; none yet at `None`.
     version: Option<i64>,
 }
@@ -43,7 +44,8 @@ impl Tenants {
         self.by_text.get(text).copied()
     }
 
-    /// The tenant as of `version`, the directory's; `None` where the directory has none.
+    /// The tenant as of `version`, the directory's, also after its deletion; `None` where the
+    /// directory has none.
     pub fn current(
         &mut self,
         id: TenantId,
@@ -55,14 +57,13 @@ impl Tenants {
         let place = match self.find(text) {
             Some(place) => place,
             // Only tenants that exist get a place: a flood of invented ones takes no memory.
-            None if directory.tenant(id).is_some() => self.place(id, text, authority),
+            None if directory.tenant_ever(id).is_some() => self.place(id, text, authority),
             None => return None,
         };
         let tenant = &mut self.all[place as usize];
         if tenant.version != Some(version) {
-            let entry = directory.tenant(id);
-            tenant.known = entry.as_ref().is_some_and(|e| !e.deleted);
-            if let Some(entry) = entry {
+            if let Some(entry) = directory.tenant_ever(id) {
+                tenant.until = entry.deleted_at.unwrap_or(i64::MAX);
                 tenant.lanes.clone_from(&entry.body.placement.lanes);
                 tenant.ahead_us = match entry.body.limits.ahead_seconds {
                     0 => i64::MAX,
@@ -71,7 +72,7 @@ impl Tenants {
             }
             tenant.version = Some(version);
         }
-        tenant.known.then_some(place)
+        Some(place)
     }
 
     /// The place of a tenant, new where it is.
@@ -86,7 +87,7 @@ impl Tenants {
             text: text.into(),
             lanes: Vec::new(),
             ahead_us: i64::MAX,
-            known: false,
+            until: i64::MIN,
             version: None,
         });
         self.by_text.insert(text.into(), place);

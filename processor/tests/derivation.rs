@@ -15,6 +15,7 @@ use run::{Input, Run};
 const WIDE: Bounds = Bounds {
     horizon_us: 86_400_000_000,
     max_points: 2_000,
+    remembered_ids: 20_000,
 };
 const SECOND: i64 = 1_000_000;
 const START: i64 = 1_763_690_400 * SECOND;
@@ -128,8 +129,9 @@ proptest! {
         (fixes, _, inputs, units) in history(),
         horizon_minutes in 1i64..12,
         max_points in 1usize..40,
+        remembered_ids in 0usize..200,
     ) {
-        let bounds = Bounds { horizon_us: horizon_minutes * 60 * SECOND, max_points };
+        let bounds = Bounds { horizon_us: horizon_minutes * 60 * SECOND, max_points, remembered_ids };
         let mut run = Run::new(bounds);
         run.session_start("session-0", START);
         let inputs: Vec<_> = inputs.into_iter().filter(|i| matches!(i, Input::Fix(_))).collect();
@@ -189,6 +191,7 @@ fn a_device_that_floods_one_minute_stays_bounded() {
     let bounds = Bounds {
         horizon_us: 3600 * SECOND,
         max_points: 16,
+        remembered_ids: 0,
     };
     let mut run = Run::new(bounds);
     let inputs: Vec<Input> = (0..2000)
@@ -249,4 +252,70 @@ fn a_head_is_small_and_blocks_are_written_once() {
     let mean = heads / 500;
     assert!(mean < 240, "a head has {mean} bytes in the mean");
     assert_eq!(run.blocks_written, 500 / 16);
+}
+
+/// A fix a second, and all of them again.
+fn sent_twice(count: usize, bounds: Bounds, restart: bool) -> Run {
+    let all: Vec<Input> = (0..count)
+        .map(|i| at(i, i64::try_from(i).unwrap()))
+        .collect();
+    let mut run = Run::new(bounds);
+    run.all(&all, &[7, 100], restart);
+    run.all(&all, &[7, 100], restart);
+    run
+}
+
+#[test]
+fn what_a_device_sends_again_is_a_repeat_though_its_points_are_forgotten() {
+    let bounds = Bounds {
+        horizon_us: 86_400 * SECOND,
+        max_points: 64,
+        remembered_ids: 5_000,
+    };
+    for restart in [false, true] {
+        let run = sent_twice(3_000, bounds, restart);
+        assert!(run.device.points().len() < 1_000);
+        assert!(run.late.is_empty());
+        let fixes: Vec<Fix> = (0..3_000usize)
+            .map(|i| fix(i, (i64::try_from(i).unwrap() * SECOND, 52.0, 13.0, None, 9)))
+            .collect();
+        run.check_positions(&fixes);
+    }
+}
+
+#[test]
+fn late_fixes_within_the_horizon_are_repeats_when_they_come_again() {
+    let bounds = Bounds {
+        horizon_us: 3600 * SECOND,
+        max_points: 64,
+        remembered_ids: 5_000,
+    };
+    for restart in [false, true] {
+        let mut run = Run::new(bounds);
+        let newest: Vec<Input> = (0..600).map(|i| at(10_000 + i, 3000 + i as i64)).collect();
+        run.all(&newest, &[50], restart);
+        let late: Vec<Input> = (0..500).map(|i| at(i, 100 + i as i64)).collect();
+        for _ in 0..3 {
+            run.all(&late, &[50], restart);
+        }
+        assert_eq!(run.late.len(), 500);
+        assert_eq!(run.accepted(), 1_100);
+    }
+}
+
+#[test]
+fn remembered_ids_are_bounded_in_number_and_by_the_horizon_in_memory_and_in_the_log() {
+    let bounds = Bounds {
+        horizon_us: 86_400 * SECOND,
+        max_points: 64,
+        remembered_ids: 1_000,
+    };
+    let mut run = sent_twice(3_000, bounds, true);
+    let kept = |run: &Run| run.device.seen().map_or(0, |seen| seen.len());
+    assert!((900..=1_000).contains(&kept(&run)), "{} ids", kept(&run));
+    assert!(run.parts() < 200, "{} parts of its state", run.parts());
+    // A day later none of them is within the horizon.
+    run.all(&[at(9_000, 100_000), at(9_001, 100_400)], &[1], true);
+    assert_eq!(kept(&run), 0);
+    assert!(run.parts() < 3, "{} parts of its state", run.parts());
 }

@@ -17,6 +17,7 @@ fn an_idle_device_takes_less_than_300_bytes() {
     let bounds = Bounds {
         horizon_us: 86_400_000_000,
         max_points: 2_000,
+        remembered_ids: 20_000,
     };
     let before = resident_bytes();
     let mut touch = Touch::default();

@@ -101,7 +101,7 @@ pub struct TenantEvent {
     pub deleted: bool,
     /// From which event time on the change holds.
     pub effective_from: i64,
-    /// JSON of its public properties, an empty object where deleted; never a secret.
+    /// JSON of its public properties, never a secret. Of what is deleted, for a tenant and a device the last ones, else an empty object.
     pub body: String,
 }
 

@@ -65,13 +65,8 @@ pub(crate) async fn list(
     let (limit, of) = (page.limit(), (scope.tenant(), id));
     let codecs = &control.deps.codecs;
     let letters = control.deliveries.dead(codecs, of, &after, limit as usize);
-    let items = letters
-        .await?
-        .into_iter()
-        .map(DeadLetterView::new)
-        .collect();
-    let page = Page::new(items, limit, |l: &DeadLetterView| l.event_id.clone());
-    Ok(answer(StatusCode::OK, &page))
+    let items = letters.await?.into_iter().map(DeadLetterView::new);
+    Ok(Page::answer(items, &page, |l| l.event_id.clone()))
 }
 
 /// Either `events` or `all`.

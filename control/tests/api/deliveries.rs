@@ -6,12 +6,13 @@ use laneway_log::{Records, Topic};
 use laneway_runtime::{Clock, SystemClock};
 use laneway_schemas::sink::{DeadLetter, cursor_key, dead_letter_key, health_key, redrive_key};
 use laneway_schemas::{DestinationHealth, DestinationRedrive, SinkCursor};
+use laneway_testkit::Database;
 use laneway_testkit::wait::{eventually, until};
 use serde_json::{Value, json};
 
-use crate::support::{Database, Rig, rig};
+use crate::support::{Rig, rig};
 
-on_both!(
+laneway_testkit::on_both_databases!(
     dead_letters_are_listed_in_pages_and_redriven_by_their_tenant_alone,
     the_status_of_a_destination_is_what_the_sinks_say_of_it,
 );

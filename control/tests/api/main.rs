@@ -7,5 +7,6 @@ mod deliveries;
 mod devices;
 mod openapi;
 mod operator;
+mod quarantine;
 mod registry;
 mod relay;

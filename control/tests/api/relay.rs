@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use laneway_log::Topic;
-use laneway_schemas::{ControlKind, TenantEvent};
+use laneway_schemas::TenantEvent;
 use laneway_tenancy::TenantId;
 use laneway_tenancy::control::RoleAuthority;
 use laneway_testkit::Database;
@@ -73,13 +73,8 @@ async fn changes_reach_the_log_in_the_order_of_their_versions(database: Database
             if event.tenant_id != id.to_string() {
                 continue;
             }
-            let kind = match event.kind {
-                ControlKind::Tenant => "tenant",
-                ControlKind::Device => "device",
-                ControlKind::Key => "key",
-                _ => panic!("{event:?}"),
-            };
-            assert_eq!(record.key, format!("{id}/{kind}/{}", event.id).as_bytes());
+            let key = laneway_directory::record_key(&event).unwrap();
+            assert_eq!(record.key, key.as_bytes());
             versions.push(event.version);
         }
     }

@@ -1,4 +1,5 @@
-//! The tenants, devices and destinations as of the control versions read so far.
+//! The tenants, devices and destinations as of the control versions read so far, and which of
+//! them were known as of earlier ones.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -9,12 +10,18 @@ use laneway_tenancy::control::{DestinationBody, DeviceBody, TenantBody};
 use laneway_tenancy::{DestinationId, TenantId};
 use tokio::sync::{broadcast, watch};
 
+use crate::lives::Lives;
+
+/// Removed devices that a tenant may have: beyond it, the half that went first is forgotten.
+const MAX_GONE: usize = 65_536;
+
 /// A tenant, as of its last change that was read.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TenantEntry {
     pub id: TenantId,
     pub body: TenantBody,
-    pub deleted: bool,
+    /// The control version that deleted it.
+    pub deleted_at: Option<i64>,
 }
 
 /// A destination, as of its last change that was read.
@@ -36,20 +43,41 @@ pub struct DirectoryChange {
     pub deleted: bool,
 }
 
-/// When a device was known: registered by one control version, removed by a later one.
-#[derive(Debug, Clone, Copy)]
-struct Known {
-    since: i64,
-    until: Option<i64>,
-}
-
 #[derive(Default)]
 struct Tenant {
     entry: Option<Arc<TenantEntry>>,
     /// The highest control version read.
     version: i64,
-    devices: HashMap<Box<str>, Known>,
+    devices: HashMap<Box<str>, Lives>,
+    /// Devices that are no more.
+    gone: usize,
     destinations: BTreeMap<DestinationId, Arc<DestinationEntry>>,
+}
+
+impl Tenant {
+    fn device(&mut self, id: &str, since: i64, until: Option<i64>) {
+        let was_gone = match self.devices.get_mut(id) {
+            Some(lives) => {
+                let gone = lives.gone_at().is_some();
+                lives.take(since, until);
+                gone
+            }
+            None => {
+                self.devices.insert(id.into(), Lives::new(since, until));
+                false
+            }
+        };
+        self.gone += usize::from(until.is_some());
+        self.gone -= usize::from(was_gone);
+        if self.gone > MAX_GONE {
+            let mut gone: Vec<i64> = self.devices.values().filter_map(Lives::gone_at).collect();
+            let half = gone.len() / 2;
+            let (_, last, _) = gone.select_nth_unstable(half);
+            self.devices
+                .retain(|_, lives| lives.gone_at().is_none_or(|at| at >= *last));
+            self.gone -= half;
+        }
+    }
 }
 
 /// Shared by the tasks of a process; filled by [`crate::follow`] alone.
@@ -77,12 +105,17 @@ impl Directory {
         }
     }
 
-    /// The tenant, if its creation has been read.
+    /// The tenant, if there is one.
     pub fn tenant(&self, tenant: TenantId) -> Option<Arc<TenantEntry>> {
+        self.tenant_ever(tenant).filter(|t| t.deleted_at.is_none())
+    }
+
+    /// The tenant, also where it has been deleted.
+    pub fn tenant_ever(&self, tenant: TenantId) -> Option<Arc<TenantEntry>> {
         self.read(|tenants| tenants.get(&tenant)?.entry.clone())
     }
 
-    /// All tenants that have been read.
+    /// All tenants that have been read, deleted ones too.
     pub fn tenants(&self) -> Vec<Arc<TenantEntry>> {
         self.read(|tenants| tenants.values().filter_map(|t| t.entry.clone()).collect())
     }
@@ -99,7 +132,7 @@ impl Directory {
             tenants
                 .get(&tenant)
                 .and_then(|t| t.devices.get(device))
-                .is_some_and(|k| k.since <= version && k.until.is_none_or(|until| version < until))
+                .is_some_and(|lives| lives.knew(version))
         })
     }
 
@@ -163,34 +196,24 @@ impl Directory {
         {
             let mut tenants = self.tenants.write().unwrap_or_else(PoisonError::into_inner);
             let t = tenants.entry(tenant).or_default();
+            if event.version <= t.version {
+                return Ok(());
+            }
             match event.kind {
-                ControlKind::Tenant if event.deleted => t.entry = None,
                 ControlKind::Tenant => {
                     let parsed: TenantBody =
                         serde_json::from_str(&event.body).map_err(|e| body("tenant", e))?;
                     t.entry = Some(Arc::new(TenantEntry {
                         id: tenant,
                         body: parsed,
-                        deleted: false,
+                        deleted_at: event.deleted.then_some(event.version),
                     }));
                 }
                 ControlKind::Device => {
-                    let known = t.devices.get(event.id.as_str()).copied();
-                    let known = if event.deleted {
-                        let since = known.map_or(event.version, |k| k.since);
-                        Known {
-                            since,
-                            until: Some(event.version),
-                        }
-                    } else {
-                        let parsed: DeviceBody =
-                            serde_json::from_str(&event.body).map_err(|e| body("device", e))?;
-                        Known {
-                            since: parsed.since,
-                            until: None,
-                        }
-                    };
-                    t.devices.insert(event.id.as_str().into(), known);
+                    let parsed: DeviceBody =
+                        serde_json::from_str(&event.body).map_err(|e| body("device", e))?;
+                    let until = event.deleted.then_some(event.version);
+                    t.device(&event.id, parsed.since, until);
                 }
                 ControlKind::Destination => {
                     let id: DestinationId =
@@ -211,7 +234,7 @@ impl Directory {
                 }
                 ControlKind::Credential | ControlKind::Key => {}
             }
-            t.version = t.version.max(event.version);
+            t.version = event.version;
         }
         self.applied.send_modify(|n| *n += 1);
         // Nobody listening is fine.
@@ -229,3 +252,6 @@ impl Directory {
         look(&self.tenants.read().unwrap_or_else(PoisonError::into_inner))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,9 @@
 
 mod directory;
 mod follow;
+mod key;
+mod lives;
 
 pub use directory::{DestinationEntry, Directory, DirectoryChange, TenantEntry};
 pub use follow::follow;
+pub use key::record_key;

@@ -330,8 +330,8 @@ impl Log for EmbeddedLog {
     }
 
     fn backup(&self, to: PathBuf) -> BoxFuture<'_, Result<()>> {
-        let shared = Arc::clone(&self.shared);
-        Box::pin(blocking(move || backup::copy(&shared.store, &to)))
+        let now = self.shared.store.read(backup::DOING);
+        Box::pin(blocking(move || backup::copy(&now?, &to)))
     }
 }
 

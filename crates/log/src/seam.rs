@@ -49,8 +49,8 @@ pub trait Log: Send + Sync + 'static {
     /// Flushes and closes; later calls are [`LogError::Closed`].
     fn close(&self) -> BoxFuture<'_, ()>;
 
-    /// Copies the log as it is now into the folder `to`, while it goes on running. Only a log
-    /// that lives in a folder itself can.
+    /// Copies the log as it is at the call, not when the future is polled, into the folder `to`,
+    /// while it goes on running. Only a log that lives in a folder itself can.
     fn backup(&self, to: PathBuf) -> BoxFuture<'_, Result<()>> {
         let reason = format!(
             "this log cannot be backed up to {}: only the embedded one is; use the cluster's own means",

@@ -121,12 +121,12 @@ async fn a_backup_of_a_running_log_is_a_log() {
     log.append(one(Topic::TenantEvents, "t", b"2"))
         .await
         .expect("appending");
-    log.backup(to.path().join("copy"))
-        .await
-        .expect("backing up");
+    let backup = log.backup(to.path().join("copy"));
+    // It is of the moment of the call.
     log.append(one(Topic::LocationUpdates, "b", b"3"))
         .await
         .expect("appending");
+    backup.await.expect("backing up");
     let again = log
         .backup(to.path().join("copy"))
         .await

@@ -55,6 +55,7 @@ impl Devices<'_> {
                 version: since,
                 kind: ControlKind::Device,
                 id: id.as_str(),
+                deleted: false,
                 body,
                 at,
             },
@@ -104,7 +105,8 @@ impl Devices<'_> {
         let tenant = self.scope.tenant();
         let mut tx = self.store.write(Access::Tenant(tenant)).await?;
         let version = next_version(&mut tx, tenant).await?;
-        lock(&mut tx, self.scope, id).await?;
+        let since = lock(&mut tx, self.scope, id).await?;
+        let body = Some(to_json(&DeviceBody { since })?);
         emit(
             &mut tx,
             Change {
@@ -112,7 +114,8 @@ impl Devices<'_> {
                 version,
                 kind: ControlKind::Device,
                 id: id.as_str(),
-                body: None,
+                deleted: true,
+                body,
                 at,
             },
         )
@@ -128,19 +131,19 @@ impl Devices<'_> {
     }
 }
 
-/// Fails where the tenant has no such device. Changes of a tenant take turns at its own row, so
-/// that it stays until the transaction ends.
-pub(crate) async fn lock(tx: &mut Tx, scope: &TenantScope, id: &DeviceId) -> Result<()> {
-    sqlx::query("SELECT since FROM devices WHERE tenant_id = $1 AND device_id = $2")
+/// The version that registered the device; fails where the tenant has none such. Changes of a
+/// tenant take turns at its own row, so that it stays until the transaction ends.
+pub(crate) async fn lock(tx: &mut Tx, scope: &TenantScope, id: &DeviceId) -> Result<i64> {
+    let row = sqlx::query("SELECT since FROM devices WHERE tenant_id = $1 AND device_id = $2")
         .bind(scope.tenant().to_string())
         .bind(id.as_str())
         .fetch_optional(&mut *tx.inner)
         .await
         .doing("looking for a device")?
-        .map(drop)
         .ok_or_else(|| StoreError::Missing {
             what: format!("device {id}"),
-        })
+        })?;
+    row.try_get("since").doing("looking for a device")
 }
 
 fn device(row: &AnyRow) -> Result<Device> {

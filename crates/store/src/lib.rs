@@ -7,6 +7,7 @@
 //! that owns nothing, and says for whom it acts in a setting that ends with it.
 
 mod access;
+mod backup;
 mod chunks;
 mod codec;
 mod credentials;

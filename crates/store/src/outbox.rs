@@ -110,7 +110,8 @@ pub(crate) struct Change<'a> {
     pub(crate) version: i64,
     pub(crate) kind: ControlKind,
     pub(crate) id: &'a str,
-    /// JSON of what it is now; `None` where it is gone.
+    pub(crate) deleted: bool,
+    /// JSON; `None` for an empty object.
     pub(crate) body: Option<String>,
     pub(crate) at: i64,
 }
@@ -124,7 +125,7 @@ pub(crate) async fn emit(tx: &mut Tx, change: Change<'_>) -> Result<()> {
     .bind(change.version)
     .bind(variant_name(&change.kind)?)
     .bind(change.id)
-    .bind(i64::from(change.body.is_none()))
+    .bind(i64::from(change.deleted))
     .bind(change.at)
     .bind(change.body.unwrap_or_else(|| "{}".to_owned()))
     .execute(&mut *tx.inner)

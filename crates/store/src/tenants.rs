@@ -171,6 +171,7 @@ async fn publish(tx: &mut Tx, tenant: &Tenant, at: i64) -> Result<()> {
             version,
             kind: ControlKind::Tenant,
             id: &id,
+            deleted: false,
             body,
             at,
         },

@@ -36,7 +36,7 @@ impl Default for Limits {
     }
 }
 
-/// Body of a `tenant` change.
+/// Body of a `tenant` change; of a deletion too.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TenantBody {
     pub slug: String,
@@ -47,10 +47,10 @@ pub struct TenantBody {
     pub limits: Limits,
 }
 
-/// Body of a `device` change.
+/// Body of a `device` change; of its removal too.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeviceBody {
-    /// The control version that registered the device.
+    /// The control version that registered the device (the last time).
     pub since: i64,
 }
 

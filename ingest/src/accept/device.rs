@@ -35,13 +35,13 @@ impl<'a> Sender<'a> {
         }
     }
 
-    /// The control version that records are stamped with: by it the processor judges whether
-    /// the device was known. A device was known when its credential was read; one that a key
-    /// names is looked up in the directory as it is now.
+    /// The control version that records are stamped with: the one at which the device was seen
+    /// to be known, by which the processor judges. A device was known when its credential was
+    /// read; one that a key names is looked up in the directory as it is now.
     pub fn control_version(&self, who: &Authenticated) -> i64 {
         match self {
             Sender::Device(_) => who.control_version,
-            Sender::Tenant { version, .. } => who.control_version.max(*version),
+            Sender::Tenant { version, .. } => *version,
         }
     }
 

@@ -56,7 +56,10 @@ impl Api {
         let mut next: Option<String> = None;
         loop {
             let page = match &next {
-                Some(after) => format!("{path}?limit=1000&after={}", segment(after)),
+                Some(after) => {
+                    let sign = if path.contains('?') { '&' } else { '?' };
+                    format!("{path}{sign}limit=1000&after={}", segment(after))
+                }
                 None => path.to_owned(),
             };
             let mut answer = self.ask(Method::GET, &page, None).await?;
@@ -124,7 +127,7 @@ impl Api {
         self.print(&answer)
     }
 
-    async fn ask(
+    pub async fn ask(
         &mut self,
         method: Method,
         path: &str,
@@ -140,7 +143,7 @@ impl Api {
         answer.json()
     }
 
-    fn print(&self, answer: &Value) -> anyhow::Result<()> {
+    pub fn print(&self, answer: &Value) -> anyhow::Result<()> {
         if let Some(name) = &self.field {
             let value = answer
                 .get(name)

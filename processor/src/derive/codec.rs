@@ -1,7 +1,9 @@
 //! A device's state as the log keeps it: a small *head*, written by every unit that touches the
-//! device, and *blocks* of points, each written once and deleted when nothing needs it.
+//! device, *blocks* of points, and *runs* of ids; each of these is written once, and deleted when
+//! nothing needs it.
 
 mod points;
+mod seen;
 mod sessions;
 
 use std::collections::BTreeMap;
@@ -11,6 +13,7 @@ pub use super::wire::DamagedState;
 use super::device::Device;
 use super::wire::{Bytes, put_bytes, put_i64, put_u64};
 use points::{Restored, put_points, take_points};
+use seen::{put_run, put_seen, take_seen};
 use sessions::{put_session, take_session};
 
 /// Layout of heads and blocks.
@@ -22,12 +25,39 @@ const OPEN: u8 = 1;
 const SEEN: u8 = 2;
 const FLOOR: u8 = 4;
 const EXTRA: u8 = 8;
+const SEEN_IDS: u8 = 16;
 
 /// A part of the state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum StateBody {
     Head,
     Block(u32),
+    Run(u32),
+}
+
+impl StateBody {
+    /// Before the number of a run, in its key.
+    const RUN: &'static str = "ids-";
+
+    /// Appends what a part's key has behind that of the head.
+    pub fn put_key(self, out: &mut Vec<u8>) {
+        let (mark, number) = match self {
+            StateBody::Head => return,
+            StateBody::Block(number) => ("", number),
+            StateBody::Run(number) => (Self::RUN, number),
+        };
+        out.push(b'/');
+        out.extend_from_slice(mark.as_bytes());
+        out.extend_from_slice(number.to_string().as_bytes());
+    }
+
+    /// What [`StateBody::put_key`] appended, without the slash.
+    pub fn parse_key(text: &str) -> Option<StateBody> {
+        match text.strip_prefix(Self::RUN) {
+            Some(number) => number.parse().ok().map(StateBody::Run),
+            None => text.parse().ok().map(StateBody::Block),
+        }
+    }
 }
 
 /// Gives `put` what the unit's changes make of the state in the log: `None` deletes.
@@ -45,6 +75,16 @@ pub fn write_state(
             put(StateBody::Block(number), None);
         }
         extra.written_first = extra.first_block;
+        if let Some(seen) = &mut extra.seen {
+            let (deleted, new) = seen.take_changes();
+            for number in deleted {
+                put(StateBody::Run(number), None);
+            }
+            for (number, run) in new {
+                put_run(run, scratch);
+                put(StateBody::Run(number), Some(scratch));
+            }
+        }
     }
     scratch.clear();
     put_head(device, scratch);
@@ -83,6 +123,7 @@ fn put_head(device: &Device, out: &mut Vec<u8>) {
         (SEEN, device.watermark().is_some()),
         (FLOOR, device.floor() != i64::MIN),
         (EXTRA, device.extra().is_some()),
+        (SEEN_IDS, device.seen().is_some()),
     ] {
         flags |= if set { flag } else { 0 };
     }
@@ -108,15 +149,18 @@ fn put_head(device: &Device, out: &mut Vec<u8>) {
             put_session(session, out);
         }
     }
+    if let Some(seen) = device.seen() {
+        put_seen(seen, out);
+    }
     put_points(&device.points, device.tail, out);
 }
 
-/// Reads a device back from its head and the blocks that the log has of it.
+/// Reads a device back from its head and the other parts that the log has of it.
 pub fn decode_device(
     tenant: u32,
     id: &str,
     head: &[u8],
-    blocks: &BTreeMap<u32, Vec<u8>>,
+    parts: &BTreeMap<StateBody, Vec<u8>>,
 ) -> Result<Device, DamagedState> {
     let mut device = Device::new(tenant, id);
     let mut bytes = Bytes::new(head);
@@ -145,14 +189,17 @@ pub fn decode_device(
             extra.sessions.push(take_session(&mut bytes)?);
         }
         for number in first..first.saturating_add(count) {
-            let block = blocks
-                .get(&number)
+            let block = parts
+                .get(&StateBody::Block(number))
                 .ok_or_else(|| bytes.damaged("a block of points is missing"))?;
             let mut block = Bytes::new(block);
             check_version(&mut block)?;
             let last_at = take_points(&mut block, false, &mut restored)?;
             extra.blocks.push_back(last_at);
         }
+    }
+    if flags & SEEN_IDS != 0 {
+        device.extra_mut().seen = Some(Box::new(take_seen(&mut bytes, parts)?));
     }
     take_points(&mut bytes, true, &mut restored)?;
     if !bytes.is_done() {
@@ -163,12 +210,12 @@ pub fn decode_device(
 }
 
 /// Everything of a device in as few bytes as can be, for as long as nothing comes for it. `false`
-/// where some of its points are in blocks.
+/// where some of it is not in its head.
 pub fn pack(device: &Device, out: &mut Vec<u8>) -> bool {
-    if device
+    let blocks = device
         .extra()
-        .is_some_and(|e| !e.blocks.is_empty() || e.written_first != e.first_block)
-    {
+        .is_some_and(|e| !e.blocks.is_empty() || e.written_first != e.first_block);
+    if blocks || device.seen().is_some_and(|seen| !seen.is_in_head()) {
         return false;
     }
     out.clear();

@@ -4,12 +4,10 @@ use std::collections::VecDeque;
 
 use super::id::fix_hash;
 use super::point::{Point, Points};
+use super::seen::Seen;
 use super::session::Session;
 use super::window::{REACH_US, minute_of, window};
 use super::{Bounds, Derived};
-
-/// Fixes that are not remembered as points (late or ahead) and still recognised as repeats.
-const RING: usize = 64;
 
 /// A fix that has passed isolation.
 #[derive(Debug)]
@@ -97,6 +95,7 @@ pub struct Extra {
     /// The first block that the log still has.
     pub written_first: u32,
     pub ring: VecDeque<u64>,
+    pub seen: Option<Box<Seen>>,
 }
 
 impl Device {
@@ -151,6 +150,15 @@ impl Device {
         self.extra.get_or_insert_default()
     }
 
+    pub fn seen(&self) -> Option<&Seen> {
+        self.extra()?.seen.as_deref()
+    }
+
+    pub(super) fn points_and_seen(&mut self) -> (&Points, &mut Seen) {
+        let extra = self.extra.get_or_insert_default();
+        (&self.points, extra.seen.get_or_insert_default())
+    }
+
     pub(super) fn points_and_extra(&mut self) -> (&mut Points, Option<&mut Extra>) {
         (&mut self.points, self.extra.as_deref_mut())
     }
@@ -182,14 +190,14 @@ impl Device {
         if self.points.contains(id) || self.extra().is_some_and(|e| e.ring.contains(&id)) {
             return FixOutcome::Repeat;
         }
-        self.received(fix.received_at, touch);
+        // At the floor and after it, whatever was seen is a point.
         let late = !fix.ahead && fix.at < self.floor;
+        if late && self.seen().is_some_and(|seen| seen.contains(id)) {
+            return FixOutcome::Repeat;
+        }
+        self.received(fix.received_at, touch);
         if fix.ahead || late {
-            let ring = &mut self.extra_mut().ring;
-            if ring.len() == RING {
-                ring.pop_front();
-            }
-            ring.push_back(id);
+            self.remember_id(id, fix.at, late, bounds);
             return FixOutcome::Accepted {
                 latest: false,
                 late,

@@ -61,7 +61,7 @@ impl Partition {
             ..
         } = shared;
         let mut result = Ok(());
-        let mut block_key = Vec::new();
+        let mut part_key = Vec::new();
         for touch in &self.touches[..self.touched] {
             let device = self.devices.get_mut(touch.device);
             device.touch = u32::MAX;
@@ -76,12 +76,11 @@ impl Partition {
             write_state(device, scratch, &mut |part, body| {
                 let (key, kind) = match part {
                     StateBody::Head => (key, StateKind::Head),
-                    StateBody::Block(block) => {
-                        block_key.clear();
-                        block_key.extend_from_slice(key);
-                        block_key.push(b'/');
-                        block_key.extend_from_slice(block.to_string().as_bytes());
-                        (block_key.as_slice(), StateKind::Block)
+                    part => {
+                        part_key.clear();
+                        part_key.extend_from_slice(key);
+                        part.put_key(&mut part_key);
+                        (part_key.as_slice(), StateKind::Block)
                     }
                 };
                 let Some(body) = body else {

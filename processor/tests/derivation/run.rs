@@ -29,7 +29,7 @@ pub struct Run {
     windows: BTreeMap<i64, (u32, Window)>,
     sessions: BTreeMap<String, (u32, Session)>,
     head: Vec<u8>,
-    blocks: BTreeMap<u32, Vec<u8>>,
+    parts: BTreeMap<StateBody, Vec<u8>>,
     pub last_head_bytes: usize,
     pub blocks_written: usize,
 }
@@ -98,7 +98,7 @@ impl Run {
             windows: BTreeMap::new(),
             sessions: BTreeMap::new(),
             head: Vec::new(),
-            blocks: BTreeMap::new(),
+            parts: BTreeMap::new(),
             last_head_bytes: 0,
             blocks_written: 0,
         }
@@ -214,28 +214,32 @@ impl Run {
             .finish(&self.bounds, &mut self.touch, &mut |d| sink.take(&d));
         self.keep(sink);
         self.touch.reset(0);
-        let (head, blocks) = (&mut self.head, &mut self.blocks);
+        let (head, parts) = (&mut self.head, &mut self.parts);
         let written = &mut self.blocks_written;
         write_state(
             &mut self.device,
             &mut Vec::new(),
             &mut |part, body| match (part, body) {
                 (StateBody::Head, body) => *head = body.unwrap().to_vec(),
-                (StateBody::Block(n), Some(body)) => {
-                    *written += 1;
-                    assert!(
-                        blocks.insert(n, body.to_vec()).is_none(),
-                        "block {n} was written twice"
-                    );
+                (part, Some(body)) => {
+                    *written += usize::from(matches!(part, StateBody::Block(_)));
+                    let mut key = Vec::new();
+                    part.put_key(&mut key);
+                    let key = std::str::from_utf8(&key[1..]).unwrap();
+                    assert_eq!(StateBody::parse_key(key), Some(part));
+                    let before = parts.insert(part, body.to_vec());
+                    assert!(before.is_none(), "{part:?} was written twice");
                 }
-                (StateBody::Block(n), None) => {
-                    assert!(blocks.remove(&n).is_some(), "block {n} was not there")
+                // One that came and went within the unit was never there.
+                (part, None) => {
+                    let there = parts.remove(&part).is_some();
+                    assert!(there || matches!(part, StateBody::Run(_)), "{part:?}");
                 }
             },
         );
         self.last_head_bytes = self.head.len();
         if restart {
-            self.device = decode_device(0, "device", &self.head, &self.blocks).unwrap();
+            self.device = decode_device(0, "device", &self.head, &self.parts).unwrap();
         }
     }
 
@@ -255,6 +259,16 @@ impl Run {
                 "session {id}: {revision} after {before:?}"
             );
         }
+    }
+
+    /// Positions that were said.
+    pub fn accepted(&self) -> usize {
+        self.positions.len()
+    }
+
+    /// Records of the state, but the head.
+    pub fn parts(&self) -> usize {
+        self.parts.len()
     }
 
     pub fn windows(&self) -> BTreeMap<i64, Window> {

@@ -270,3 +270,33 @@ async fn an_idle_window_is_closed_by_a_tick_also_after_a_restart_and_only_once()
     assert!(position.latest && position.fix_id == "f-2");
     running.drain().await;
 }
+
+#[tokio::test]
+async fn what_a_device_sends_again_is_dropped_though_forgotten_as_points_also_after_a_restart() {
+    const FIXES: usize = 600;
+    let mut world = World::new().await;
+    world.settings.max_points = 64;
+    let id = tenant(1);
+    world.add_tenant(id, &[0]);
+    let version = world.add_device(id, "truck");
+    for round in ["first", "again"] {
+        let mut records = Records::new();
+        for n in 0..FIXES {
+            let at = START + i64::try_from(n).unwrap() * SECOND;
+            let fix = fix(id, "truck", &format!("f-{n}"), at, version);
+            world.push_fix(&mut records, 0, &fix);
+        }
+        world.log.append(records).await.unwrap();
+        let running = world.start(round);
+        all_done(&world).await;
+        running.drain().await;
+    }
+    let end = world.log.bounds(Topic::TenantStreams, 0).await.unwrap().end;
+    let mut read = Vec::new();
+    let mut follower = world.follow(Topic::TenantStreams).await;
+    follower
+        .until("the stream", &mut read, |r| r.len() as u64 == end)
+        .await;
+    let positions = |r: &&Read| r.header("ce_type") == "laneway.position";
+    assert_eq!(read.iter().filter(positions).count(), FIXES);
+}

@@ -2,6 +2,7 @@
 
 mod exactly_once;
 mod isolation;
+mod lives;
 #[path = "../derivation/model.rs"]
 mod model;
 mod support;

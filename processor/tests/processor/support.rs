@@ -48,6 +48,7 @@ pub struct World {
     pub clock: Arc<ManualClock>,
     pub settings: ProcessorSettings,
     versions: BTreeMap<TenantId, i64>,
+    changes: Vec<TenantEvent>,
     _folder: tempfile::TempDir,
 }
 
@@ -129,6 +130,7 @@ impl World {
                 ..ProcessorSettings::default()
             },
             versions: BTreeMap::new(),
+            changes: Vec::new(),
             _folder: folder,
         }
     }
@@ -171,7 +173,46 @@ impl World {
             body,
         };
         self.directory.apply(&event).unwrap();
+        self.changes.push(event);
         *version
+    }
+
+    /// Removes what was made with the same id, leaving its last body.
+    fn remove(&mut self, id: TenantId, kind: ControlKind, name: &str) -> i64 {
+        let text = id.to_string();
+        let made =
+            self.changes.iter().rev().find(|c| {
+                (c.tenant_id.as_str(), c.kind, c.id.as_str()) == (text.as_str(), kind, name)
+            });
+        let body = made.expect("it was made before").body.clone();
+        self.change(id, kind, name, body, true)
+    }
+
+    /// A directory that knows what the compacted topic still has of all changes, after each of
+    /// them was relayed twice.
+    pub async fn restore_directory(&mut self) {
+        for _ in 0..2 {
+            let mut records = Records::new();
+            for change in &self.changes {
+                let mut value = Vec::new();
+                self.codecs.encode(change, &mut value).unwrap();
+                let key = laneway_directory::record_key(change).unwrap();
+                records.push(Topic::TenantEvents, 0, 1, key.as_bytes(), [], &value);
+            }
+            self.log.append(records).await.unwrap();
+        }
+        self.directory = Arc::new(Directory::new());
+        let lifecycle = Lifecycle::new();
+        let following = tokio::spawn(laneway_directory::follow(
+            Arc::clone(&self.directory),
+            Arc::clone(&self.log),
+            Arc::clone(&self.codecs),
+            lifecycle.clone(),
+        ));
+        let caught_up = tokio::time::timeout(PATIENCE, self.directory.caught_up()).await;
+        caught_up.expect("reading the changes in time");
+        lifecycle.drain();
+        following.await.unwrap().unwrap();
     }
 
     /// A tenant with these lanes; returns its control version.
@@ -203,7 +244,11 @@ impl World {
     }
 
     pub fn remove_device(&mut self, id: TenantId, device: &str) -> i64 {
-        self.change(id, ControlKind::Device, device, "{}".into(), true)
+        self.remove(id, ControlKind::Device, device)
+    }
+
+    pub fn remove_tenant(&mut self, id: TenantId) -> i64 {
+        self.remove(id, ControlKind::Tenant, &id.to_string())
     }
 
     pub fn push_fix(&self, records: &mut Records, partition: u32, fix: &LocationUpdate) {

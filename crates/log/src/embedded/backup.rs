@@ -4,18 +4,16 @@ use std::path::Path;
 
 use redb::{Database, Durability, Key, ReadTransaction, ReadableTable, TableDefinition, Value};
 
-use super::store::{
-    CHUNKS, FILE, KEYS, NUMBERS, OFFSETS, PARTITIONS, Store, TEXTS, TOMBSTONES, TOPICS,
-};
+use super::store::{CHUNKS, FILE, KEYS, NUMBERS, OFFSETS, PARTITIONS, TEXTS, TOMBSTONES, TOPICS};
 use crate::{LogError, Result};
 
-const DOING: &str = "copying the log for a backup";
+pub(super) const DOING: &str = "copying the log for a backup";
 
 /// Entries copied in one transaction, which bounds the memory that it takes.
 const STEP: usize = 256;
 
-/// Copies the log as it is now into the folder `to`, which must not hold one yet. Blocks.
-pub(super) fn copy(store: &Store, to: &Path) -> Result<()> {
+/// Copies the log as `from` sees it into the folder `to`, which must not hold one yet. Blocks.
+pub(super) fn copy(from: &ReadTransaction, to: &Path) -> Result<()> {
     let target = to.join(FILE);
     let partial = to.join(format!("{FILE}.partial"));
     let io = |what: &str, e: std::io::Error| LogError::Unavailable {
@@ -33,8 +31,7 @@ pub(super) fn copy(store: &Store, to: &Path) -> Result<()> {
         std::fs::remove_file(&partial)
             .map_err(|e| io("remove the rest of an earlier backup", e))?;
     }
-    let from = store.read(DOING)?;
-    copy_all(&from, &partial).map_err(|e| LogError::Unavailable {
+    copy_all(from, &partial).map_err(|e| LogError::Unavailable {
         doing: DOING,
         reason: format!("{}: {e}", to.display()),
     })?;

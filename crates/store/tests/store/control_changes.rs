@@ -69,6 +69,7 @@ async fn changes_of_a_tenant_are_numbered_without_a_gap_and_leave_in_order(datab
         ]
     );
     assert_eq!(rows[1].body, r#"{"since":2}"#);
+    assert_eq!(rows[3].body, r#"{"since":2}"#, "what is judged by its life");
     assert_eq!(rows[3].effective_from, NOW + 2);
     rig.store
         .outbox(&authority())

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
-use crate::support::{NOW, Rig, config, rig};
+use crate::support::{NOW, Rig, authority, config, rig};
 use laneway_store::{Store, StoreError};
 use laneway_tenancy::DeviceId;
 use laneway_testkit::Database;
@@ -99,4 +99,37 @@ async fn addresses_of_other_databases_are_refused() {
             "{bad}"
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_written_from_the_instant_of_a_backup_until_its_copy_is_made() {
+    let rig = rig(Database::Sqlite).await;
+    let (_, scope) = rig.tenant("acme").await;
+    let id: DeviceId = "truck".parse().unwrap();
+    rig.store.devices(&scope).create(&id, NOW).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let to = folder.path().join("copy.db");
+    let (store, later) = (rig.store.clone(), scope.clone());
+    let begun = rig
+        .store
+        .backup(&authority(), &to, || {
+            tokio::spawn(async move {
+                let id: DeviceId = "later".parse().unwrap();
+                store.devices(&later).create(&id, NOW).await
+            })
+        })
+        .await
+        .unwrap();
+    begun.await.unwrap().unwrap();
+    let url = format!("sqlite:{}", to.display());
+    let copy = Store::open(&config(&url, 1)).await.unwrap();
+    let listed = |store: Store| async move {
+        let devices = store.devices(&scope).list(None, 10).await.unwrap();
+        devices
+            .into_iter()
+            .map(|d| d.id.to_string())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(listed.clone()(copy).await, ["truck"]);
+    assert_eq!(listed(rig.store).await, ["later", "truck"]);
 }

@@ -1,0 +1,103 @@
+use laneway_tenancy::Placement;
+use laneway_tenancy::control::{Limits, TenantState};
+
+use super::*;
+
+fn event(version: i64, kind: ControlKind, id: &str, deleted: bool, body: String) -> TenantEvent {
+    TenantEvent {
+        tenant_id: TenantId::from_u128(1).to_string(),
+        version,
+        kind,
+        id: id.to_owned(),
+        deleted,
+        effective_from: 0,
+        body,
+    }
+}
+
+fn device(version: i64, id: &str, since: i64, deleted: bool) -> TenantEvent {
+    let body = serde_json::to_string(&DeviceBody { since }).unwrap();
+    event(version, ControlKind::Device, id, deleted, body)
+}
+
+fn tenant(version: i64, slug: &str, deleted: bool) -> TenantEvent {
+    let body = TenantBody {
+        slug: slug.to_owned(),
+        parent: None,
+        state: TenantState::Active,
+        placement: Placement {
+            generation: 1,
+            partitions: 4,
+            lanes: vec![1],
+        },
+        limits: Limits::default(),
+    };
+    let id = TenantId::from_u128(1).to_string();
+    let body = serde_json::to_string(&body).unwrap();
+    event(version, ControlKind::Tenant, &id, deleted, body)
+}
+
+#[test]
+fn a_change_that_comes_again_changes_nothing_and_is_no_news() {
+    let directory = Directory::new();
+    let mut news = directory.changes();
+    let id = TenantId::from_u128(1);
+    let run = [
+        tenant(1, "acme", false),
+        device(2, "truck", 2, false),
+        device(3, "truck", 2, true),
+        tenant(4, "acme", true),
+    ];
+    for change in run.iter().chain(&run) {
+        directory.apply(change).unwrap();
+        assert_eq!(
+            directory.device_known(id, "truck", directory.version(id)),
+            directory.version(id) == 2
+        );
+    }
+    assert_eq!(
+        std::iter::from_fn(|| news.try_recv().ok()).count(),
+        run.len()
+    );
+    assert!(directory.device_known(id, "truck", 2));
+    assert!(!directory.device_known(id, "truck", 3));
+}
+
+#[test]
+fn a_deleted_tenant_is_none_any_more_but_is_remembered_with_its_lanes() {
+    let directory = Directory::new();
+    let id = TenantId::from_u128(1);
+    // Its creation was compacted away.
+    directory.apply(&tenant(7, "acme", true)).unwrap();
+    assert_eq!(directory.tenant(id), None);
+    let ever = directory.tenant_ever(id).unwrap();
+    assert_eq!(ever.deleted_at, Some(7));
+    assert_eq!(ever.body.placement.lanes, [1]);
+}
+
+#[test]
+fn removed_devices_are_remembered_up_to_a_bound_the_newest_longest() {
+    let directory = Directory::new();
+    let id = TenantId::from_u128(1);
+    directory.apply(&device(1, "stays", 1, false)).unwrap();
+    let removed = i64::try_from(MAX_GONE).unwrap() + 1;
+    for n in 1..=removed {
+        directory
+            .apply(&device(2 * n, &n.to_string(), 2 * n - 1, true))
+            .unwrap();
+    }
+    let kept = |n: i64| directory.device_known(id, &n.to_string(), 2 * n - 1);
+    assert!(!kept(1) && kept(removed) && kept(removed / 2 + 2));
+    assert!(directory.device_known(id, "stays", 2 * removed));
+    let remembered = directory.read(|tenants| tenants[&id].devices.len());
+    assert!(remembered <= MAX_GONE / 2 + 2, "{remembered} are kept");
+}
+
+#[test]
+fn each_life_of_a_device_has_a_key_of_its_own() {
+    let key = |change| crate::record_key(&change).unwrap();
+    let first = key(device(2, "truck", 2, false));
+    assert_eq!(first, key(device(3, "truck", 2, true)));
+    assert_ne!(first, key(device(4, "truck", 4, false)));
+    assert_eq!(key(tenant(1, "a", false)), key(tenant(5, "a", true)));
+}
