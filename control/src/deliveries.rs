@@ -16,7 +16,7 @@ use crate::error::{ApiError, ApiResult};
 /// The last value of each key. Keys begin with the tenant.
 #[derive(Default)]
 struct Table {
-    values: RwLock<BTreeMap<Box<[u8]>, Box<[u8]>>>,
+    values: RwLock<Entries>,
     is_there: AtomicBool,
 }
 
@@ -137,6 +137,7 @@ async fn decode<T: Contract>(codecs: &Codecs, value: &[u8]) -> ApiResult<T> {
     })
 }
 
+type Entry = (Box<[u8]>, Box<[u8]>);
 type Entries = BTreeMap<Box<[u8]>, Box<[u8]>>;
 
 impl Table {
@@ -180,14 +181,13 @@ impl Table {
     }
 
     /// Entries whose keys begin so, after `after`.
-    fn of(
-        &self,
-        prefix: &str,
-        after: &str,
-        limit: usize,
-    ) -> ApiResult<Vec<(Box<[u8]>, Box<[u8]>)>> {
-        let copy = |(key, value): (&Box<[u8]>, &Box<[u8]>)| (key.clone(), value.clone());
-        self.read(|values| range(values, prefix, after).take(limit).map(copy).collect())
+    fn of(&self, prefix: &str, after: &str, limit: usize) -> ApiResult<Vec<Entry>> {
+        self.read(|values| {
+            range(values, prefix, after)
+                .take(limit)
+                .map(|(key, value)| (key.into(), value.into()))
+                .collect()
+        })
     }
 }
 
@@ -195,12 +195,13 @@ fn range<'a>(
     values: &'a Entries,
     prefix: &'a str,
     after: &str,
-) -> impl Iterator<Item = (&'a Box<[u8]>, &'a Box<[u8]>)> {
+) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
     let from: Box<[u8]> = format!("{prefix}{after}").into_bytes().into();
     values
         .range(from.clone()..)
         .skip_while(move |(key, _)| **key == from)
         .take_while(move |(key, _)| key.starts_with(prefix.as_bytes()))
+        .map(|(key, value)| (&**key, &**value))
 }
 
 #[cfg(test)]
