@@ -202,7 +202,7 @@ impl Sink {
         }
         self.stream
             .connections
-            .register(&authenticated.scope)
+            .register(&authenticated.scope, authenticated.control_version)
             .ok_or_else(|| {
                 Problem::new(
                     StatusCode::TOO_MANY_REQUESTS,

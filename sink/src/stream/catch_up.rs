@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::StreamContext;
+use super::hub::Joined;
 use super::hub::push;
 use super::subscriber::Subscriber;
 use crate::event::{CHUNK_BYTES, Chunk, ChunkBuilder, Facts};
@@ -159,7 +160,8 @@ impl CatchUp {
 
     async fn join(&mut self) -> bool {
         let cursors = self.lanes.iter().map(|l| (l.lane, l.next)).collect();
-        let Ok(at) = self
+        // A cursor is given for every lane.
+        let Ok(Joined::At(at)) = self
             .context
             .hub
             .join(Arc::clone(&self.subscriber), cursors)

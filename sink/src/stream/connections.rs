@@ -12,6 +12,8 @@ use tokio_util::sync::CancellationToken;
 struct Open {
     id: u64,
     key: Option<String>,
+    /// The control version that it was authenticated against.
+    version: i64,
     cancel: CancellationToken,
 }
 
@@ -42,7 +44,7 @@ impl Connections {
     }
 
     /// `None` where the tenant has as many as it may.
-    pub fn register(&self, scope: &TenantScope) -> Option<Registered> {
+    pub fn register(&self, scope: &TenantScope, version: i64) -> Option<Registered> {
         let mut tenants = lock(&self.tenants);
         let open = tenants.entry(scope.tenant()).or_default();
         if open.len() >= self.limit {
@@ -57,6 +59,7 @@ impl Connections {
         open.push(Open {
             id,
             key,
+            version,
             cancel: cancel.clone(),
         });
         metrics::gauge!("laneway_stream_connections").increment(1);
@@ -69,13 +72,14 @@ impl Connections {
     }
 
     /// Ends what a control change takes the right from. A tenant's change may move its lanes:
-    /// its clients connect anew and are authorised anew.
+    /// its clients connect anew and are authorised anew. What a connection was authenticated
+    /// against is no news to it, however late it arrives.
     pub fn apply(&self, change: &DirectoryChange) {
         let tenants = lock(&self.tenants);
         let Some(open) = tenants.get(&change.tenant) else {
             return;
         };
-        for connection in open {
+        for connection in open.iter().filter(|c| c.version < change.version) {
             let ends = match change.kind {
                 ControlKind::Tenant => true,
                 ControlKind::Key => connection.key.as_deref() == Some(change.id.as_str()),
@@ -110,4 +114,30 @@ impl Drop for Registered {
 
 fn lock(tenants: &Mutex<Tenants>) -> MutexGuard<'_, Tenants> {
     tenants.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use laneway_tenancy::control::RoleAuthority;
+
+    use super::*;
+
+    #[test]
+    fn only_what_is_newer_than_its_authentication_ends_a_connection() {
+        let tenant = TenantId::from_u128(7);
+        let scope = RoleAuthority::for_role("test").scope(tenant);
+        let connections = Connections::new(1);
+        let open = connections.register(&scope, 3).unwrap();
+        let change = |version| DirectoryChange {
+            tenant,
+            version,
+            kind: ControlKind::Tenant,
+            id: tenant.to_string(),
+            deleted: false,
+        };
+        connections.apply(&change(3));
+        assert!(!open.revoked.is_cancelled());
+        connections.apply(&change(4));
+        assert!(open.revoked.is_cancelled());
+    }
 }

@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 
 use super::StreamContext;
 use super::catch_up::{CatchUp, Step};
+use super::hub::Joined;
 use super::subscriber::{Picked, Pulled, Push, Subscriber};
 use crate::event::{Filter, TenantKey};
 use crate::position::LanePosition;
@@ -53,22 +54,7 @@ impl Feed {
                 let steps = CatchUp::start(&context, &subscriber, &from);
                 (from, Mode::CatchUp(steps))
             }
-            None => {
-                let mut ends = Vec::with_capacity(placement.lanes.len());
-                for lane in &placement.lanes {
-                    let bounds = context
-                        .log
-                        .bounds(Topic::TenantStreams, *lane)
-                        .await
-                        .map_err(|e| unavailable(&e))?;
-                    ends.push((*lane, bounds.last_stable));
-                }
-                let at = context.hub.join(Arc::clone(&subscriber), ends).await;
-                (
-                    at.map_err(|e| Problem::unavailable(e.to_string()))?,
-                    Mode::Live,
-                )
-            }
+            None => (live(&context, &subscriber).await?, Mode::Live),
         };
         Ok(Feed {
             context,
@@ -208,6 +194,27 @@ impl Feed {
 impl Drop for Feed {
     fn drop(&mut self) {
         self.subscriber.close();
+    }
+}
+
+/// Joins the live tail where it is. The log is asked only for lanes that nobody reads yet, so
+/// that a thousand subscribers can come at once.
+async fn live(
+    context: &StreamContext,
+    subscriber: &Arc<Subscriber>,
+) -> Result<Vec<(u32, u64)>, Problem> {
+    let mut ends = Vec::new();
+    loop {
+        let joined = context.hub.join(Arc::clone(subscriber), ends.clone()).await;
+        match joined.map_err(|e| Problem::unavailable(e.to_string()))? {
+            Joined::At(at) => return Ok(at),
+            Joined::Unread(lanes) => {
+                for lane in lanes {
+                    let bounds = context.log.bounds(Topic::TenantStreams, lane).await;
+                    ends.push((lane, bounds.map_err(|e| unavailable(&e))?.last_stable));
+                }
+            }
+        }
     }
 }
 

@@ -21,9 +21,17 @@ const COMMANDS: usize = 1024;
 /// Takes part in the tail from here on.
 pub(super) struct Join {
     subscriber: Arc<Subscriber>,
-    /// Where to begin in each lane that nobody reads yet.
+    /// Where to begin in lanes that nobody reads yet.
     cursors: Vec<(u32, u64)>,
-    reply: oneshot::Sender<Vec<(u32, u64)>>,
+    reply: oneshot::Sender<Joined>,
+}
+
+/// What becomes of an attempt to join.
+pub enum Joined {
+    /// From these offsets on, the queue has everything.
+    At(Vec<(u32, u64)>),
+    /// Nobody reads these lanes yet: say where to begin in them.
+    Unread(Vec<u32>),
 }
 
 /// The tail's next offset in each partition.
@@ -66,11 +74,12 @@ impl Hub {
 
     /// Joins the subscriber in all of its lanes at once, and says from which offset on the
     /// queue has everything: what lies between its cursor and that offset is its own to read.
+    /// Lanes that are read already need no cursor.
     pub async fn join(
         &self,
         subscriber: Arc<Subscriber>,
         cursors: Vec<(u32, u64)>,
-    ) -> Result<Vec<(u32, u64)>, HubStopped> {
+    ) -> Result<Joined, HubStopped> {
         let (reply, answer) = oneshot::channel();
         self.joins
             .send(Join {

@@ -10,7 +10,8 @@ use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
 use super::dispatch::Index;
-use super::{Join, Tails};
+use super::{Join, Joined, Tails};
+use crate::stream::subscriber::Subscriber;
 
 /// How long a closed subscriber may keep its partition read.
 const SWEEP: Duration = Duration::from_secs(2);
@@ -66,9 +67,24 @@ impl Tail {
     }
 
     fn join(&mut self, join: Join) {
-        let subscriber = join.subscriber;
-        for (lane, cursor) in join.cursors {
-            if self.index.add(lane, &subscriber) {
+        let joined = self.try_join(&join.subscriber, &join.cursors);
+        // A connection that is gone is swept.
+        let _ = join.reply.send(joined);
+    }
+
+    fn try_join(&mut self, subscriber: &Arc<Subscriber>, cursors: &[(u32, u64)]) -> Joined {
+        let cursor = |lane: u32| cursors.iter().find(|(l, _)| *l == lane).map(|(_, c)| *c);
+        let lanes = &subscriber.lanes;
+        let unread: Vec<u32> = lanes
+            .iter()
+            .copied()
+            .filter(|lane| !self.index.has(*lane) && cursor(*lane).is_none())
+            .collect();
+        if !unread.is_empty() {
+            return Joined::Unread(unread);
+        }
+        for lane in lanes.iter().copied() {
+            if let (true, Some(cursor)) = (self.index.add(lane, subscriber), cursor(lane)) {
                 self.tails.set(lane, cursor);
                 // A reader that is not there yet, or not any more, is opened with all partitions.
                 if let Some(Err(error)) = self.reader.as_mut().map(|r| r.assign(lane, cursor)) {
@@ -78,13 +94,8 @@ impl Tail {
             }
         }
         subscriber.attach();
-        let at = subscriber
-            .lanes
-            .iter()
-            .map(|lane| (*lane, self.tails.get(*lane)))
-            .collect();
-        // A connection that is gone is swept.
-        let _ = join.reply.send(at);
+        let at = lanes.iter().map(|lane| (*lane, self.tails.get(*lane)));
+        Joined::At(at.collect())
     }
 
     async fn dispatch(&mut self, batch: Batch) {
