@@ -17,6 +17,7 @@ const DEVICES: usize = 100;
 const STREAMS: usize = 100;
 const TICK: Duration = Duration::from_millis(10);
 const IDLE: usize = 5_000;
+const SETTLING: Duration = Duration::from_secs(3);
 
 /// What is sent and to how many.
 struct Load {
@@ -160,8 +161,8 @@ async fn sample(
         ],
     )?;
     part.ready().await?;
-    // Subscriptions begin at the tails, which the first look settles.
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    // The handshakes are done; subscriptions take their places in the tail.
+    tokio::time::sleep(SETTLING).await;
     let broker = bench.kafka.pid(0)?;
     let before = (cpu_seconds(way.pid)?, cpu_seconds(broker)?);
     send(load, targets, &source).await?;

@@ -309,7 +309,12 @@ async fn a_receiver_that_names_a_time_is_left_alone_until_then() {
         .await
         .unwrap();
         let receivers = Receivers::new([(first(), receiver.url("/"))]);
-        let running = rig.deliver(&receivers, settings());
+        // One at a time: the second is tried when the first has its answer.
+        let one = DeliverySettings {
+            concurrency: 1,
+            ..settings()
+        };
+        let running = rig.deliver(&receivers, one);
         begun(&rig).await;
         rig.append(&tenant, "a", [0]).await;
         receiver.wait_for(1, BOUND).await.unwrap();
