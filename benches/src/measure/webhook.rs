@@ -17,6 +17,7 @@ const DEVICES: usize = 10_000;
 /// Attempts in flight, on both sides.
 const CONNECTIONS: usize = 64;
 const STEP: usize = 5_000;
+const SETTLING: Duration = Duration::from_secs(3);
 const BOUND: Duration = Duration::from_secs(120);
 
 pub async fn run(bench: &mut Bench) -> Result<()> {
@@ -39,6 +40,8 @@ pub async fn run(bench: &mut Bench) -> Result<()> {
     for role in ["processor", "ingest"] {
         bench.deployment.node(role)?.kill()?;
     }
+    // A destination begins with what comes after its sink knows of it.
+    tokio::time::sleep(SETTLING).await;
     let sink = bench.deployment.node("sink")?.process().pid();
     let targets = [target];
     let (mut ours, mut least) = (Vec::new(), Vec::new());
