@@ -13,10 +13,13 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use laneway_testkit::{KafkaCluster, KafkaOptions, Postgres, Registry, laneway_binary};
+use laneway_tests::client::Client;
 use laneway_tests::deployment::{Deployment, Servers};
+use laneway_tests::tenant::device_token;
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
+use serde_json::json;
 
 use crate::load::events::Target;
 
@@ -67,6 +70,22 @@ pub async fn run(parts: &[String], duration: Duration, repeat: usize) -> Result<
     Ok(())
 }
 
+/// Registers devices and gives `device token` lines, as the loads read them.
+async fn tokens(
+    control: &Client,
+    admin: &str,
+    devices: impl IntoIterator<Item = String>,
+) -> Result<String> {
+    let mut lines = String::new();
+    for device in devices {
+        let body = json!({ "id": device });
+        control.post("/devices", admin, &body).await?.ok()?;
+        let token = device_token(control, admin, &device).await?;
+        lines.push_str(&format!("{device} {token}\n"));
+    }
+    Ok(lines)
+}
+
 impl Bench {
     async fn start(part: &str, duration: Duration, repeat: usize) -> Result<Self> {
         let folder = tempfile::tempdir()?;
@@ -110,6 +129,22 @@ impl Bench {
             lanes: lanes.collect(),
             devices,
         })
+    }
+
+    /// Only what is measured runs.
+    pub fn stop(&mut self, roles: &[&str]) -> Result<()> {
+        roles
+            .iter()
+            .try_for_each(|role| self.deployment.node(role)?.kill())
+    }
+
+    pub async fn start_again(&mut self, roles: &[&str]) -> Result<()> {
+        for role in roles {
+            let node = self.deployment.node(role)?;
+            node.restart()?;
+            node.ready().await?;
+        }
+        Ok(())
     }
 
     /// A topic of a floor's own.

@@ -7,14 +7,14 @@ use futures_util::future::BoxFuture;
 use http::{Request, Response};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use laneway_directory::{Directory, DirectoryChange};
+use laneway_directory::Directory;
 use laneway_log::Log;
 use laneway_runtime::http::{Body, Peer, Service, body};
 use laneway_runtime::{Clock, Lifecycle, Problem, TenantMetrics};
-use laneway_schemas::{Codecs, ControlKind};
+use laneway_schemas::Codecs;
 use laneway_store::Store;
 use laneway_tenancy::control::RoleAuthority;
-use laneway_tenancy::{Authenticator, ChangeKind, LocalSocket, Random};
+use laneway_tenancy::{Authenticator, LocalSocket, Random};
 use tokio::sync::broadcast::error::RecvError;
 use tower::ServiceExt;
 
@@ -88,13 +88,10 @@ impl Control {
                 change = changes.recv() => change,
             };
             match change {
-                Ok(change) => self.forget(&change),
+                Ok(change) => change.forget_in(&self.deps.authenticator),
                 Err(RecvError::Lagged(_)) => {
-                    for tenant in self.deps.directory.tenants() {
-                        self.deps
-                            .authenticator
-                            .forget(tenant.id, ChangeKind::Tenant, "");
-                    }
+                    let deps = &self.deps;
+                    deps.directory.forget_all_in(&deps.authenticator);
                 }
                 Err(RecvError::Closed) => {
                     draining.await;
@@ -102,19 +99,6 @@ impl Control {
                 }
             }
         }
-    }
-
-    fn forget(&self, change: &DirectoryChange) {
-        let kind = match change.kind {
-            ControlKind::Tenant => ChangeKind::Tenant,
-            ControlKind::Device => ChangeKind::Device,
-            ControlKind::Credential => ChangeKind::Credential,
-            ControlKind::Key => ChangeKind::Key,
-            ControlKind::Destination => return,
-        };
-        self.deps
-            .authenticator
-            .forget(change.tenant, kind, &change.id);
     }
 
     async fn answer(&self, request: Request<Incoming>, peer: Peer) -> Response<Body> {

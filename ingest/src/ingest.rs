@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use laneway_directory::{Directory, DirectoryChange};
+use laneway_directory::Directory;
 use laneway_log::Log;
 use laneway_runtime::{Clock, Lifecycle, TenantMetrics};
-use laneway_schemas::{Codecs, ControlKind};
+use laneway_schemas::Codecs;
 use laneway_store::Store;
-use laneway_tenancy::{Authenticator, ChangeKind, Random, new_id};
+use laneway_tenancy::{Authenticator, Random, new_id};
 use tokio::sync::broadcast::error::RecvError;
 
 use crate::accept::Accept;
@@ -77,7 +77,7 @@ impl Ingest {
                 change = changes.recv() => change,
             };
             match change {
-                Ok(change) => self.forget(&change),
+                Ok(change) => change.forget_in(&self.authenticator),
                 Err(RecvError::Lagged(missed)) => self.forget_all(missed),
                 Err(RecvError::Closed) => {
                     draining.await;
@@ -91,26 +91,12 @@ impl Ingest {
         &self.accept.directory
     }
 
-    fn forget(&self, change: &DirectoryChange) {
-        let kind = match change.kind {
-            ControlKind::Tenant => ChangeKind::Tenant,
-            ControlKind::Device => ChangeKind::Device,
-            ControlKind::Credential => ChangeKind::Credential,
-            ControlKind::Key => ChangeKind::Key,
-            ControlKind::Destination => return,
-        };
-        self.authenticator.forget(change.tenant, kind, &change.id);
-    }
-
     /// Which changes were missed is not known: every tenant's credentials are read anew.
     fn forget_all(&self, missed: u64) {
         tracing::warn!(
             missed,
             "control changes came faster than they were taken up; all credentials are verified anew"
         );
-        for tenant in self.directory().tenants() {
-            self.authenticator
-                .forget(tenant.id, ChangeKind::Tenant, &tenant.id.to_string());
-        }
+        self.directory().forget_all_in(&self.authenticator);
     }
 }

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use anyhow::Result;
 use futures_util::{SinkExt, StreamExt};
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::BaseConsumer;
 use rdkafka::message::Message as _;
-use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use rdkafka::{ClientConfig, Offset};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
@@ -19,7 +19,6 @@ use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
 type Subscribers = Arc<Mutex<HashMap<Vec<u8>, Vec<UnboundedSender<Utf8Bytes>>>>>;
 
-const ANSWER: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(100);
 /// What is written at once, at most.
 const BATCH: usize = 64;
@@ -32,12 +31,7 @@ pub async fn serve(port: u16, bootstrap: &str, topic: &str) -> Result<()> {
         .set("auto.offset.reset", "latest")
         .set("isolation.level", "read_committed")
         .create()?;
-    let metadata = consumer.fetch_metadata(Some(topic), ANSWER)?;
-    let mut tails = TopicPartitionList::new();
-    for partition in metadata.topics().iter().flat_map(|t| t.partitions()) {
-        tails.add_partition_offset(topic, partition.id(), Offset::End)?;
-    }
-    consumer.assign(&tails)?;
+    super::assign(&consumer, topic, Offset::End)?;
     let subscribers = Subscribers::default();
     let receivers = Arc::clone(&subscribers);
     std::thread::spawn(move || consume(&consumer, &receivers));

@@ -13,15 +13,14 @@ use http_body_util::{BodyExt, Full};
 use hyper::Request;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::BaseConsumer;
 use rdkafka::message::Message;
-use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use rdkafka::{ClientConfig, Offset};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use crate::clock;
 
-const ANSWER: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(100);
 const QUEUE: usize = 1000;
 
@@ -40,12 +39,7 @@ pub async fn run(
         .set("auto.offset.reset", "earliest")
         .set("isolation.level", "read_committed")
         .create()?;
-    let metadata = consumer.fetch_metadata(Some(topic), ANSWER)?;
-    let mut all = TopicPartitionList::new();
-    for partition in metadata.topics().iter().flat_map(|t| t.partitions()) {
-        all.add_partition_offset(topic, partition.id(), Offset::Beginning)?;
-    }
-    consumer.assign(&all)?;
+    super::assign(&consumer, topic, Offset::Beginning)?;
     let key = Arc::new(hmac::Key::new(hmac::HMAC_SHA256, &[7; 32]));
     let mut running = tokio::task::JoinSet::new();
     let mut queues = Vec::new();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use laneway_log::{Backend, EmbeddedConfig, KafkaConfig, Log, LogConfig, Records, SaslConfig};
+use laneway_log::{Backend, EmbeddedConfig, KafkaConfig, Log, LogConfig, Records};
 use laneway_log::{Topic, TopicSetup};
 use laneway_schemas::{Codecs, ConfluentRegistry, Position};
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
@@ -182,20 +182,11 @@ fn config(bootstrap: &str, partitions: u32) -> LogConfig {
             cache_bytes: 0,
         },
         kafka: KafkaConfig {
-            bootstrap: bootstrap.to_owned(),
-            replication_factor: 1,
-            min_insync_replicas: 1,
             linger_ms: 5.0,
             compression: "lz4".into(),
             transaction_timeout_ms: 10_000,
             delivery_timeout_ms: 30_000,
-            security: "plaintext".into(),
-            ca_file: String::new(),
-            sasl: SaslConfig {
-                mechanism: String::new(),
-                username: String::new(),
-                password: String::new(),
-            },
+            ..KafkaConfig::plaintext(bootstrap)
         },
     }
 }

@@ -25,7 +25,6 @@ const SENT: &[u8] = br#""altitude"#;
 #[derive(Debug, serde::Serialize, serde::Deserialize)]
 pub struct Report {
     pub events: u64,
-    pub bytes: u64,
     /// From the first event to the last.
     pub seconds: f64,
     pub p50_us: u64,
@@ -44,7 +43,6 @@ pub struct Load {
 #[derive(Default)]
 struct Counts {
     events: AtomicU64,
-    bytes: AtomicU64,
     /// Microseconds from the start of the load, plus one; zero before the first.
     first: AtomicU64,
     last: AtomicU64,
@@ -72,7 +70,6 @@ pub async fn run(load: Load) -> Result<Report> {
                     }
                 });
                 let at = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
-                counts.bytes.fetch_add(read as u64, Ordering::Relaxed);
                 if events > 0 {
                     let _ = counts.first.compare_exchange(
                         0,
@@ -105,7 +102,6 @@ pub async fn run(load: Load) -> Result<Report> {
     let all = latencies.lock().unwrap_or_else(|e| e.into_inner());
     Ok(Report {
         events: events(),
-        bytes: counts.bytes.load(Ordering::Relaxed),
         seconds: (last.load(Ordering::Relaxed) - first.load(Ordering::Relaxed)) as f64 / 1e6,
         p50_us: all.value_at_quantile(0.5),
         p99_us: all.value_at_quantile(0.99),

@@ -1,13 +1,14 @@
 //! The embedded default: batches over HTTP into `laneway all`, everything on one machine.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result};
 use laneway_testkit::laneway_binary;
 use laneway_tests::deployment::Deployment;
-use laneway_tests::tenant::{device_token, key};
-use serde_json::json;
-use std::time::Duration;
+use laneway_tests::tenant::key;
 
 use super::side::{Part, cpu_seconds, median};
+use super::tokens;
 use crate::load::http::Report;
 
 const DEVICES: usize = 200;
@@ -19,15 +20,8 @@ pub async fn run(duration: Duration, repeat: usize) -> Result<()> {
     let mut deployment = Deployment::embedded(&laneway_binary()?, folder.path()).await?;
     deployment.admin(&["tenant", "create", "embedded"]).await?;
     let admin = key(&deployment, "embedded", "tenant:admin").await?;
-    let mut tokens = String::new();
-    for device in 0..DEVICES {
-        let device = format!("e{device}");
-        let control = &deployment.control;
-        let body = json!({ "id": device });
-        control.post("/devices", &admin, &body).await?.ok()?;
-        let token = device_token(control, &admin, &device).await?;
-        tokens.push_str(&format!("{device} {token}\n"));
-    }
+    let devices = (0..DEVICES).map(|device| format!("e{device}"));
+    let tokens = tokens(&deployment.control, &admin, devices).await?;
     let file = folder.path().join("tokens");
     std::fs::write(&file, tokens)?;
     let address = deployment

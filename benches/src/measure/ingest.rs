@@ -2,11 +2,10 @@
 
 use anyhow::{Context, Result, ensure};
 use laneway_testkit::LanewayProcess;
-use laneway_tests::tenant::{device_token, key};
-use serde_json::json;
+use laneway_tests::tenant::key;
 
-use super::Bench;
 use super::side::{Part, Sample, cpu_seconds, print, server};
+use super::{Bench, tokens};
 use crate::load::http::Report;
 
 const TENANTS: usize = 10;
@@ -17,11 +16,9 @@ const LINGER_MS: &str = "5";
 const FLOOR_TOPIC: &str = "quarantine";
 
 pub async fn run(bench: &mut Bench) -> Result<()> {
-    let tokens = tokens(bench).await?;
-    // Only what is measured runs.
-    for role in ["processor", "sink"] {
-        bench.deployment.node(role)?.kill()?;
-    }
+    let tokens = tokens_file(bench).await?;
+    let others = ["processor", "sink"];
+    bench.stop(&others)?;
     let floor = start_floor(bench).await?;
     for (what, connections, batch) in [
         ("ingest, single, 64 connections", 64, 1),
@@ -42,30 +39,18 @@ pub async fn run(bench: &mut Bench) -> Result<()> {
         }
         print(what, &ours, &least);
     }
-    for role in ["processor", "sink"] {
-        bench.deployment.node(role)?.restart()?;
-        bench.deployment.node(role)?.ready().await?;
-    }
-    Ok(())
+    bench.start_again(&others).await
 }
 
 /// A file of `device token` lines.
-async fn tokens(bench: &Bench) -> Result<std::path::PathBuf> {
+async fn tokens_file(bench: &Bench) -> Result<std::path::PathBuf> {
     let mut lines = String::new();
     for tenant in 0..TENANTS {
         let slug = format!("bench-{tenant}");
         bench.deployment.admin(&["tenant", "create", &slug]).await?;
         let admin = key(&bench.deployment, &slug, "tenant:admin").await?;
-        for device in 0..DEVICES / TENANTS {
-            let device = format!("t{tenant}-d{device}");
-            let control = &bench.deployment.control;
-            control
-                .post("/devices", &admin, &json!({ "id": device }))
-                .await?
-                .ok()?;
-            let token = device_token(control, &admin, &device).await?;
-            lines.push_str(&format!("{device} {token}\n"));
-        }
+        let devices = (0..DEVICES / TENANTS).map(|device| format!("t{tenant}-d{device}"));
+        lines += &tokens(&bench.deployment.control, &admin, devices).await?;
     }
     let file = bench.folder.path().join("tokens");
     std::fs::write(&file, lines)?;

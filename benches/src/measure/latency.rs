@@ -4,17 +4,16 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use laneway_tests::tenant::{device_token, key};
+use laneway_tests::tenant::key;
 use rdkafka::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::BaseConsumer;
 use rdkafka::message::Message;
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
-use serde_json::json;
 
-use super::Bench;
 use super::side::{Part, Sample, median, print, server};
-use crate::clock;
+use super::{Bench, tokens};
 use crate::load::sockets::Report;
+use crate::{clock, floor};
 
 /// Fixes a second.
 const RATE: u64 = 1_000;
@@ -30,15 +29,8 @@ pub async fn run(bench: &mut Bench) -> Result<()> {
     bench.tenant(slug, DEVICES).await?;
     let admin = key(&bench.deployment, slug, "tenant:admin").await?;
     let reader = key(&bench.deployment, slug, "stream:read").await?;
-    let mut tokens = String::new();
-    for device in 0..DEVICES {
-        let device = format!("l{device}");
-        let control = &bench.deployment.control;
-        let body = json!({ "id": device });
-        control.post("/devices", &admin, &body).await?.ok()?;
-        let token = device_token(control, &admin, &device).await?;
-        tokens.push_str(&format!("{device} {token}\n"));
-    }
+    let devices = (0..DEVICES).map(|device| format!("l{device}"));
+    let tokens = tokens(&bench.deployment.control, &admin, devices).await?;
     let tokens_file = bench.folder.path().join("latency-tokens");
     std::fs::write(&tokens_file, tokens)?;
     for topic in [IN, OUT, RAW] {
@@ -147,12 +139,7 @@ fn raw(bootstrap: &str, seconds: u64) -> Result<f64> {
         .set("bootstrap.servers", bootstrap)
         .set("group.id", "raw")
         .create()?;
-    let metadata = consumer.fetch_metadata(Some(RAW), Duration::from_secs(10))?;
-    let mut tails = rdkafka::TopicPartitionList::new();
-    for partition in metadata.topics().iter().flat_map(|t| t.partitions()) {
-        tails.add_partition_offset(RAW, partition.id(), rdkafka::Offset::End)?;
-    }
-    consumer.assign(&tails)?;
+    floor::assign(&consumer, RAW, rdkafka::Offset::End)?;
     consumer.poll(Duration::from_secs(1));
     let producer: ThreadedProducer<DefaultProducerContext> = ClientConfig::new()
         .set("bootstrap.servers", bootstrap)

@@ -29,15 +29,12 @@ pub async fn run(bench: &mut Bench) -> Result<()> {
     let keys = tenants(bench).await?;
     let (mut ours, mut least) = (Vec::new(), Vec::new());
     for round in 0..bench.repeat {
-        // Only what is measured runs.
-        bench.deployment.node("processor")?.kill()?;
-        bench.deployment.node("sink")?.kill()?;
+        bench.stop(&["processor", "sink"])?;
         if round > 0 {
-            bench.deployment.node("ingest")?.restart()?;
-            bench.deployment.node("ingest")?.ready().await?;
+            bench.start_again(&["ingest"]).await?;
         }
         backlog(bench, &keys, round).await?;
-        bench.deployment.node("ingest")?.kill()?;
+        bench.stop(&["ingest"])?;
         least.push(floor(bench, round).await?);
         ours.push(drain(bench).await?);
     }

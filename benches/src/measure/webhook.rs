@@ -37,9 +37,8 @@ pub async fn run(bench: &mut Bench) -> Result<()> {
     let laneway =
         Laneway::open(&bench.kafka.bootstrap(), &bench.registry, bench.partitions).await?;
     let plain = Plain::open(&bench.kafka.bootstrap(), FLOOR_TOPIC)?;
-    for role in ["processor", "ingest"] {
-        bench.deployment.node(role)?.kill()?;
-    }
+    let others = ["ingest", "processor"];
+    bench.stop(&others)?;
     // A destination begins with what comes after its sink knows of it.
     tokio::time::sleep(SETTLING).await;
     let sink = bench.deployment.node("sink")?.process().pid();
@@ -67,11 +66,7 @@ pub async fn run(bench: &mut Bench) -> Result<()> {
         least.push(floor(bench, &plain, &targets, round, (receiver.pid(), &address)).await?);
     }
     print("webhooks", &ours, &least);
-    for role in ["ingest", "processor"] {
-        bench.deployment.node(role)?.restart()?;
-        bench.deployment.node(role)?.ready().await?;
-    }
-    Ok(())
+    bench.start_again(&others).await
 }
 
 async fn append(

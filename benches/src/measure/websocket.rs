@@ -46,9 +46,8 @@ pub async fn run(bench: &mut Bench) -> Result<()> {
     let laneway =
         Laneway::open(&bench.kafka.bootstrap(), &bench.registry, bench.partitions).await?;
     let plain = Plain::open(&bench.kafka.bootstrap(), FLOOR_TOPIC)?;
-    for role in ["processor", "ingest"] {
-        bench.deployment.node(role)?.kill()?;
-    }
+    let others = ["ingest", "processor"];
+    bench.stop(&others)?;
     let arguments = |port: u16| {
         vec![
             port.to_string(),
@@ -124,11 +123,7 @@ pub async fn run(bench: &mut Bench) -> Result<()> {
     .await?;
     let least = idle(bench, floor.0.pid(), &floor.1, ("/stream/idle", "")).await?;
     println!("websocket, an idle subscribed socket: {ours:.1} KiB (floor {least:.1} KiB)");
-    for role in ["ingest", "processor"] {
-        bench.deployment.node(role)?.restart()?;
-        bench.deployment.node(role)?.ready().await?;
-    }
-    Ok(())
+    bench.start_again(&others).await
 }
 
 /// Tenants with a reader's key each.

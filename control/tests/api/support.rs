@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use laneway_control::{Control, ControlDeps, ControlSettings};
 use laneway_directory::Directory;
-use laneway_log::{Backend, EmbeddedConfig, KafkaConfig, Log, LogConfig, SaslConfig, TopicSetup};
+use laneway_log::{Backend, EmbeddedConfig, KafkaConfig, Log, LogConfig, TopicSetup};
 use laneway_runtime::http::{ListenConfig, Server};
 use laneway_runtime::{Clock, Lifecycle, SystemClock, TenantMetrics};
 use laneway_schemas::Codecs;
@@ -141,22 +141,7 @@ fn log_config(path: PathBuf) -> LogConfig {
             min_free_bytes: 0,
             cache_bytes: 1 << 22,
         },
-        kafka: KafkaConfig {
-            bootstrap: String::new(),
-            replication_factor: 1,
-            min_insync_replicas: 1,
-            linger_ms: 1.0,
-            compression: "none".into(),
-            transaction_timeout_ms: 10_000,
-            delivery_timeout_ms: 10_000,
-            security: "plaintext".into(),
-            ca_file: String::new(),
-            sasl: SaslConfig {
-                mechanism: String::new(),
-                username: String::new(),
-                password: String::new(),
-            },
-        },
+        kafka: KafkaConfig::plaintext(""),
     }
 }
 

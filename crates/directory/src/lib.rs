@@ -2,6 +2,7 @@
 
 mod directory;
 mod follow;
+mod forget;
 mod key;
 mod lives;
 

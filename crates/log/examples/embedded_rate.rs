@@ -6,9 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use laneway_log::{
-    Backend, EmbeddedConfig, KafkaConfig, LogConfig, Records, SaslConfig, Topic, TopicSetup,
-};
+use laneway_log::{Backend, EmbeddedConfig, KafkaConfig, LogConfig, Records, Topic, TopicSetup};
 
 const PARTITIONS: u32 = 24;
 
@@ -28,22 +26,7 @@ fn config(path: &std::path::Path) -> LogConfig {
             min_free_bytes: 1 << 30,
             cache_bytes: 256 << 20,
         },
-        kafka: KafkaConfig {
-            bootstrap: String::new(),
-            replication_factor: 1,
-            min_insync_replicas: 1,
-            linger_ms: 1.0,
-            compression: "none".into(),
-            transaction_timeout_ms: 10_000,
-            delivery_timeout_ms: 30_000,
-            security: "plaintext".into(),
-            ca_file: String::new(),
-            sasl: SaslConfig {
-                mechanism: "PLAIN".into(),
-                username: String::new(),
-                password: String::new(),
-            },
-        },
+        kafka: KafkaConfig::plaintext(""),
     }
 }
 

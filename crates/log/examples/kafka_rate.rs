@@ -9,7 +9,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use laneway_log::{
     Backend, EmbeddedConfig, Epoch, GroupSpec, GroupStart, KafkaConfig, Log, LogConfig,
-    MemberEvent, Records, SaslConfig, Topic, TopicSetup, Unit,
+    MemberEvent, Records, Topic, TopicSetup, Unit,
 };
 
 const PARTITIONS: u32 = 24;
@@ -34,20 +34,10 @@ fn config(bootstrap: &str, linger_ms: f64) -> LogConfig {
             cache_bytes: 0,
         },
         kafka: KafkaConfig {
-            bootstrap: bootstrap.to_owned(),
-            replication_factor: 1,
-            min_insync_replicas: 1,
             linger_ms,
-            compression: "none".into(),
             transaction_timeout_ms: 10_000,
             delivery_timeout_ms: 30_000,
-            security: "plaintext".into(),
-            ca_file: String::new(),
-            sasl: SaslConfig {
-                mechanism: String::new(),
-                username: String::new(),
-                password: String::new(),
-            },
+            ..KafkaConfig::plaintext(bootstrap)
         },
     }
 }

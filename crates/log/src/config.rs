@@ -79,7 +79,25 @@ pub struct KafkaConfig {
     pub sasl: SaslConfig,
 }
 
-#[derive(Clone, Deserialize)]
+impl KafkaConfig {
+    /// One broker without encryption, as tests and measurements have it.
+    pub fn plaintext(bootstrap: impl Into<String>) -> Self {
+        KafkaConfig {
+            bootstrap: bootstrap.into(),
+            replication_factor: 1,
+            min_insync_replicas: 1,
+            linger_ms: 1.0,
+            compression: "none".into(),
+            transaction_timeout_ms: 5_000,
+            delivery_timeout_ms: 20_000,
+            security: "plaintext".into(),
+            ca_file: String::new(),
+            sasl: SaslConfig::default(),
+        }
+    }
+}
+
+#[derive(Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SaslConfig {
     /// SCRAM-SHA-256, SCRAM-SHA-512 or PLAIN.

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use laneway_log::{
-    Backend, EmbeddedConfig, KafkaConfig, Log, LogConfig, LogError, Records, SaslConfig, Topic,
-    TopicSetup, open,
+    Backend, EmbeddedConfig, KafkaConfig, Log, LogConfig, LogError, Records, Topic, TopicSetup,
+    open,
 };
 
 fn config(path: &Path) -> LogConfig {
@@ -27,22 +27,7 @@ fn config(path: &Path) -> LogConfig {
             min_free_bytes: 1 << 20,
             cache_bytes: 16 << 20,
         },
-        kafka: KafkaConfig {
-            bootstrap: String::new(),
-            replication_factor: 1,
-            min_insync_replicas: 1,
-            linger_ms: 1.0,
-            compression: "none".into(),
-            transaction_timeout_ms: 5_000,
-            delivery_timeout_ms: 20_000,
-            security: "plaintext".into(),
-            ca_file: String::new(),
-            sasl: SaslConfig {
-                mechanism: "PLAIN".into(),
-                username: String::new(),
-                password: String::new(),
-            },
-        },
+        kafka: KafkaConfig::plaintext(""),
     }
 }
 

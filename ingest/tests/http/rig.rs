@@ -10,9 +10,7 @@ use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
 use laneway_directory::Directory;
 use laneway_ingest::{Ingest, IngestDeps, IngestSettings};
-use laneway_log::{
-    Backend, EmbeddedConfig, KafkaConfig, Log, LogConfig, SaslConfig, Topic, TopicSetup,
-};
+use laneway_log::{Backend, EmbeddedConfig, KafkaConfig, Log, LogConfig, Topic, TopicSetup};
 use laneway_runtime::http::{ListenConfig, Server};
 use laneway_runtime::{Lifecycle, TenantMetrics};
 use laneway_schemas::{Codecs, Contract, MemoryRegistry, TenantEvent};
@@ -373,21 +371,6 @@ fn log_config(folder: &std::path::Path) -> LogConfig {
             min_free_bytes: 0,
             cache_bytes: 8 << 20,
         },
-        kafka: KafkaConfig {
-            bootstrap: String::new(),
-            replication_factor: 1,
-            min_insync_replicas: 1,
-            linger_ms: 1.0,
-            compression: "none".to_owned(),
-            transaction_timeout_ms: 10_000,
-            delivery_timeout_ms: 10_000,
-            security: "plaintext".to_owned(),
-            ca_file: String::new(),
-            sasl: SaslConfig {
-                mechanism: String::new(),
-                username: String::new(),
-                password: String::new(),
-            },
-        },
+        kafka: KafkaConfig::plaintext(""),
     }
 }

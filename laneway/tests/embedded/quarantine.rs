@@ -3,9 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use laneway_log::{
-    Backend, EmbeddedConfig, KafkaConfig, LogConfig, Records, SaslConfig, Topic, TopicSetup,
-};
+use laneway_log::{Backend, EmbeddedConfig, KafkaConfig, LogConfig, Records, Topic, TopicSetup};
 use laneway_runtime::{Clock, SystemClock};
 use laneway_schemas::{Attributes, Codecs, LocationUpdate};
 use laneway_store::{Store, StoreConfig};
@@ -31,22 +29,7 @@ fn log_config(data: &Path) -> LogConfig {
             min_free_bytes: 0,
             cache_bytes: 1 << 22,
         },
-        kafka: KafkaConfig {
-            bootstrap: String::new(),
-            replication_factor: 1,
-            min_insync_replicas: 1,
-            linger_ms: 1.0,
-            compression: "none".into(),
-            transaction_timeout_ms: 10_000,
-            delivery_timeout_ms: 10_000,
-            security: "plaintext".into(),
-            ca_file: String::new(),
-            sasl: SaslConfig {
-                mechanism: String::new(),
-                username: String::new(),
-                password: String::new(),
-            },
-        },
+        kafka: KafkaConfig::plaintext(""),
     }
 }
 

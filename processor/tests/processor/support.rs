@@ -8,8 +8,7 @@ use std::time::Duration;
 
 use laneway_directory::Directory;
 use laneway_log::{
-    Backend, EmbeddedConfig, KafkaConfig, Log, LogConfig, Reader, Records, SaslConfig, Topic,
-    TopicSetup,
+    Backend, EmbeddedConfig, KafkaConfig, Log, LogConfig, Reader, Records, Topic, TopicSetup,
 };
 use laneway_processor::{Health, Processor, ProcessorDeps, ProcessorSettings};
 use laneway_runtime::{Clock, Lifecycle};
@@ -91,22 +90,7 @@ fn config(path: &Path) -> LogConfig {
             min_free_bytes: 1,
             cache_bytes: 16 << 20,
         },
-        kafka: KafkaConfig {
-            bootstrap: String::new(),
-            replication_factor: 1,
-            min_insync_replicas: 1,
-            linger_ms: 1.0,
-            compression: "none".into(),
-            transaction_timeout_ms: 5_000,
-            delivery_timeout_ms: 20_000,
-            security: "plaintext".into(),
-            ca_file: String::new(),
-            sasl: SaslConfig {
-                mechanism: String::new(),
-                username: String::new(),
-                password: String::new(),
-            },
-        },
+        kafka: KafkaConfig::plaintext(""),
     }
 }
 

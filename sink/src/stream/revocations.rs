@@ -3,9 +3,8 @@
 
 use std::sync::Arc;
 
-use laneway_directory::{Directory, DirectoryChange};
-use laneway_schemas::ControlKind;
-use laneway_tenancy::{Authenticator, ChangeKind};
+use laneway_directory::Directory;
+use laneway_tenancy::Authenticator;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::StreamContext;
@@ -24,27 +23,14 @@ pub async fn follow(
         };
         match change {
             Ok(change) => {
-                forget(&authenticator, &change);
+                change.forget_in(&authenticator);
                 context.connections.apply(&change);
             }
             Err(RecvError::Lagged(_)) => {
-                for tenant in directory.tenants() {
-                    authenticator.forget(tenant.id, ChangeKind::Tenant, "");
-                }
+                directory.forget_all_in(&authenticator);
                 context.connections.end_all();
             }
             Err(RecvError::Closed) => return,
         }
     }
-}
-
-fn forget(authenticator: &Authenticator, change: &DirectoryChange) {
-    let kind = match change.kind {
-        ControlKind::Tenant => ChangeKind::Tenant,
-        ControlKind::Device => ChangeKind::Device,
-        ControlKind::Credential => ChangeKind::Credential,
-        ControlKind::Key => ChangeKind::Key,
-        ControlKind::Destination => return,
-    };
-    authenticator.forget(change.tenant, kind, &change.id);
 }

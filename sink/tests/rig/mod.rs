@@ -11,7 +11,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use laneway_directory::Directory;
 use laneway_log::{
-    Backend, EmbeddedConfig, KafkaConfig, Log, LogConfig, Records, SaslConfig, Topic, TopicSetup,
+    Backend, EmbeddedConfig, KafkaConfig, Log, LogConfig, Records, Topic, TopicSetup,
 };
 use laneway_runtime::http::{ListenConfig, Server};
 use laneway_runtime::tenants::TenantMetrics;
@@ -356,21 +356,6 @@ fn config(partitions: u32, folder: &std::path::Path) -> LogConfig {
             min_free_bytes: 1 << 20,
             cache_bytes: 16 << 20,
         },
-        kafka: KafkaConfig {
-            bootstrap: String::new(),
-            replication_factor: 1,
-            min_insync_replicas: 1,
-            linger_ms: 1.0,
-            compression: "none".into(),
-            transaction_timeout_ms: 5000,
-            delivery_timeout_ms: 20_000,
-            security: "plaintext".into(),
-            ca_file: String::new(),
-            sasl: SaslConfig {
-                mechanism: "PLAIN".into(),
-                username: String::new(),
-                password: String::new(),
-            },
-        },
+        kafka: KafkaConfig::plaintext(""),
     }
 }

@@ -7,11 +7,12 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use laneway_testkit::laneway_binary;
 use laneway_tests::deployment::Deployment;
-use laneway_tests::tenant::{device_token, key};
+use laneway_tests::tenant::key;
 use serde_json::json;
 use tokio::process::Command;
 
 use crate::markdown::{blocks, blocks_in};
+use crate::truck;
 
 const BOUND: Duration = Duration::from_secs(180);
 /// What builds and starts is done before: not run again.
@@ -67,12 +68,7 @@ async fn the_commands_of_the_operations_guide_work_as_they_stand() -> Result<()>
 async fn the_commands_of_the_streams_guide_work_as_they_stand() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let deployment = Deployment::embedded(&laneway_binary()?, folder.path()).await?;
-    deployment.admin(&["tenant", "create", "acme"]).await?;
-    let admin = key(&deployment, "acme", "tenant:admin").await?;
-    let device = json!({ "id": "truck-7" });
-    let created = deployment.control.post("/devices", &admin, &device);
-    created.await?.ok()?;
-    let token = device_token(&deployment.control, &admin, "truck-7").await?;
+    let (_, token) = truck(&deployment).await?;
     let fix = json!({ "recorded_at": "2026-01-31T12:00:00.5Z", "lat": 52.5, "lon": 13.4 });
     let sent = deployment.ingest.post("/location/update", &token, &fix);
     sent.await?.ok()?;

@@ -7,12 +7,13 @@ use anyhow::{Context, Result, bail, ensure};
 use futures_util::{SinkExt, StreamExt};
 use laneway_testkit::laneway_binary;
 use laneway_tests::deployment::Deployment;
-use laneway_tests::tenant::{device_token, key};
+use laneway_tests::tenant::key;
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
 use crate::markdown::blocks_in;
+use crate::truck;
 
 const BOUND: Duration = Duration::from_secs(30);
 
@@ -20,12 +21,7 @@ const BOUND: Duration = Duration::from_secs(30);
 async fn events_and_messages_of_the_stream_have_the_fields_that_are_shown() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let deployment = Deployment::embedded(&laneway_binary()?, folder.path()).await?;
-    deployment.admin(&["tenant", "create", "acme"]).await?;
-    let admin = key(&deployment, "acme", "tenant:admin").await?;
-    let control = &deployment.control;
-    let device = json!({ "id": "truck-7" });
-    control.post("/devices", &admin, &device).await?.ok()?;
-    let token = device_token(control, &admin, "truck-7").await?;
+    let (_, token) = truck(&deployment).await?;
     let fix = json!({
         "recorded_at": "2026-01-31T12:00:00.5Z", "lat": 52.5, "lon": 13.4, "speed": 8.3,
     });

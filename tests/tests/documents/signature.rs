@@ -8,12 +8,12 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use laneway_testkit::{Webhook, laneway_binary};
 use laneway_tests::deployment::Deployment;
-use laneway_tests::tenant::{device_token, key};
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
 use crate::markdown::blocks_in;
+use crate::truck;
 
 const BOUND: Duration = Duration::from_secs(30);
 
@@ -36,12 +36,8 @@ async fn deliveries_have_the_headers_that_are_shown_and_pass_the_verification_th
 -> Result<()> {
     let folder = tempfile::tempdir()?;
     let deployment = Deployment::embedded(&laneway_binary()?, folder.path()).await?;
-    deployment.admin(&["tenant", "create", "acme"]).await?;
-    let admin = key(&deployment, "acme", "tenant:admin").await?;
+    let (admin, token) = truck(&deployment).await?;
     let control = &deployment.control;
-    let device = json!({ "id": "truck-7" });
-    control.post("/devices", &admin, &device).await?.ok()?;
-    let token = device_token(control, &admin, "truck-7").await?;
     let webhook = Webhook::accepting().await?;
     let destination = json!({ "kind": "webhook", "url": webhook.url("/hook") });
     let destination = control.post("/destinations", &admin, &destination);

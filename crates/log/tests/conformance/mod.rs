@@ -81,20 +81,11 @@ pub fn base_config(backend: laneway_log::Backend) -> LogConfig {
             cache_bytes: 16 << 20,
         },
         kafka: KafkaConfig {
-            bootstrap: "unset".into(),
-            replication_factor: 1,
-            min_insync_replicas: 1,
-            linger_ms: 1.0,
-            compression: "none".into(),
-            transaction_timeout_ms: 5_000,
-            delivery_timeout_ms: 20_000,
-            security: "plaintext".into(),
-            ca_file: String::new(),
             sasl: SaslConfig {
                 mechanism: "SCRAM-SHA-256".into(),
-                username: String::new(),
-                password: String::new(),
+                ..SaslConfig::default()
             },
+            ..KafkaConfig::plaintext("unset")
         },
     }
 }

@@ -1,10 +1,10 @@
 //! Tenants and what belongs to them, and the changes they leave.
 
-use crate::support::{NOW, Rig, authority, operator, rig};
+use crate::support::{NOW, authority, device, operator, rig};
 use laneway_schemas::ControlKind;
 use laneway_store::{NewSecret, StoreError};
 use laneway_tenancy::control::Limits;
-use laneway_tenancy::{CredentialId, DeviceId, Grant, Grants, KeyId, TenantScope};
+use laneway_tenancy::{CredentialId, Grant, Grants, KeyId};
 use laneway_testkit::Database;
 
 laneway_testkit::on_both_databases!(
@@ -15,18 +15,6 @@ laneway_testkit::on_both_databases!(
     a_slug_is_unique_over_all_tenants,
     pages_go_on_where_the_last_one_ended,
 );
-
-fn device(id: &str) -> DeviceId {
-    id.parse().unwrap()
-}
-
-async fn versions(rig: &Rig, scope: &TenantScope) -> Vec<i64> {
-    let rows = rig.store.outbox(&authority()).oldest(1000).await.unwrap();
-    rows.iter()
-        .filter(|r| r.tenant == scope.tenant())
-        .map(|r| r.version)
-        .collect()
-}
 
 async fn changes_of_a_tenant_are_numbered_without_a_gap_and_leave_in_order(database: Database) {
     let rig = rig(database).await;
@@ -76,7 +64,7 @@ async fn changes_of_a_tenant_are_numbered_without_a_gap_and_leave_in_order(datab
         .relayed(&rows[..3])
         .await
         .unwrap();
-    assert_eq!(versions(&rig, &scope).await, [4]);
+    assert_eq!(rig.versions(&scope).await, [4]);
 }
 
 async fn a_failed_change_leaves_neither_a_row_nor_a_number(database: Database) {
@@ -98,7 +86,7 @@ async fn a_failed_change_leaves_neither_a_row_nor_a_number(database: Database) {
         matches!(missing, Err(StoreError::Missing { .. })),
         "{missing:?}"
     );
-    assert_eq!(versions(&rig, &scope).await, [1, 2]);
+    assert_eq!(rig.versions(&scope).await, [1, 2]);
     let now = rig
         .store
         .tenants(&operator())
@@ -124,7 +112,7 @@ async fn concurrent_changes_of_a_tenant_keep_their_order(database: Database) {
         });
     }
     tasks.join_all().await;
-    assert_eq!(versions(&rig, &scope).await, (1..=41).collect::<Vec<i64>>());
+    assert_eq!(rig.versions(&scope).await, (1..=41).collect::<Vec<i64>>());
 }
 
 async fn what_is_anothers_looks_like_what_does_not_exist(database: Database) {

@@ -1,12 +1,11 @@
 //! Credentials, keys and the secrets of destinations.
 
-use crate::support::{NOW, Rig, authority, operator, rig};
+use crate::support::{NOW, authority, device, operator, rig};
 use laneway_schemas::ControlKind;
 use laneway_store::{NewDestination, NewSecret, StoreCredentials};
 use laneway_tenancy::control::{DestinationBody, DestinationState, TenantState};
 use laneway_tenancy::{
-    CredentialId, CredentialSource, DestinationId, DeviceId, Grant, Grants, KeyId, StoredPrincipal,
-    TenantScope,
+    CredentialId, CredentialSource, DestinationId, Grant, Grants, KeyId, StoredPrincipal,
 };
 use laneway_testkit::Database;
 
@@ -16,18 +15,6 @@ laneway_testkit::on_both_databases!(
     tokens_keys_and_passwords_are_found_only_by_what_was_presented,
     secrets_of_destinations_are_kept_encrypted,
 );
-
-fn device(id: &str) -> DeviceId {
-    id.parse().unwrap()
-}
-
-async fn versions(rig: &Rig, scope: &TenantScope) -> Vec<i64> {
-    let rows = rig.store.outbox(&authority()).oldest(1000).await.unwrap();
-    rows.iter()
-        .filter(|r| r.tenant == scope.tenant())
-        .map(|r| r.version)
-        .collect()
-}
 
 async fn a_removed_device_takes_its_credentials_with_it(database: Database) {
     let rig = rig(database).await;
@@ -56,7 +43,7 @@ async fn a_removed_device_takes_its_credentials_with_it(database: Database) {
         gone.iter()
             .any(|r| r.kind == ControlKind::Credential && r.id == id.to_string() && r.deleted)
     );
-    assert_eq!(versions(&rig, &scope).await, [1, 2, 3, 4, 5]);
+    assert_eq!(rig.versions(&scope).await, [1, 2, 3, 4, 5]);
 }
 
 async fn a_new_password_takes_the_old_ones_place(database: Database) {

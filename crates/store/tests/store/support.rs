@@ -3,7 +3,7 @@
 use laneway_store::{NewTenant, Store, StoreConfig, Tenant};
 use laneway_tenancy::control::{Limits, RoleAuthority};
 use laneway_tenancy::{
-    LocalSocket, OperatorScope, Placement, SystemRandom, TenantId, TenantScope, new_id,
+    DeviceId, LocalSocket, OperatorScope, Placement, SystemRandom, TenantId, TenantScope, new_id,
 };
 use laneway_testkit::{Database, EmptyDatabase};
 
@@ -37,7 +37,20 @@ pub fn authority() -> RoleAuthority {
     RoleAuthority::for_role("test")
 }
 
+pub fn device(id: &str) -> DeviceId {
+    id.parse().unwrap()
+}
+
 impl Rig {
+    /// Of the tenant's changes that have not left yet.
+    pub async fn versions(&self, scope: &TenantScope) -> Vec<i64> {
+        let rows = self.store.outbox(&authority()).oldest(1000).await.unwrap();
+        rows.iter()
+            .filter(|r| r.tenant == scope.tenant())
+            .map(|r| r.version)
+            .collect()
+    }
+
     pub async fn tenant(&self, slug: &str) -> (Tenant, TenantScope) {
         let id = TenantId::from_u128(new_id(&SystemRandom, NOW));
         let new = NewTenant {

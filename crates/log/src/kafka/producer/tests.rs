@@ -9,9 +9,7 @@ use rdkafka::types::RDKafkaRespErr;
 
 use super::Deliveries;
 use crate::kafka::KafkaLog;
-use crate::{
-    Backend, EmbeddedConfig, KafkaConfig, Log, LogConfig, Records, SaslConfig, Topic, TopicSetup,
-};
+use crate::{Backend, EmbeddedConfig, KafkaConfig, Log, LogConfig, Records, Topic, TopicSetup};
 
 const BOUND: Duration = Duration::from_secs(30);
 
@@ -31,22 +29,7 @@ fn config(bootstrap: String) -> LogConfig {
             min_free_bytes: 0,
             cache_bytes: 0,
         },
-        kafka: KafkaConfig {
-            bootstrap,
-            replication_factor: 1,
-            min_insync_replicas: 1,
-            linger_ms: 1.0,
-            compression: "none".into(),
-            transaction_timeout_ms: 5_000,
-            delivery_timeout_ms: 20_000,
-            security: "plaintext".into(),
-            ca_file: String::new(),
-            sasl: SaslConfig {
-                mechanism: String::new(),
-                username: String::new(),
-                password: String::new(),
-            },
-        },
+        kafka: KafkaConfig::plaintext(bootstrap),
     }
 }
 
