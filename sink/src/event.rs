@@ -12,4 +12,4 @@ pub use chunk::{CHUNK_BYTES, Chunk, ChunkBuilder, Entry};
 pub use data::EventData;
 pub use encode::{EncodeError, encode_event};
 pub use facts::{Facts, TenantKey, split_key};
-pub use filter::Filter;
+pub use filter::{Filter, TypeSet};

@@ -13,6 +13,7 @@ pub mod stream;
 pub mod webhook;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use laneway_directory::Directory;
@@ -23,7 +24,6 @@ use laneway_schemas::Codecs;
 use laneway_store::Store;
 use laneway_tenancy::Authenticator;
 use laneway_tenancy::control::RoleAuthority;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -33,6 +33,7 @@ use projection::Projection;
 pub use settings::SinkSettings;
 use stream::StreamContext;
 use stream::connections::Connections;
+use stream::history::History;
 use stream::hub::{Hub, Tail};
 use stream::revocations;
 use webhook::WebhookClient;
@@ -60,11 +61,19 @@ pub struct Sink {
     projection: Arc<Projection>,
 }
 
+/// Far more than the news of a control change takes to come to every sink.
+const ALL_KNOWN: Duration = Duration::from_secs(60);
+
 impl Sink {
     pub fn build(deps: SinkDeps) -> anyhow::Result<Arc<Self>> {
         let settings = &deps.settings;
         let tokens = TokenKey::new(&settings.token_key)?;
-        let (hub, tail) = Hub::new(&deps.log, Arc::clone(&deps.codecs));
+        let history = Arc::new(History::new(
+            Arc::clone(&deps.log),
+            Arc::clone(&deps.codecs),
+            &settings.stream,
+        ));
+        let (hub, tail) = Hub::new(&deps.log, Arc::clone(&history));
         let delivered = deps.metrics.counter(
             "laneway_stream_events_total",
             "Events sent to websockets and as server-sent events.",
@@ -72,12 +81,11 @@ impl Sink {
         );
         let stream = Arc::new(StreamContext {
             log: Arc::clone(&deps.log),
-            codecs: Arc::clone(&deps.codecs),
             hub,
+            history,
             tokens,
             settings: settings.stream.clone(),
             connections: Connections::new(settings.stream.max_connections_per_tenant),
-            readers: Arc::new(Semaphore::new(settings.stream.history_readers.max(1))),
             metrics: Arc::clone(&deps.metrics),
             delivered,
             tasks: TaskTracker::new(),
@@ -98,6 +106,7 @@ impl Sink {
             metrics: Arc::clone(&deps.metrics),
             settings: settings.delivery.clone(),
             instance: deps.instance.clone(),
+            all_known: ALL_KNOWN,
             // Two processes that fail together need not try again together.
             seed: xxhash_rust::xxh3::xxh3_64_with_seed(
                 deps.instance.as_bytes(),

@@ -52,6 +52,9 @@ pub struct StreamSettings {
     pub queue_bytes: usize,
     /// Readers of history that are open at a time.
     pub history_readers: usize,
+    /// Bytes of encoded events that are kept for those who fall behind the live tail, or go
+    /// through the history together.
+    pub history_bytes: usize,
     /// Largest message of a client, in bytes.
     pub max_message_bytes: usize,
     /// How often a token is sent while anything moves, in seconds.
@@ -66,6 +69,7 @@ impl Default for StreamSettings {
             max_connections_per_tenant: 10_000,
             queue_bytes: 256 * 1024,
             history_readers: 64,
+            history_bytes: 64 << 20,
             max_message_bytes: 64 * 1024,
             token_seconds: 5,
             ping_seconds: 20,

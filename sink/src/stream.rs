@@ -1,12 +1,14 @@
 //! `/stream`: a tenant's events over a websocket or as server-sent events.
 //!
 //! A connection has a [`feed::Feed`]: history from its own cursor, then the live tail of the
-//! [`hub::Hub`], which reads each partition once for the whole process.
+//! [`hub::Hub`], which reads each partition once for the whole process. What lies behind it is
+//! read by the [`history::History`], once for all who go through it at the time.
 
 pub mod catch_up;
 pub mod connections;
 pub mod feed;
 pub mod frame;
+pub mod history;
 pub mod hub;
 pub mod protocol;
 pub mod request;
@@ -21,8 +23,6 @@ use std::sync::Arc;
 
 use laneway_log::Log;
 use laneway_runtime::tenants::{TenantCounter, TenantMetrics};
-use laneway_schemas::Codecs;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -32,13 +32,11 @@ use crate::settings::StreamSettings;
 /// What every connection of the process shares.
 pub struct StreamContext {
     pub log: Arc<dyn Log>,
-    pub codecs: Arc<Codecs>,
     pub hub: hub::Hub,
     pub tokens: TokenKey,
     pub settings: StreamSettings,
     pub connections: connections::Connections,
-    /// Bounds the readers of history that are open at a time.
-    pub readers: Arc<Semaphore>,
+    pub history: Arc<history::History>,
     pub metrics: Arc<TenantMetrics>,
     pub delivered: TenantCounter,
     pub tasks: TaskTracker,

@@ -81,7 +81,7 @@ impl DestinationView {
             event_types: body.event_types,
             devices: body.devices,
             state: state(body.state),
-            created_at: time(destination.created_at),
+            created_at: time(body.created_at),
             secret,
         }
     }
@@ -151,11 +151,12 @@ pub(crate) async fn create(
             state: DestinationState::Active,
             event_types: new.event_types,
             devices: new.devices,
+            created_at: now,
         },
         url: new.url,
         secret: secret.clone(),
     };
-    let destination = deps.store.destinations(scope).create(created, now).await?;
+    let destination = deps.store.destinations(scope).create(created).await?;
     Ok(answer(
         StatusCode::CREATED,
         &DestinationView::new(destination, Some(secret)),

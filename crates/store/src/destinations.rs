@@ -19,7 +19,6 @@ pub struct Destination {
     pub url: String,
     /// The control version of its last change.
     pub version: i64,
-    pub created_at: i64,
 }
 
 #[derive(Debug, Clone)]
@@ -40,7 +39,8 @@ pub struct Destinations<'a> {
 const COLUMNS: &str = "SELECT destination_id, kind, url, event_types, devices, state, version, created_at FROM destinations";
 
 impl Destinations<'_> {
-    pub async fn create(&self, new: NewDestination, at: i64) -> Result<Destination> {
+    pub async fn create(&self, new: NewDestination) -> Result<Destination> {
+        let at = new.body.created_at;
         let tenant = self.scope.tenant();
         let id_text = new.id.to_string();
         let sealed = self
@@ -88,7 +88,6 @@ impl Destinations<'_> {
             body: new.body,
             url: new.url,
             version,
-            created_at: at,
         })
     }
 
@@ -240,9 +239,9 @@ fn destination(row: &AnyRow) -> Result<Destination> {
             state: row.variant("state")?,
             event_types: row.json("event_types")?,
             devices: row.json("devices")?,
+            created_at: row.get("created_at")?,
         },
         url: row.get("url")?,
         version: row.get("version")?,
-        created_at: row.get("created_at")?,
     })
 }

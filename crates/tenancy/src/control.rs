@@ -86,6 +86,8 @@ pub struct DestinationBody {
     /// Devices it wants; empty for all.
     #[serde(default)]
     pub devices: Vec<String>,
+    /// In microseconds. What was received from then on is for it.
+    pub created_at: i64,
 }
 
 /// The capability of a role to act for the tenant of a record it read from the log, which only

@@ -60,7 +60,15 @@ pub type Written = (Topic, String, Option<Vec<u8>>);
 /// How many outcomes are taken before their destinations are sent more.
 const OUTCOMES: usize = 256;
 
-type Opened = (DestinationId, i64, Result<Arc<dyn Destination>, OpenError>);
+/// What opening a destination came to.
+struct Opened {
+    id: DestinationId,
+    /// The control version that it was opened at.
+    version: i64,
+    /// Where it begins, if that was asked.
+    start: Option<u64>,
+    destination: Result<Arc<dyn Destination>, OpenError>,
+}
 
 pub struct Lane {
     shared: Arc<Shared>,
@@ -82,6 +90,8 @@ pub struct Lane {
     redriving: JoinSet<Redriven>,
     reads: (mpsc::Sender<Read>, mpsc::Receiver<Read>),
     wakes: BinaryHeap<Reverse<(Instant, DestinationId)>>,
+    /// When destinations that are still unknown are taken for deleted.
+    all_known: Option<Instant>,
     /// To be written with the next commit: dead letters, and deletions.
     unwritten: Vec<Written>,
     serial: u64,
@@ -91,6 +101,7 @@ pub struct Lane {
 impl Lane {
     /// From the head's next offset and what the log has of the destinations.
     pub fn new(shared: Arc<Shared>, partition: u32, head: u64, restored: Restored) -> Self {
+        let all_known = Some(Instant::now() + shared.deps.all_known);
         let rng = StdRng::seed_from_u64(shared.deps.seed ^ u64::from(partition));
         Lane {
             shared,
@@ -107,6 +118,7 @@ impl Lane {
             redriving: JoinSet::new(),
             reads: mpsc::channel(16),
             wakes: BinaryHeap::new(),
+            all_known,
             unwritten: Vec::new(),
             serial: 0,
             rng,
@@ -125,6 +137,10 @@ impl Lane {
                     Some(Command::Heard(id)) => self.heard(id).await,
                     Some(Command::Snapshot(reply)) => {
                         self.release_idle_readers();
+                        if self.all_known.is_some_and(|at| at <= Instant::now()) {
+                            self.all_known = None;
+                            self.forget_orphans();
+                        }
                         // An owner that is gone commits nothing.
                         let _ = reply.send(self.snapshot());
                     }

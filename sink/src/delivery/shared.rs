@@ -26,6 +26,9 @@ pub struct DeliveryDeps {
     pub metrics: Arc<TenantMetrics>,
     pub settings: DeliverySettings,
     pub instance: String,
+    /// So long after a lane has come to this member, all changes that any owner of it knew have
+    /// come too.
+    pub all_known: Duration,
     /// Of the jitter.
     pub seed: u64,
 }

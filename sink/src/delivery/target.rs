@@ -43,6 +43,8 @@ pub struct Target {
     pub generation: u32,
     pub filter: Filter,
     pub cursor: Cursor,
+    /// It is known where it begins.
+    pub placed: bool,
     pub queues: Queues,
     pub breaker: Arc<Breaker>,
     pub counts: TenantHandle,
@@ -88,6 +90,7 @@ impl Target {
             generation,
             filter,
             cursor,
+            placed: true,
             queues: Queues::default(),
             breaker,
             counts,
@@ -104,6 +107,13 @@ impl Target {
             pending: pending.max(1),
             budget,
         }
+    }
+
+    /// It goes on from the cursor, with the lane's head where it is there already.
+    pub fn place(&mut self, cursor: Cursor, head: u64) {
+        self.placed = true;
+        self.riding = self.active && cursor.read() >= head;
+        self.cursor = cursor;
     }
 
     pub fn is_full(&self) -> bool {
@@ -141,15 +151,15 @@ impl Target {
         self.held = None;
     }
 
-    /// The record to write, where the log's is not true any more. A target that rides with
-    /// nothing open needs none: the group's committed offset says it all.
+    /// The record to write, where the log's is not true any more. Of a target that rides with
+    /// nothing open one is enough: the group's committed offset says how far it is.
     pub fn record(&self, lane: u32) -> Option<SinkCursor> {
         let level = self.riding && !self.cursor.has_open();
-        let said = match &self.written {
-            None => level,
-            Some(written) => level && written.riding && written.open.is_empty(),
-        };
-        if said {
+        let said = self
+            .written
+            .as_ref()
+            .is_some_and(|written| level && written.riding && written.open.is_empty());
+        if said || !self.placed {
             return None;
         }
         let record = self.cursor.record(

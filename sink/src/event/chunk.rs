@@ -8,7 +8,7 @@
 use bytes::Bytes;
 use laneway_schemas::{Codecs, EventType};
 
-use super::{EncodeError, Facts, encode_event};
+use super::{EncodeError, Facts, TypeSet, encode_event};
 
 /// A chunk is closed at this size, so that a queue's bound is kept to within one of them.
 pub const CHUNK_BYTES: usize = 64 * 1024;
@@ -32,6 +32,10 @@ pub struct Chunk {
     pub from: u64,
     /// … to here, exclusive.
     pub next: u64,
+    /// Of these types every event of the tenant is there.
+    pub complete: TypeSet,
+    /// Types that occur.
+    types: TypeSet,
     data: Bytes,
     entries: Box<[Entry]>,
 }
@@ -39,6 +43,10 @@ pub struct Chunk {
 impl Chunk {
     pub fn entries(&self) -> &[Entry] {
         &self.entries
+    }
+
+    pub fn types(&self) -> TypeSet {
+        self.types
     }
 
     /// Bytes that it keeps in memory.
@@ -74,16 +82,21 @@ pub struct ChunkBuilder {
     generation: u32,
     lane: u32,
     from: u64,
+    complete: TypeSet,
+    types: TypeSet,
     data: Vec<u8>,
     entries: Vec<Entry>,
 }
 
 impl ChunkBuilder {
-    pub fn new(generation: u32, lane: u32, from: u64) -> Self {
+    /// Everything of the types in `complete` will be pushed.
+    pub fn new(generation: u32, lane: u32, from: u64, complete: TypeSet) -> Self {
         ChunkBuilder {
             generation,
             lane,
             from,
+            complete,
+            types: TypeSet::default(),
             data: Vec::new(),
             entries: Vec::new(),
         }
@@ -135,6 +148,7 @@ impl ChunkBuilder {
                 device = (device.0 + 6, device.1 + 6);
             }
         }
+        self.types = self.types.with(facts.event_type);
         let at = |n: usize| u32::try_from(n).expect("a chunk is far below 4 GiB");
         let end = self.data.len();
         self.entries.push(Entry {
@@ -155,6 +169,8 @@ impl ChunkBuilder {
             lane: self.lane,
             from: self.from,
             next,
+            complete: self.complete,
+            types: self.types,
             data: Bytes::from(data),
             entries: self.entries.into_boxed_slice(),
         }
@@ -186,7 +202,7 @@ mod tests {
             source: "/laneway",
             time: None,
         };
-        let mut builder = ChunkBuilder::new(1, 3, 10);
+        let mut builder = ChunkBuilder::new(1, 3, 10, TypeSet::ALL);
         for (offset, length) in [(10, 1), (11, 70_000), (12, 2)] {
             let event = SessionStarted {
                 entity_id: "e".into(),

@@ -4,11 +4,35 @@ use laneway_schemas::EventType;
 
 use super::Facts;
 
+/// A set of event types.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TypeSet(u8);
+
+impl TypeSet {
+    /// Those of later versions too.
+    pub const ALL: TypeSet = TypeSet(u8::MAX);
+
+    pub fn with(self, event_type: EventType) -> Self {
+        TypeSet(self.0 | 1 << event_type as u8)
+    }
+
+    pub fn union(self, other: TypeSet) -> Self {
+        TypeSet(self.0 | other.0)
+    }
+
+    pub fn contains(self, event_type: EventType) -> bool {
+        self.0 & 1 << event_type as u8 != 0
+    }
+
+    pub fn includes(self, other: TypeSet) -> bool {
+        self.0 & other.0 == other.0
+    }
+}
+
 /// Event types and devices; nothing named means all of them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Filter {
-    /// Bit set over [`EventType`]; 0 for all.
-    types: u8,
+    types: TypeSet,
     /// Sorted; empty for all.
     devices: Box<[Box<str>]>,
 }
@@ -21,8 +45,10 @@ impl Filter {
         let mut devices: Vec<Box<str>> = devices.into_iter().map(String::into_boxed_str).collect();
         devices.sort_unstable();
         devices.dedup();
+        let named = types.into_iter().fold(TypeSet::default(), TypeSet::with);
+        let any = named == TypeSet::default();
         Filter {
-            types: types.into_iter().fold(0, |set, t| set | bit(t)),
+            types: if any { TypeSet::ALL } else { named },
             devices: devices.into(),
         }
     }
@@ -39,12 +65,17 @@ impl Filter {
         Ok(Filter::new(types, devices))
     }
 
-    pub fn is_all(&self) -> bool {
-        self.types == 0 && self.devices.is_empty()
+    pub fn types(&self) -> TypeSet {
+        self.types
+    }
+
+    /// Whether it wants all devices.
+    pub fn all_devices(&self) -> bool {
+        self.devices.is_empty()
     }
 
     pub fn wants(&self, event_type: EventType, device: &str) -> bool {
-        (self.types == 0 || self.types & bit(event_type) != 0)
+        self.types.contains(event_type)
             && (self.devices.is_empty()
                 || self.devices.binary_search_by(|d| (**d).cmp(device)).is_ok())
     }
@@ -54,8 +85,10 @@ impl Filter {
     }
 }
 
-fn bit(event_type: EventType) -> u8 {
-    1 << event_type as u8
+impl Default for Filter {
+    fn default() -> Self {
+        Filter::new([], [])
+    }
 }
 
 #[cfg(test)]

@@ -111,14 +111,14 @@ impl Feed {
     pub fn positions(&mut self) -> Vec<LanePosition> {
         if matches!(self.mode, Mode::Live) {
             // In this order: what is below these tails was offered before the queue is looked at.
-            let tails: Vec<u64> = self
+            let tails: Vec<Option<u64>> = self
                 .next
                 .iter()
                 .map(|(lane, _)| self.context.hub.tail(*lane))
                 .collect();
             if self.subscriber.is_level() {
                 for ((_, next), tail) in self.next.iter_mut().zip(tails) {
-                    *next = tail.max(*next);
+                    *next = tail.unwrap_or(0).max(*next);
                 }
             }
         }
@@ -140,16 +140,9 @@ impl Feed {
 
     fn stepped(&mut self, step: Step) -> Option<FeedEvent> {
         match step {
-            Step::Chunk(chunk) => {
-                self.advance(chunk.lane, chunk.next);
-                Some(FeedEvent::Events(Push {
-                    chunk,
-                    picked: Picked::All,
-                }))
-            }
-            Step::Passed { lane, next } => {
+            Step::Read { lane, next, push } => {
                 self.advance(lane, next);
-                None
+                push.map(FeedEvent::Events)
             }
             Step::Joined => {
                 self.mode = Mode::Live;
@@ -221,10 +214,10 @@ async fn live(
 /// Leaves out what was given before: the subscriber's own reading can be ahead of the tail
 /// that it joins.
 fn trim(push: Push, given: u64) -> Option<Push> {
-    if push.chunk.from >= given {
+    let entries = push.chunk.entries();
+    if entries.first().is_none_or(|first| first.offset >= given) {
         return Some(push);
     }
-    let entries = push.chunk.entries();
     let picked: Box<[u32]> = match push.picked {
         Picked::All => (0u32..).take(entries.len()).collect(),
         Picked::Some(picked) => picked,

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use laneway_log::{Log, Topic};
 use tokio::sync::{mpsc, oneshot};
 
+use super::history::History;
 use super::subscriber::Subscriber;
 
 pub use dispatch::push;
@@ -34,14 +35,20 @@ pub enum Joined {
     Unread(Vec<u32>),
 }
 
-/// The tail's next offset in each partition.
+/// The tail's next offset in each partition that it reads.
 pub(super) struct Tails(Box<[AtomicU64]>);
 
+/// Of a partition that nobody reads.
+const UNREAD: u64 = u64::MAX;
+
 impl Tails {
-    fn get(&self, partition: u32) -> u64 {
-        self.0
-            .get(partition as usize)
-            .map_or(0, |t| t.load(Ordering::Acquire))
+    fn get(&self, partition: u32) -> Option<u64> {
+        let next = self.0.get(partition as usize)?.load(Ordering::Acquire);
+        (next != UNREAD).then_some(next)
+    }
+
+    fn clear(&self, partition: u32) {
+        self.set(partition, UNREAD);
     }
 
     fn set(&self, partition: u32, next: u64) {
@@ -64,11 +71,13 @@ pub struct HubStopped;
 
 impl Hub {
     /// The hub and its reading end, which somebody must run.
-    pub fn new(log: &Arc<dyn Log>, codecs: Arc<laneway_schemas::Codecs>) -> (Self, Tail) {
+    pub fn new(log: &Arc<dyn Log>, history: Arc<History>) -> (Self, Tail) {
         let partitions = log.partitions(Topic::TenantStreams);
-        let tails = Arc::new(Tails((0..partitions).map(|_| AtomicU64::new(0)).collect()));
+        let tails = Arc::new(Tails(
+            (0..partitions).map(|_| AtomicU64::new(UNREAD)).collect(),
+        ));
         let (joins, receiver) = mpsc::channel(COMMANDS);
-        let tail = Tail::new(Arc::clone(log), codecs, Arc::clone(&tails), receiver);
+        let tail = Tail::new(Arc::clone(log), history, Arc::clone(&tails), receiver);
         (Hub { joins, tails }, tail)
     }
 
@@ -92,8 +101,9 @@ impl Hub {
         answer.await.map_err(|_| HubStopped)
     }
 
-    /// Everything below has been offered to whoever has joined in the partition.
-    pub fn tail(&self, partition: u32) -> u64 {
+    /// Everything below has been offered to whoever has joined in the partition. `None` where
+    /// nobody has.
+    pub fn tail(&self, partition: u32) -> Option<u64> {
         self.tails.get(partition)
     }
 }

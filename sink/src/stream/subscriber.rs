@@ -81,22 +81,12 @@ impl Subscriber {
 
     /// Offers what the filter wants of a chunk. A queue that is empty takes any chunk.
     pub fn offer(&self, chunk: &Arc<Chunk>) -> Offer {
-        let picked = if self.filter.is_all() {
-            Picked::All
-        } else {
-            let picked: Box<[u32]> = (0u32..)
-                .zip(chunk.entries())
-                .filter(|(_, e)| self.filter.wants(e.event_type, chunk.device(e)))
-                .map(|(i, _)| i)
-                .collect();
-            if picked.is_empty() {
-                return if self.lock().attached {
-                    Offer::Taken
-                } else {
-                    Offer::Gone
-                };
-            }
-            Picked::Some(picked)
+        let Some(picked) = self.pick(chunk, chunk.from, chunk.next) else {
+            return if self.lock().attached {
+                Offer::Taken
+            } else {
+                Offer::Gone
+            };
         };
         let mut state = self.lock();
         if !state.attached {
@@ -114,6 +104,22 @@ impl Subscriber {
         drop(state);
         self.news.notify_one();
         Offer::Taken
+    }
+
+    /// What the filter wants of a chunk's offsets `from..until`; `None` for nothing.
+    pub fn pick(&self, chunk: &Chunk, from: u64, until: u64) -> Option<Picked> {
+        let entries = chunk.entries();
+        let whole = chunk.from >= from && chunk.next <= until;
+        if whole && self.filter.all_devices() && self.filter.types().includes(chunk.types()) {
+            return (!entries.is_empty()).then_some(Picked::All);
+        }
+        let picked: Box<[u32]> = (0u32..)
+            .zip(entries)
+            .filter(|(_, e)| (from..until).contains(&e.offset))
+            .filter(|(_, e)| self.filter.wants(e.event_type, chunk.device(e)))
+            .map(|(i, _)| i)
+            .collect();
+        (!picked.is_empty()).then_some(Picked::Some(picked))
     }
 
     /// Ends the joint ride; what was queued stays.

@@ -7,7 +7,7 @@ use laneway_schemas::{DestinationRedrive, SinkCursor};
 use laneway_sink::settings::DeliverySettings;
 use laneway_testkit::{Answer, Webhook, wait};
 
-use super::delivery::{accepted, all_accepted, begun, first};
+use super::delivery::{accepted, all_accepted, first};
 use crate::rig::receivers::{Receivers, settings};
 use crate::rig::{BOUND, Rig, Tenant};
 
@@ -80,7 +80,6 @@ async fn an_event_that_is_refused_while_others_succeed_is_parked() {
     let receiver = refusing(&["a-3.1"]).await;
     let receivers = Receivers::new([(first(), receiver.url("/"))]);
     let running = rig.deliver(&receivers, quick());
-    begun(&rig).await;
     rig.append(&tenant, "a", 0..6).await;
     let letter = parked(&rig, &tenant, "a-3.1").await;
     assert!(&*letter.device == "a" && letter.attempts >= 3, "{letter:?}");
@@ -103,7 +102,6 @@ async fn a_dead_letter_that_is_asked_for_is_delivered_once_under_its_id_also_aft
     let receiver = refusing(&["a-1.1", "a-3.1"]).await;
     let receivers = Receivers::new([(first(), receiver.url("/"))]);
     let running = rig.deliver(&receivers, quick());
-    begun(&rig).await;
     rig.append(&tenant, "a", 0..6).await;
     parked(&rig, &tenant, "a-1.1").await;
     let last = parked(&rig, &tenant, "a-3.1").await;
@@ -172,7 +170,6 @@ async fn where_the_dead_letters_are_full_the_device_waits_and_nothing_is_lost() 
         ..quick()
     };
     let running = rig.deliver(&receivers, full);
-    begun(&rig).await;
     rig.append(&tenant, "a", 0..2).await;
     parked(&rig, &tenant, "a-0.1").await;
     rig.append(&tenant, "b", 0..2).await;

@@ -7,7 +7,6 @@ use std::time::Duration;
 use aws_lc_rs::hmac;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use laneway_log::Topic;
 use laneway_sink::settings::DeliverySettings;
 use laneway_tenancy::DestinationId;
 use laneway_tenancy::control::DestinationState;
@@ -54,20 +53,6 @@ pub(super) async fn all_accepted(receiver: &Webhook, count: usize) {
         .unwrap();
 }
 
-/// Waits until a new destination is where it begins: what is appended from now on reaches it.
-pub(super) async fn begun(rig: &Rig) {
-    wait::until("the lanes' first commits", BOUND, || async {
-        let committed = rig
-            .log
-            .committed("sink", Topic::TenantStreams)
-            .await
-            .unwrap();
-        committed.iter().all(Option::is_some)
-    })
-    .await
-    .unwrap();
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn each_attempt_is_signed_and_keeps_the_events_id() {
     let rig = Rig::new(1).await;
@@ -85,7 +70,6 @@ async fn each_attempt_is_signed_and_keeps_the_events_id() {
     .unwrap();
     let receivers = Receivers::new([(first(), receiver.url("/hook?x=1"))]);
     let running = rig.deliver(&receivers, settings());
-    begun(&rig).await;
     rig.append(&tenant, "a", [7]).await;
     all_accepted(&receiver, 1).await;
     let requests = receiver.received();
@@ -132,7 +116,6 @@ async fn a_device_keeps_its_order_under_failures() {
     .unwrap();
     let receivers = Receivers::new([(first(), receiver.url("/"))]);
     let running = rig.deliver(&receivers, settings());
-    begun(&rig).await;
     for n in 0..30 {
         for device in ["a", "b", "c", "d"] {
             rig.append(&tenant, device, [n]).await;
@@ -163,7 +146,6 @@ async fn a_destination_that_fails_delays_no_other_and_loses_nothing() {
             ..settings()
         },
     );
-    begun(&rig).await;
     for n in 0..200 {
         rig.append(&tenant, "a", [n]).await;
         rig.append(&other, "b", [n]).await;
@@ -185,7 +167,6 @@ async fn a_clean_restart_goes_on_from_the_cursors_without_a_repeat() {
     let receiver = Webhook::accepting().await.unwrap();
     let receivers = Receivers::new([(first(), receiver.url("/"))]);
     let running = rig.deliver(&receivers, settings());
-    begun(&rig).await;
     rig.append(&tenant, "a", 0..50).await;
     rig.append(&tenant, "b", 0..50).await;
     all_accepted(&receiver, 100).await;
@@ -204,6 +185,35 @@ async fn a_clean_restart_goes_on_from_the_cursors_without_a_repeat() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_destination_begins_with_what_was_received_from_its_creation_on() {
+    let rig = Rig::new(1).await;
+    let tenant = rig.tenant(1, 1).await;
+    let (early, late) = (
+        Webhook::accepting().await.unwrap(),
+        Webhook::accepting().await.unwrap(),
+    );
+    let receivers = Receivers::new([(first(), early.url("/")), (second(), late.url("/"))]);
+    // Nobody has ever delivered from the lane.
+    rig.append(&tenant, "a", 0..10).await;
+    rig.created(&tenant, first(), 5).await;
+    let running = rig.deliver(&receivers, settings());
+    all_accepted(&early, 5).await;
+    // The head has passed what came between a creation and the news of it.
+    rig.append(&tenant, "a", 10..20).await;
+    all_accepted(&early, 15).await;
+    rig.created(&tenant, second(), 12).await;
+    all_accepted(&late, 8).await;
+    running.stop().await;
+    let running = rig.deliver(&receivers, settings());
+    rig.append(&tenant, "a", 20..25).await;
+    all_accepted(&early, 20).await;
+    all_accepted(&late, 13).await;
+    running.stop().await;
+    assert_eq!(accepted(&early)["a"], expected("a", 5..25));
+    assert_eq!(accepted(&late)["a"], expected("a", 12..25));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn kills_lose_nothing_and_keep_first_deliveries_in_order() {
     let rig = Rig::new(1).await;
     let tenant = rig.tenant(1, 1).await;
@@ -219,7 +229,6 @@ async fn kills_lose_nothing_and_keep_first_deliveries_in_order() {
             ..settings()
         },
     );
-    begun(&rig).await;
     rig.append(&tenant, "a", 0..300).await;
     rig.append(&tenant, "b", 0..300).await;
     for kill in 1..=4 {
@@ -271,7 +280,6 @@ async fn a_destination_gets_nothing_while_disabled_and_then_all_that_it_missed()
     );
     let receivers = Receivers::new([(first(), receiver.url("/")), (second(), beside.url("/"))]);
     let running = rig.deliver(&receivers, settings());
-    begun(&rig).await;
     rig.append(&tenant, "a", 0..5).await;
     all_accepted(&receiver, 5).await;
     rig.set_destination(&tenant, first(), Some(DestinationState::Disabled))
@@ -315,7 +323,6 @@ async fn a_receiver_that_names_a_time_is_left_alone_until_then() {
             ..settings()
         };
         let running = rig.deliver(&receivers, one);
-        begun(&rig).await;
         rig.append(&tenant, "a", [0]).await;
         receiver.wait_for(1, BOUND).await.unwrap();
         // Those that come meanwhile wait, too.

@@ -41,6 +41,7 @@ fn entry(tenant: TenantId, id: DestinationId, kind: &str) -> Arc<DestinationEntr
         state: DestinationState::Active,
         event_types: Vec::new(),
         devices: Vec::new(),
+        created_at: 1,
     };
     let version = 1;
     Arc::new(DestinationEntry {
@@ -60,7 +61,7 @@ async fn create(store: &Store, tenant: TenantId, id: DestinationId, url: &str, s
         secret: secret.to_owned(),
     };
     let scope = operator.scope(tenant);
-    store.destinations(&scope).create(new, 1).await.unwrap();
+    store.destinations(&scope).create(new).await.unwrap();
 }
 
 async fn only_a_tenants_own_destination_opens_and_what_is_wrong_with_it_is_said(url: &str) {

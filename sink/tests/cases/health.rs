@@ -8,7 +8,7 @@ use laneway_schemas::sink::health_key;
 use laneway_sink::settings::DeliverySettings;
 use laneway_testkit::{Answer, Webhook, wait};
 
-use super::delivery::{accepted, begun, first};
+use super::delivery::{accepted, first};
 use crate::rig::receivers::{Receivers, settings};
 use crate::rig::{BOUND, Rig, Tenant};
 
@@ -53,7 +53,12 @@ async fn a_breaker_that_one_sink_opens_holds_the_others_back_until_one_probe_clo
     let receivers = Receivers::new([(first(), receiver.url("/"))]);
     let one = rig.deliver_as("sink-1", &receivers, slow());
     let two = rig.deliver_as("sink-2", &receivers, slow());
-    begun(&rig).await;
+    wait::until("the lanes' first commits", BOUND, || async {
+        let committed = rig.log.committed("sink", Topic::TenantStreams).await;
+        committed.unwrap().iter().all(Option::is_some)
+    })
+    .await
+    .unwrap();
     // Each of the two has one of the lanes.
     for device in devices(&tenant, 0).take(3) {
         rig.append(&tenant, &device, [0]).await;
@@ -110,7 +115,6 @@ async fn a_restart_does_not_forget_an_open_breaker() {
         .unwrap();
     let receivers = Receivers::new([(first(), receiver.url("/"))]);
     let running = rig.deliver(&receivers, slow());
-    begun(&rig).await;
     rig.append(&tenant, "a", [0]).await;
     open(&rig, &tenant).await;
     let asked = receiver.received()[0].arrival;
@@ -130,26 +134,33 @@ async fn a_restart_does_not_forget_an_open_breaker() {
 async fn a_destination_that_is_deleted_leaves_nothing_behind() {
     let rig = Rig::new(1).await;
     let tenant = rig.tenant(1, 1).await;
-    rig.destination(&tenant, first(), true).await;
     let receiver = Webhook::start(|_, _| Answer::status(500)).await.unwrap();
     let receivers = Receivers::new([(first(), receiver.url("/"))]);
-    let running = rig.deliver(&receivers, slow());
-    begun(&rig).await;
-    for device in ["a", "b", "c"] {
-        rig.append(&tenant, device, [0]).await;
+    for while_it_runs in [true, false] {
+        rig.destination(&tenant, first(), true).await;
+        let mut running = rig.deliver(&receivers, slow());
+        for device in ["a", "b", "c"] {
+            rig.append(&tenant, device, [0]).await;
+        }
+        open(&rig, &tenant).await;
+        wait::until("its cursor", BOUND, || async {
+            !rig.table(Topic::SinkCursors, 0).await.is_empty()
+        })
+        .await
+        .unwrap();
+        if while_it_runs {
+            rig.destination(&tenant, first(), false).await;
+        } else {
+            running.stop().await;
+            rig.destination(&tenant, first(), false).await;
+            running = rig.deliver(&receivers, slow());
+        }
+        wait::until("nothing to be left", BOUND, || async {
+            rig.table(Topic::SinkCursors, 0).await.is_empty()
+                && rig.table(Topic::SinkSignals, 0).await.is_empty()
+        })
+        .await
+        .unwrap();
+        running.stop().await;
     }
-    open(&rig, &tenant).await;
-    wait::until("its cursor", BOUND, || async {
-        !rig.table(Topic::SinkCursors, 0).await.is_empty()
-    })
-    .await
-    .unwrap();
-    rig.destination(&tenant, first(), false).await;
-    wait::until("nothing to be left", BOUND, || async {
-        rig.table(Topic::SinkCursors, 0).await.is_empty()
-            && rig.table(Topic::SinkSignals, 0).await.is_empty()
-    })
-    .await
-    .unwrap();
-    running.stop().await;
 }

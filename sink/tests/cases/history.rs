@@ -172,3 +172,71 @@ async fn a_slow_subscriber_loses_nothing_and_holds_nobody_back() {
     assert_eq!(ids(&slow.events(TOTAL as usize).await), expected);
     slow.assert_silent().await;
 }
+
+/// Two tenants share a lane; their subscribers come at several places, want several things, fall
+/// behind and catch up together, from chunks that are kept for a moment only.
+#[tokio::test(flavor = "multi_thread")]
+async fn those_who_go_through_the_history_together_each_get_their_own_once() {
+    let rig = Rig::new(1).await;
+    let tenants = [rig.tenant(1, 1).await, rig.tenant(2, 1).await];
+    let address = rig
+        .sink(|settings| {
+            settings.stream.queue_bytes = 8 * 1024;
+            settings.stream.history_bytes = 256 * 1024;
+            settings.stream.history_readers = 2;
+        })
+        .await;
+    const DEVICES: [&str; 3] = ["a", "b", "c"];
+    const TOTAL: i64 = 6_000;
+    let append = async |numbers: std::ops::Range<i64>| {
+        for tenant in &tenants {
+            for device in DEVICES {
+                rig.append(tenant, device, numbers.clone()).await;
+            }
+        }
+    };
+    append(0..TOTAL / 4).await;
+    let mut readers = tokio::task::JoinSet::new();
+    for (tenant, wants) in tenants.iter().flat_map(|tenant| {
+        let wants = [
+            json!({ "type": "subscribe", "from": "earliest" }),
+            json!({ "type": "subscribe", "from": "earliest", "event_types": ["laneway.position"] }),
+            json!({ "type": "subscribe", "from": "earliest", "devices": ["b"] }),
+        ];
+        wants.into_iter().map(move |wants| (tenant, wants))
+    }) {
+        for slow in [false, false, true] {
+            let mut subscriber = Subscriber::send(address, &tenant.key, wants.clone()).await;
+            let devices = wants
+                .get("devices")
+                .map_or(&DEVICES[..], |_| &DEVICES[1..2]);
+            let source = tenant.id.to_string();
+            readers.spawn(async move {
+                let mut next: BTreeMap<String, i64> = BTreeMap::new();
+                for n in 0..TOTAL * i64::try_from(devices.len()).unwrap() {
+                    let event = subscriber.next("event").await;
+                    let device = event["event"]["subject"].as_str().unwrap().to_owned();
+                    assert_eq!(event["event"]["tenantid"], source);
+                    let expected = next.entry(device.clone()).or_default();
+                    let id = event["event"]["id"].as_str().unwrap();
+                    assert_eq!(id, format!("{device}-{expected}.1"));
+                    *expected += 1;
+                    if slow && n % 500 == 0 {
+                        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+                    }
+                }
+                assert!(
+                    devices.iter().all(|d| next.get(*d) == Some(&TOTAL)),
+                    "{next:?}"
+                );
+                subscriber.assert_silent().await;
+            });
+        }
+    }
+    for start in (TOTAL / 4..TOTAL).step_by(100) {
+        append(start..start + 100).await;
+    }
+    while let Some(reader) = readers.join_next().await {
+        reader.unwrap();
+    }
+}

@@ -5,7 +5,7 @@ use laneway_schemas::DestinationHealth;
 use laneway_schemas::sink::health_key;
 use laneway_testkit::{Webhook, certificates, wait};
 
-use super::delivery::{accepted, all_accepted, begun, expected, first};
+use super::delivery::{accepted, all_accepted, expected, first};
 use crate::rig::receivers::{Receivers, settings};
 use crate::rig::{BOUND, Rig};
 
@@ -22,7 +22,6 @@ async fn a_receiver_is_delivered_to_over_tls_where_its_authority_is_trusted() {
     let urls = [(first(), receiver.url("/hook"))];
     let receivers = Receivers::trusting(ca_file.to_str().unwrap(), urls);
     let running = rig.deliver(&receivers, settings());
-    begun(&rig).await;
     rig.append(&tenant, "a", 0..20).await;
     all_accepted(&receiver, 20).await;
     assert_eq!(accepted(&receiver)["a"], expected("a", 0..20));
@@ -39,7 +38,6 @@ async fn an_untrusted_certificate_is_a_failed_attempt_that_says_why() {
         .unwrap();
     let receivers = Receivers::new([(first(), receiver.url("/hook"))]);
     let running = rig.deliver(&receivers, settings());
-    begun(&rig).await;
     rig.append(&tenant, "a", [0]).await;
     let error = wait::eventually("the failure to be told", BOUND, || async {
         let table = rig.table(Topic::SinkSignals, 0).await;

@@ -165,6 +165,12 @@ impl Rig {
             .await;
     }
 
+    /// Makes a destination known that was created in that second.
+    pub async fn created(&self, tenant: &Tenant, id: DestinationId, second: i64) {
+        let created = Some((DestinationState::Active, second * 1_000_000));
+        self.tell_destination(tenant, id, created).await;
+    }
+
     /// Gone where it has no state.
     pub async fn set_destination(
         &self,
@@ -172,12 +178,23 @@ impl Rig {
         id: DestinationId,
         state: Option<DestinationState>,
     ) {
-        let body = state.map(|state| {
+        self.tell_destination(tenant, id, state.map(|state| (state, 0)))
+            .await;
+    }
+
+    async fn tell_destination(
+        &self,
+        tenant: &Tenant,
+        id: DestinationId,
+        there: Option<(DestinationState, i64)>,
+    ) {
+        let body = there.map(|(state, created_at)| {
             let body = DestinationBody {
                 kind: "webhook".to_owned(),
                 state,
                 event_types: Vec::new(),
                 devices: Vec::new(),
+                created_at,
             };
             serde_json::to_string(&body).unwrap()
         });

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use laneway_directory::DestinationEntry;
@@ -92,6 +93,7 @@ impl Rig {
             metrics: Arc::clone(&self.metrics),
             settings,
             instance: instance.to_owned(),
+            all_known: Duration::from_millis(200),
             seed: 1,
         });
         let task = tokio::spawn(Arc::new(deliveries).run(lifecycle.clone()));

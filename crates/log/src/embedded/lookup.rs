@@ -14,6 +14,7 @@ pub(super) fn offset_at(
     partition: u32,
     timestamp_ms: i64,
 ) -> Result<u64> {
+    // Before looking: what is appended meanwhile may be of that time.
     let bounds = shared.partition(topic, partition)?.bounds();
     let fail = |e: redb::Error| shared.store.error(DOING, e);
     let tx = shared.store.read(DOING)?;
@@ -57,5 +58,5 @@ pub(super) fn offset_at(
             return Ok(record.offset);
         }
     }
-    Ok(shared.partition(topic, partition)?.bounds().last_stable)
+    Ok(bounds.last_stable)
 }

@@ -131,6 +131,8 @@ impl Query {
             let at = Offset::Offset(timestamp_ms.max(0));
             list.add_partition_offset(clients.names.physical(topic), partition.cast_signed(), at)?;
             let name = clients.names.physical(topic);
+            // Before looking: what is appended meanwhile may be of that time.
+            let last_stable = clients.bounds(topic, partition)?.last_stable;
             let found = asking(&clients.stable, name, |client, timeout| {
                 client.offsets_for_times(list.clone(), timeout)
             })?;
@@ -142,7 +144,7 @@ impl Query {
             element.error()?;
             match element.offset() {
                 Offset::Offset(offset) => Ok(offset.unsigned_abs()),
-                _ => Ok(clients.bounds(topic, partition)?.last_stable),
+                _ => Ok(last_stable),
             }
         })
         .await

@@ -197,5 +197,17 @@ pub async fn the_offset_at_a_time_is_the_first_at_or_after_it<B: Backend>() {
         0,
         "an empty partition"
     );
+    // What is appended while somebody looks for its time is not missed.
+    for n in 0..200 {
+        let at = base + 100_000 + n;
+        let mut records = Records::new();
+        records.push(Topic::TenantStreams, 2, at, b"k", [], b"v");
+        let (found, ()) = tokio::join!(
+            log.offset_at(Topic::TenantStreams, 2, at),
+            append(&log, records)
+        );
+        let found = found.expect("looking");
+        assert!(found <= u64::try_from(n).unwrap(), "{found} for {n}");
+    }
     log.close().await;
 }

@@ -138,6 +138,7 @@ async fn secrets_of_destinations_are_kept_encrypted(database: Database) {
             state: DestinationState::Active,
             event_types: vec!["laneway.position".into()],
             devices: vec![],
+            created_at: NOW,
         },
         url: "https://example.com/hook".into(),
         secret: "whsec_very_secret".into(),
@@ -145,7 +146,7 @@ async fn secrets_of_destinations_are_kept_encrypted(database: Database) {
     let created = rig
         .store
         .destinations(&scope)
-        .create(new.clone(), NOW)
+        .create(new.clone())
         .await
         .unwrap();
     assert_eq!(
@@ -188,11 +189,7 @@ async fn secrets_of_destinations_are_kept_encrypted(database: Database) {
         []
     );
     if database == Database::Sqlite {
-        rig.store
-            .destinations(&scope)
-            .create(new, NOW)
-            .await
-            .unwrap();
+        rig.store.destinations(&scope).create(new).await.unwrap();
         let path = rig.empty.url.strip_prefix("sqlite:").unwrap();
         let mut bytes = std::fs::read(path).unwrap();
         bytes.extend(std::fs::read(format!("{path}-wal")).unwrap());

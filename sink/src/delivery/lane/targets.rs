@@ -89,26 +89,30 @@ impl Lane {
                     letters.reset();
                 }
                 let cursor = Cursor::restore(&record, 0);
+                let placed = target.placed;
                 let mut target = self.target(entry, placement, filter, cursor, counts);
                 target.written = written;
                 target.active = active;
+                target.placed = placed;
                 self.targets.insert(id, target);
             }
             None => {
-                // A new destination begins here and now; what was appended before is not for it.
-                let restored = self.cursors.remove(&id);
-                let cursor = match &restored {
-                    Some(record) => Cursor::restore(record, self.committed),
-                    None => Cursor::at(self.head),
-                };
                 self.by_tenant
                     .entry(TenantKey::of(entry.tenant))
                     .or_default()
                     .push(id);
-                let mut target = self.target(entry, placement, filter, cursor, counts);
+                let restored = self.cursors.remove(&id);
+                let cursor = restored
+                    .as_ref()
+                    .map(|record| Cursor::restore(record, self.committed));
+                let mut target = self.target(entry, placement, filter, Cursor::default(), counts);
                 target.written = restored;
                 target.active = active;
-                target.riding = active && target.cursor.read() >= self.head;
+                match cursor {
+                    Some(cursor) => target.place(cursor, self.head),
+                    // What the log does not know is new: where it begins is asked as it opens.
+                    None => target.placed = false,
+                }
                 self.targets.insert(id, target);
             }
         }
@@ -156,11 +160,36 @@ impl Lane {
                 self.by_tenant.remove(&tenant);
             }
         }
-        let tenant = target.entry.tenant;
         if target.written.is_some() {
-            let key = cursor_key(tenant, id, self.partition);
-            self.unwritten.push((Topic::SinkCursors, key, None));
+            self.forget_cursor(target.entry.tenant, id);
         }
+        self.forget(target.entry.tenant, id);
+    }
+
+    /// Deletes what the log has of destinations that were deleted while no sink ran.
+    pub(super) fn forget_orphans(&mut self) {
+        let directory = Arc::clone(&self.shared.deps.directory);
+        let mut orphans = Vec::new();
+        for (id, record) in &self.cursors {
+            if let Ok(tenant) = record.tenant_id.parse::<TenantId>()
+                && directory.destination(tenant, *id).is_none()
+            {
+                orphans.push((tenant, *id));
+            }
+        }
+        for (tenant, id) in orphans {
+            self.cursors.remove(&id);
+            self.forget_cursor(tenant, id);
+            self.forget(tenant, id);
+        }
+    }
+
+    fn forget_cursor(&mut self, tenant: TenantId, id: DestinationId) {
+        let key = cursor_key(tenant, id, self.partition);
+        self.unwritten.push((Topic::SinkCursors, key, None));
+    }
+
+    fn forget(&mut self, tenant: TenantId, id: DestinationId) {
         for letter in self.letters.remove(&id).iter().flat_map(Letters::iter) {
             let key = dead_letter_key(tenant, id, &letter.event_id);
             self.unwritten.push((Topic::SinkCursors, key, None));
@@ -175,30 +204,56 @@ impl Lane {
         }
     }
 
-    /// Reads the settings of a destination, which are not in the directory.
+    /// Reads the settings of a destination, which are not in the directory, and finds where a
+    /// new one begins: with what was received from its creation on.
     pub(super) fn open(&mut self, id: DestinationId) {
         let Some(target) = self.targets.get(&id) else {
             return;
         };
-        let (factory, entry) = (
-            Arc::clone(&self.shared.deps.factory),
-            Arc::clone(&target.entry),
-        );
+        let (placed, entry) = (target.placed, Arc::clone(&target.entry));
+        let (shared, lane) = (Arc::clone(&self.shared), self.partition);
         self.opening.spawn(async move {
             let version = entry.version;
-            (id, version, factory.open(entry).await)
+            let created_ms = entry.body.created_at.div_euclid(1000);
+            let start = match placed {
+                true => Ok(None),
+                false => {
+                    let log = &shared.deps.log;
+                    log.offset_at(Topic::TenantStreams, lane, created_ms)
+                        .await
+                        .map(Some)
+                }
+            };
+            match start {
+                Ok(start) => Opened {
+                    id,
+                    version,
+                    start,
+                    destination: shared.deps.factory.open(entry).await,
+                },
+                Err(error) => Opened {
+                    id,
+                    version,
+                    start: None,
+                    destination: Err(OpenError::Unavailable(error.to_string())),
+                },
+            }
         });
     }
 
-    pub(super) async fn opened(&mut self, (id, version, result): Opened) {
+    pub(super) async fn opened(&mut self, opened: Opened) {
+        let id = opened.id;
         let Some(target) = self
             .targets
             .get_mut(&id)
-            .filter(|t| t.entry.version == version)
+            .filter(|t| t.entry.version == opened.version)
         else {
             return;
         };
-        match result {
+        if let Some(start) = opened.start.filter(|_| !target.placed) {
+            target.place(Cursor::at(start), self.head);
+        }
+        match opened.destination {
             Ok(destination) => target.destination = Some(destination),
             Err(error @ OpenError::Settings(_)) => {
                 tracing::warn!(destination = %id, %error, "a destination waits until its settings are changed");

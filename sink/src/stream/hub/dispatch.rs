@@ -7,7 +7,8 @@ use foldhash::{HashMap, HashMapExt};
 use laneway_log::{Batch, RecordRef};
 use laneway_schemas::{Codecs, RegistryError};
 
-use crate::event::{CHUNK_BYTES, Chunk, ChunkBuilder, Facts, TenantKey, split_key};
+use crate::event::{CHUNK_BYTES, Chunk, ChunkBuilder, Facts, TenantKey, TypeSet, split_key};
+use crate::stream::history::History;
 use crate::stream::subscriber::{Offer, Subscriber};
 
 const RETRY: Duration = Duration::from_millis(250);
@@ -18,7 +19,78 @@ pub struct Full {
     pub at: u64,
 }
 
-type Tenants = HashMap<TenantKey, Vec<Arc<Subscriber>>>;
+/// A tenant's subscribers in a partition.
+#[derive(Default)]
+struct Joined {
+    subscribers: Vec<Arc<Subscriber>>,
+    /// Up to here its chunks speak for everything of these types, so that the next one speaks
+    /// for what lies between as well: nothing of them was there.
+    spoken: Option<(u64, TypeSet)>,
+}
+
+impl Joined {
+    fn add(&mut self, subscriber: &Arc<Subscriber>) {
+        if self.subscribers.iter().any(|s| Arc::ptr_eq(s, subscriber)) {
+            return;
+        }
+        // What it wants may have been passed over until now.
+        if !self.complete().includes(types(subscriber)) {
+            self.spoken = None;
+        }
+        self.subscribers.push(Arc::clone(subscriber));
+    }
+
+    /// Types that somebody wants of all devices.
+    fn complete(&self) -> TypeSet {
+        let all = self.subscribers.iter().map(types);
+        all.fold(TypeSet::default(), TypeSet::union)
+    }
+
+    /// Of the placement that the subscribers were authenticated under: a change of it ends their
+    /// connections.
+    fn generation(&self) -> u32 {
+        self.subscribers.first().map_or(0, |s| s.generation)
+    }
+
+    /// For what comes from an offset on.
+    fn builder(&self, lane: u32, from: u64) -> ChunkBuilder {
+        let complete = self.complete();
+        let from = match self.spoken {
+            Some((spoken, types)) if types.includes(complete) => spoken,
+            _ => from,
+        };
+        ChunkBuilder::new(self.generation(), lane, from, complete)
+    }
+
+    fn offer(&mut self, tenant: TenantKey, chunk: Chunk, history: &History, full: &mut Vec<Full>) {
+        self.spoken = Some((chunk.next, chunk.complete));
+        let chunk = Arc::new(chunk);
+        history.keep(tenant, self.generation(), &chunk);
+        self.subscribers
+            .retain(|subscriber| match subscriber.offer(&chunk) {
+                Offer::Taken => true,
+                Offer::Gone => false,
+                Offer::Full => {
+                    full.push(Full {
+                        subscriber: Arc::clone(subscriber),
+                        at: chunk.from,
+                    });
+                    false
+                }
+            });
+    }
+}
+
+fn types(subscriber: &Arc<Subscriber>) -> TypeSet {
+    let filter = &subscriber.filter;
+    if filter.all_devices() {
+        filter.types()
+    } else {
+        TypeSet::default()
+    }
+}
+
+type Tenants = HashMap<TenantKey, Joined>;
 
 #[derive(Default)]
 pub struct Index(HashMap<u32, Tenants>);
@@ -27,15 +99,11 @@ impl Index {
     /// Whether the partition is new.
     pub fn add(&mut self, partition: u32, subscriber: &Arc<Subscriber>) -> bool {
         let new = !self.0.contains_key(&partition);
-        let joined = self
-            .0
-            .entry(partition)
-            .or_default()
+        let tenants = self.0.entry(partition).or_default();
+        tenants
             .entry(subscriber.tenant)
-            .or_default();
-        if !joined.iter().any(|s| Arc::ptr_eq(s, subscriber)) {
-            joined.push(Arc::clone(subscriber));
-        }
+            .or_default()
+            .add(subscriber);
         new
     }
 
@@ -52,8 +120,8 @@ impl Index {
         let mut unused = Vec::new();
         self.0.retain(|partition, tenants| {
             tenants.retain(|_, joined| {
-                joined.retain(|s| s.is_attached());
-                !joined.is_empty()
+                joined.subscribers.retain(|s| s.is_attached());
+                !joined.subscribers.is_empty()
             });
             if tenants.is_empty() {
                 unused.push(*partition);
@@ -64,7 +132,7 @@ impl Index {
     }
 
     /// Encodes what anyone wants of the batch from offset `from` on, and offers it.
-    pub async fn dispatch(&mut self, batch: &Batch, from: u64, codecs: &Codecs) -> Vec<Full> {
+    pub async fn dispatch(&mut self, batch: &Batch, from: u64, history: &History) -> Vec<Full> {
         let mut full = Vec::new();
         let Some(tenants) = self.0.get_mut(&batch.partition()) else {
             return full;
@@ -74,28 +142,25 @@ impl Index {
             let Some(facts) = wanted(tenants, &record) else {
                 continue;
             };
-            let generation = generation(tenants, facts.tenant);
+            let Some(joined) = tenants.get_mut(&facts.tenant) else {
+                continue;
+            };
+            let lane = batch.partition();
             let builder = open
                 .entry(facts.tenant)
-                .or_insert_with(|| ChunkBuilder::new(generation, batch.partition(), from));
-            push(builder, codecs, &facts, &record).await;
+                .or_insert_with(|| joined.builder(lane, from));
+            push(builder, &history.codecs, &facts, &record).await;
             if builder.bytes() >= CHUNK_BYTES {
                 let next = record.offset + 1;
-                let sealed = std::mem::replace(
-                    builder,
-                    ChunkBuilder::new(generation, batch.partition(), next),
-                );
-                offer(tenants, facts.tenant, sealed.build(next), &mut full);
+                if let Some(sealed) = open.remove(&facts.tenant) {
+                    joined.offer(facts.tenant, sealed.build(next), history, &mut full);
+                }
             }
         }
         for (tenant, builder) in open {
-            if !builder.is_empty() {
-                offer(
-                    tenants,
-                    tenant,
-                    builder.build(batch.next_offset()),
-                    &mut full,
-                );
+            if let Some(joined) = tenants.get_mut(&tenant) {
+                let chunk = builder.build(batch.next_offset());
+                joined.offer(tenant, chunk, history, &mut full);
             }
         }
         full
@@ -108,36 +173,10 @@ fn wanted<'r>(tenants: &Tenants, record: &RecordRef<'r>) -> Option<Facts<'r>> {
     let joined = tenants.get(&tenant)?;
     let facts = Facts::of(record)?;
     joined
+        .subscribers
         .iter()
         .any(|s| s.filter.matches(&facts))
         .then_some(facts)
-}
-
-/// Of the placement that the tenant's subscribers were authenticated under: a change of it ends
-/// their connections.
-fn generation(tenants: &Tenants, tenant: TenantKey) -> u32 {
-    tenants
-        .get(&tenant)
-        .and_then(|joined| joined.first())
-        .map_or(0, |s| s.generation)
-}
-
-fn offer(tenants: &mut Tenants, tenant: TenantKey, chunk: Chunk, full: &mut Vec<Full>) {
-    let Some(joined) = tenants.get_mut(&tenant) else {
-        return;
-    };
-    let chunk = Arc::new(chunk);
-    joined.retain(|subscriber| match subscriber.offer(&chunk) {
-        Offer::Taken => true,
-        Offer::Gone => false,
-        Offer::Full => {
-            full.push(Full {
-                subscriber: Arc::clone(subscriber),
-                at: chunk.from,
-            });
-            false
-        }
-    });
 }
 
 /// Encodes a record, loading its schema where that is new. A record that cannot be read is

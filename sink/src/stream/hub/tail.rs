@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use laneway_log::{Batch, Log, LogError, Reader, Topic};
 use laneway_runtime::Lifecycle;
-use laneway_schemas::Codecs;
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
 use super::dispatch::Index;
 use super::{Join, Joined, Tails};
+use crate::stream::history::History;
 use crate::stream::subscriber::Subscriber;
 
 /// How long a closed subscriber may keep its partition read.
@@ -19,7 +19,7 @@ const RETRY: Duration = Duration::from_millis(500);
 
 pub struct Tail {
     log: Arc<dyn Log>,
-    codecs: Arc<Codecs>,
+    history: Arc<History>,
     tails: Arc<Tails>,
     joins: mpsc::Receiver<Join>,
     index: Index,
@@ -30,13 +30,13 @@ pub struct Tail {
 impl Tail {
     pub(super) fn new(
         log: Arc<dyn Log>,
-        codecs: Arc<Codecs>,
+        history: Arc<History>,
         tails: Arc<Tails>,
         joins: mpsc::Receiver<Join>,
     ) -> Self {
         Tail {
             log,
-            codecs,
+            history,
             tails,
             joins,
             index: Index::default(),
@@ -94,24 +94,26 @@ impl Tail {
             }
         }
         subscriber.attach();
-        let at = lanes.iter().map(|lane| (*lane, self.tails.get(*lane)));
+        let at = lanes
+            .iter()
+            .map(|lane| (*lane, self.tails.get(*lane).unwrap_or(0)));
         Joined::At(at.collect())
     }
 
     async fn dispatch(&mut self, batch: Batch) {
         let partition = batch.partition();
-        let from = self.tails.get(partition);
+        let from = self.tails.get(partition).unwrap_or(0);
         if !self.index.has(partition) || batch.next_offset() <= from {
             return;
         }
-        for full in self.index.dispatch(&batch, from, &self.codecs).await {
+        for full in self.index.dispatch(&batch, from, &self.history).await {
             let at = full.subscriber.lanes.iter().map(|lane| {
                 (
                     *lane,
                     if *lane == partition {
                         full.at
                     } else {
-                        self.tails.get(*lane)
+                        self.tails.get(*lane).unwrap_or(0)
                     },
                 )
             });
@@ -122,7 +124,9 @@ impl Tail {
     }
 
     fn sweep(&mut self) {
+        self.history.sweep();
         for partition in self.index.sweep() {
+            self.tails.clear(partition);
             if let Some(Err(error)) = self.reader.as_mut().map(|r| r.unassign(partition)) {
                 tracing::warn!(%error, partition, "a partition cannot be taken from the live tail; opening it anew");
                 self.reader = None;
@@ -160,7 +164,10 @@ async fn next(
     tails: &Tails,
 ) -> Result<Batch, LogError> {
     if reader.is_none() {
-        let from: Vec<(u32, u64)> = index.partitions().map(|p| (p, tails.get(p))).collect();
+        let from: Vec<(u32, u64)> = index
+            .partitions()
+            .map(|p| (p, tails.get(p).unwrap_or(0)))
+            .collect();
         if from.is_empty() {
             return std::future::pending().await;
         }
