@@ -102,8 +102,19 @@ impl Bench {
             topic_prefix: String::new(),
             partitions: PARTITIONS,
         };
+        // A sink does what its floor does, and nothing beside it.
+        let off = |setting: &'static str| (setting, "false".to_owned());
+        let settings = match part {
+            "websocket" => vec![
+                off("LANEWAY_SINK_DELIVERY_ENABLED"),
+                off("LANEWAY_SINK_PROJECTION_ENABLED"),
+            ],
+            "webhook" => vec![off("LANEWAY_SINK_PROJECTION_ENABLED")],
+            _ => Vec::new(),
+        };
         let deployment =
-            Deployment::distributed(&laneway_binary()?, folder.path(), &servers).await?;
+            Deployment::distributed_with(&laneway_binary()?, folder.path(), &servers, &settings)
+                .await?;
         Ok(Bench {
             kafka,
             registry: servers.registry,

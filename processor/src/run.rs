@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
-use laneway_log::{GroupSpec, GroupStart, Member, MemberEvent};
+use laneway_log::{GroupSpec, Member, MemberEvent};
 use laneway_runtime::Lifecycle;
 
 use crate::processor::{GROUP, Processor, TOPICS};
@@ -51,12 +51,7 @@ pub async fn run(mut processor: Processor, lifecycle: Lifecycle) -> anyhow::Resu
 /// One membership, from joining to leaving.
 async fn member(processor: &mut Processor, lifecycle: &Lifecycle) -> Result<(), Halt> {
     let log = processor.log.clone();
-    let spec = GroupSpec {
-        group: GROUP.to_owned(),
-        topics: TOPICS.to_vec(),
-        instance: processor.instance.clone(),
-        start: GroupStart::Earliest,
-    };
+    let spec = GroupSpec::new(GROUP, &TOPICS, &processor.instance);
     let mut member = tokio::select! {
         () = lifecycle.draining() => return Ok(()),
         joined = log.join(spec) => joined?,

@@ -48,7 +48,7 @@ impl Sink {
         request: Request<Incoming>,
         peer: Peer,
     ) -> Result<Response<Body>, Problem> {
-        if request.uri().path() != "/stream" {
+        if request.uri().path() != "/stream" || !self.deps.settings.stream.enabled {
             return Err(Problem::not_found());
         }
         if request.method() != Method::GET {

@@ -138,11 +138,11 @@ impl Sink {
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
             .take();
-        lifecycle.spawn(
-            "live tail",
-            tail.context("the sink runs already")?
-                .run(lifecycle.clone()),
-        );
+        let tail = tail.context("the sink runs already")?;
+        let settings = &self.deps.settings;
+        if settings.stream.enabled {
+            lifecycle.spawn("live tail", tail.run(lifecycle.clone()));
+        }
         let revocations = revocations::follow(
             Arc::clone(&self.stream),
             Arc::clone(&self.deps.authenticator),
@@ -152,14 +152,18 @@ impl Sink {
             revocations.await;
             Ok(())
         });
-        lifecycle.spawn(
-            "deliveries",
-            Arc::clone(&self.deliveries).run(lifecycle.clone()),
-        );
-        lifecycle.spawn(
-            "projection",
-            Arc::clone(&self.projection).run(lifecycle.clone()),
-        );
+        if settings.delivery.enabled {
+            lifecycle.spawn(
+                "deliveries",
+                Arc::clone(&self.deliveries).run(lifecycle.clone()),
+            );
+        }
+        if settings.projection.enabled {
+            lifecycle.spawn(
+                "projection",
+                Arc::clone(&self.projection).run(lifecycle.clone()),
+            );
+        }
         lifecycle.draining().await;
         self.stream.stop.cancel();
         self.stream.tasks.close();

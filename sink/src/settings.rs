@@ -46,6 +46,8 @@ impl std::fmt::Debug for SinkSettings {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct StreamSettings {
+    /// Whether this process serves `/stream`.
+    pub enabled: bool,
     /// Connections of one tenant to one sink.
     pub max_connections_per_tenant: usize,
     /// Bytes that may wait for one subscriber before it falls back to its own reading.
@@ -66,6 +68,7 @@ pub struct StreamSettings {
 impl Default for StreamSettings {
     fn default() -> Self {
         StreamSettings {
+            enabled: true,
             max_connections_per_tenant: 10_000,
             queue_bytes: 256 * 1024,
             history_readers: 64,
@@ -81,6 +84,8 @@ impl Default for StreamSettings {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DeliverySettings {
+    /// Whether this process delivers to destinations.
+    pub enabled: bool,
     /// Attempts in flight to one destination, divided by its tenant's lanes.
     pub concurrency: usize,
     /// Events of one destination and lane that may wait in memory before it reads by itself.
@@ -108,6 +113,7 @@ pub struct DeliverySettings {
 impl Default for DeliverySettings {
     fn default() -> Self {
         DeliverySettings {
+            enabled: true,
             concurrency: 64,
             pending_events: 1000,
             waiting_events: 200_000,
@@ -154,6 +160,8 @@ impl Default for WebhookSettings {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ProjectionSettings {
+    /// Whether this process projects positions and sessions into the store.
+    pub enabled: bool,
     /// Records written in one transaction.
     pub batch_records: usize,
     /// Longest wait for a batch to fill, in milliseconds.
@@ -163,6 +171,7 @@ pub struct ProjectionSettings {
 impl Default for ProjectionSettings {
     fn default() -> Self {
         ProjectionSettings {
+            enabled: true,
             batch_records: 2000,
             linger_ms: 50,
         }

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use laneway_log::{
-    Backend, EmbeddedConfig, Epoch, GroupSpec, GroupStart, KafkaConfig, Log, LogConfig,
-    MemberEvent, Records, Topic, TopicSetup, Unit,
+    Backend, EmbeddedConfig, Epoch, GroupSpec, KafkaConfig, Log, LogConfig, MemberEvent, Records,
+    Topic, TopicSetup, Unit,
 };
 
 const PARTITIONS: u32 = 24;
@@ -127,12 +127,7 @@ async fn append(log: &Arc<dyn Log>, callers: usize, size: u64, total: u64) {
 
 /// Copies `total` records in units of `size`.
 async fn copy(log: &Arc<dyn Log>, size: usize, total: u64) {
-    let spec = GroupSpec {
-        group: format!("copy-{size}"),
-        topics: vec![Topic::LocationUpdates],
-        instance: "one".to_owned(),
-        start: GroupStart::Earliest,
-    };
+    let spec = GroupSpec::new(&format!("copy-{size}"), &[Topic::LocationUpdates], "one");
     let mut member = log.join(spec).await.expect("joining");
     let committer = member.committer();
     let mut flying = std::collections::VecDeque::new();

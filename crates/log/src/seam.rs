@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
@@ -83,6 +84,22 @@ pub struct GroupSpec {
     pub instance: String,
     /// Where a partition without a committed offset starts.
     pub start: GroupStart,
+    /// How long records may be held back so that more of them are fetched together, where
+    /// fetching costs anything.
+    pub fetch_wait: Duration,
+}
+
+impl GroupSpec {
+    /// From the earliest records, each as soon as it is there.
+    pub fn new(group: &str, topics: &[Topic], instance: &str) -> Self {
+        GroupSpec {
+            group: group.to_owned(),
+            topics: topics.to_vec(),
+            instance: instance.to_owned(),
+            start: GroupStart::Earliest,
+            fetch_wait: Duration::ZERO,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use foldhash::HashMap;
 use futures_util::future::{join_all, try_join_all};
 use laneway_directory::DirectoryChange;
 use laneway_log::{
-    Committer, Epoch, GroupSpec, GroupStart, LogError, Member, MemberEvent, Records, Topic, Unit,
+    Committer, Epoch, GroupSpec, LogError, Member, MemberEvent, Records, Topic, Unit,
 };
 use laneway_runtime::Lifecycle;
 use laneway_schemas::ControlKind;
@@ -21,6 +21,8 @@ use super::restore;
 use super::shared::{DeliveryDeps, Shared};
 
 const GROUP: &str = "sink";
+/// A small part of what a request to a receiver takes.
+const FETCH_WAIT: Duration = Duration::from_millis(20);
 const REJOIN: Duration = Duration::from_secs(1);
 /// How long what is in flight may take when a lane moves to another member …
 const REVOKED: Duration = Duration::from_secs(3);
@@ -88,10 +90,8 @@ impl Deliveries {
         let mut member = deps
             .log
             .join(GroupSpec {
-                group: GROUP.to_owned(),
-                topics: vec![Topic::TenantStreams],
-                instance: deps.instance.clone(),
-                start: GroupStart::Earliest,
+                fetch_wait: FETCH_WAIT,
+                ..GroupSpec::new(GROUP, &[Topic::TenantStreams], &deps.instance)
             })
             .await?;
         let mut session = Session {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use foldhash::HashMap;
 use laneway_log::{
-    Batch, Committer, Epoch, GroupSpec, GroupStart, LogError, MemberEvent, Records, Topic, Unit,
+    Batch, Committer, Epoch, GroupSpec, LogError, MemberEvent, Records, Topic, Unit,
 };
 use laneway_runtime::Lifecycle;
 use laneway_schemas::RegistryError;
@@ -33,11 +33,10 @@ struct Session<'a> {
 }
 
 pub async fn run(projection: &Projection, lifecycle: &Lifecycle) -> Result<(), ProjectionError> {
+    let linger = Duration::from_millis(projection.settings.linger_ms.max(1));
     let spec = GroupSpec {
-        group: GROUP.to_owned(),
-        topics: vec![Topic::TenantStreams],
-        instance: projection.instance.clone(),
-        start: GroupStart::Earliest,
+        fetch_wait: linger,
+        ..GroupSpec::new(GROUP, &[Topic::TenantStreams], &projection.instance)
     };
     let mut member = projection.log.join(spec).await?;
     let mut session = Session {
@@ -48,8 +47,7 @@ pub async fn run(projection: &Projection, lifecycle: &Lifecycle) -> Result<(), P
         open: HashMap::default(),
         told: HashMap::default(),
     };
-    let mut flush =
-        tokio::time::interval(Duration::from_millis(projection.settings.linger_ms.max(1)));
+    let mut flush = tokio::time::interval(linger);
     flush.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut commit = tokio::time::interval(COMMIT);
     commit.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -15,6 +15,8 @@ const LEAST_BATCH_BYTES: usize = 1 << 20;
 
 /// Bytes that one consumer fetches ahead of its thread.
 const FETCH_AHEAD_KBYTES: u32 = 32 * 1024;
+/// Enough to end the wait of a member that lets records be held back.
+const PATIENT_FETCH_BYTES: usize = 64 * 1024;
 
 /// Silence of a consumer's own thread after which it is taken for dead. The thread polls
 /// whatever the application does, so this only has to outlast a slow revocation.
@@ -180,6 +182,11 @@ impl Settings {
             .set("auto.offset.reset", "earliest")
             // Of several topics an end of partition cannot be told apart.
             .set("enable.partition.eof", (spec.topics.len() == 1).to_string());
+        if !spec.fetch_wait.is_zero() {
+            config
+                .set("fetch.min.bytes", PATIENT_FETCH_BYTES.to_string())
+                .set("fetch.wait.max.ms", spec.fetch_wait.as_millis().to_string());
+        }
         config
     }
 

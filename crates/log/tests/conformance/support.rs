@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use laneway_log::{
-    Batch, Epoch, GroupSpec, GroupStart, Log, LogError, Member, MemberEvent, Reader, RecordRef,
-    Records, Result, Topic,
+    Batch, Epoch, GroupSpec, Log, LogError, Member, MemberEvent, Reader, RecordRef, Records,
+    Result, Topic,
 };
 
 /// Nothing that a case waits for takes longer.
@@ -168,12 +168,11 @@ pub async fn read_numbers(log: &Arc<dyn Log>, topic: Topic, partition: u32) -> V
 }
 
 pub fn spec(group: &str, instance: &str) -> GroupSpec {
-    GroupSpec {
-        group: group.into(),
-        topics: vec![Topic::LocationUpdates, Topic::SessionEvents],
-        instance: instance.into(),
-        start: GroupStart::Earliest,
-    }
+    GroupSpec::new(
+        group,
+        &[Topic::LocationUpdates, Topic::SessionEvents],
+        instance,
+    )
 }
 
 pub async fn join(log: &Arc<dyn Log>, spec: GroupSpec) -> Box<dyn Member> {

@@ -3,12 +3,7 @@ use super::*;
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 fn member(groups: &Groups, instance: &str) -> MemberId {
-    let spec = GroupSpec {
-        group: "g".into(),
-        topics: vec![Topic::LocationUpdates],
-        instance: instance.into(),
-        start: crate::GroupStart::Earliest,
-    };
+    let spec = GroupSpec::new("g", &[Topic::LocationUpdates], instance);
     let id = groups.new_member(&spec);
     groups
         .join(&id, &spec.topics, &Arc::new(Notify::new()))
