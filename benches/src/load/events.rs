@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use laneway_log::{Backend, EmbeddedConfig, KafkaConfig, Log, LogConfig, Records};
+use futures_util::future::BoxFuture;
+use laneway_log::{Backend, EmbeddedConfig, KafkaConfig, Log, LogConfig, LogError, Records};
 use laneway_log::{Topic, TopicSetup};
 use laneway_schemas::{Codecs, ConfluentRegistry, Position};
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
@@ -41,15 +42,19 @@ impl Laneway {
         Ok(Laneway { log, codecs })
     }
 
-    /// Appends the events of these numbers, one tenant after the other; resolves when they are
-    /// durable.
-    pub async fn append(&self, targets: &[Target], numbers: std::ops::Range<usize>) -> Result<()> {
+    /// Queues the events of these numbers, one tenant after the other; what it gives resolves
+    /// when they are durable.
+    pub fn append(
+        &self,
+        targets: &[Target],
+        numbers: std::ops::Range<usize>,
+    ) -> Result<BoxFuture<'static, Result<(), LogError>>> {
         let mut records = Records::new();
         for number in numbers {
             let target = &targets[number % targets.len()];
             self.position(&mut records, target, number / targets.len())?;
         }
-        Ok(self.log.append(records).await?)
+        Ok(self.log.append(records))
     }
 
     fn position(&self, records: &mut Records, target: &Target, number: usize) -> Result<()> {

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use futures_util::future::try_join_all;
 use laneway_tests::client::Client;
 use laneway_tests::tenant::key;
 use serde_json::json;
@@ -17,7 +18,6 @@ const DEVICES: usize = 10_000;
 /// Attempts in flight, on both sides.
 const CONNECTIONS: usize = 64;
 const STEP: usize = 5_000;
-const SETTLING: Duration = Duration::from_secs(3);
 const BOUND: Duration = Duration::from_secs(120);
 
 pub async fn run(bench: &mut Bench) -> Result<()> {
@@ -39,8 +39,6 @@ pub async fn run(bench: &mut Bench) -> Result<()> {
     let plain = Plain::open(&bench.kafka.bootstrap(), FLOOR_TOPIC)?;
     let others = ["ingest", "processor"];
     bench.stop(&others)?;
-    // A destination begins with what comes after its sink knows of it.
-    tokio::time::sleep(SETTLING).await;
     let sink = bench.deployment.node("sink")?.process().pid();
     let targets = [target];
     let (mut ours, mut least) = (Vec::new(), Vec::new());
@@ -74,12 +72,12 @@ async fn append(
     targets: &[Target],
     numbers: std::ops::Range<usize>,
 ) -> Result<()> {
-    for first in numbers.clone().step_by(STEP) {
-        laneway
-            .append(targets, first..(first + STEP).min(numbers.end))
-            .await?;
-    }
-    Ok(())
+    let queued: Result<Vec<_>> = numbers
+        .clone()
+        .step_by(STEP)
+        .map(|first| laneway.append(targets, first..(first + STEP).min(numbers.end)))
+        .collect();
+    Ok(try_join_all(queued?).await.map(drop)?)
 }
 
 async fn floor(

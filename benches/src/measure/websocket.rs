@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use futures_util::future::try_join_all;
 use laneway_testkit::cpu;
 use laneway_tests::tenant::key;
 
@@ -179,6 +180,7 @@ async fn send(load: &Load, targets: &[Target], source: &Source<'_>) -> Result<()
         Some(rate) => (rate as f64 * TICK.as_secs_f64()).ceil() as usize,
         None => 2000,
     };
+    let mut queued = Vec::new();
     let began = Instant::now();
     for (tick, first) in (0..load.events).step_by(step).enumerate() {
         if load.rate.is_some() {
@@ -186,12 +188,12 @@ async fn send(load: &Load, targets: &[Target], source: &Source<'_>) -> Result<()
         }
         let numbers = first..(first + step).min(load.events);
         match source {
-            Source::Laneway(laneway) => laneway.append(targets, numbers).await?,
+            Source::Laneway(laneway) => queued.push(laneway.append(targets, numbers)?),
             Source::Plain(plain) => plain.append(targets, numbers)?,
         }
     }
     match source {
-        Source::Laneway(_) => Ok(()),
+        Source::Laneway(_) => Ok(try_join_all(queued).await.map(drop)?),
         Source::Plain(plain) => plain.flush(),
     }
 }
