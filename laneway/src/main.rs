@@ -18,6 +18,9 @@ use cli::{Cli, Command, ConfigCommand};
 use config::Config;
 use roles::Role;
 
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     match run(cli) {
