@@ -181,10 +181,18 @@ impl Codecs {
 
     /// Decodes a record, asking the registry for its schema where that is new.
     pub async fn decode_loading<T: Contract>(&self, bytes: &[u8]) -> Result<T, DecodeError> {
-        match self.decode(bytes) {
+        self.decode_as_loading::<T, T>(bytes).await
+    }
+
+    /// The same into a type that reads alike.
+    pub async fn decode_as_loading<'a, T: Contract, V: Deserialize<'a>>(
+        &self,
+        bytes: &'a [u8],
+    ) -> Result<V, DecodeError> {
+        match self.decode_as::<T, V>(bytes) {
             Err(DecodeError::UnknownSchema(id)) => {
                 self.load(id).await?;
-                self.decode(bytes)
+                self.decode_as::<T, V>(bytes)
             }
             result => result,
         }

@@ -9,7 +9,7 @@ mod filter;
 mod time;
 
 pub use chunk::{CHUNK_BYTES, Chunk, ChunkBuilder, Entry};
-pub use data::EventData;
+pub use data::PositionData;
 pub use encode::{EncodeError, encode_event};
 pub use facts::{Facts, TenantKey, split_key};
 pub use filter::{Filter, TypeSet};

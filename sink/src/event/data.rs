@@ -1,105 +1,148 @@
-//! The `data` of each event type: the contract's fields under their own names, times as
-//! RFC 3339, absent fields left out.
+//! The `data` of each event type: the contract's fields under their own names, times as RFC 3339,
+//! absent fields left out. Read from a record without copying what it says.
 
-use laneway_schemas::{
-    Attributes, Position, SessionStarted, SessionStopped, SessionUpdated, Window,
-};
-use serde::Serialize;
+use std::collections::BTreeMap;
+
+use laneway_schemas::{Contract, Position, SessionStarted, SessionStopped, SessionUpdated, Window};
+use serde::{Deserialize, Serialize};
 
 use super::time::Time;
 
 /// An event's payload as it goes out.
-pub trait EventData {
-    /// Event time, in microseconds since 1970: the CloudEvents `time`.
-    fn time(&self) -> i64;
-    fn data(&self) -> impl Serialize;
+pub trait EventData<'a>: Deserialize<'a> + Serialize {
+    type Of: Contract;
+
+    /// Event time: the CloudEvents `time`.
+    fn time(&self) -> Time;
 }
 
-macro_rules! event_data {
-    (
-        $type:ident at $time:expr;
-        $($plain:ident: $plain_type:ty,)*;
-        times $($at:ident,)*;
-        optional $($optional:ident: $optional_type:ty,)*;
-        optional times $($optional_at:ident,)*;
-        attributes $($attributes:ident)?
-    ) => {
-        impl EventData for $type {
-            fn time(&self) -> i64 {
-                let read: fn(&$type) -> i64 = $time;
-                read(self)
-            }
+type Attributes<'a> = BTreeMap<&'a str, &'a str>;
 
-            fn data(&self) -> impl Serialize {
-                #[derive(Serialize)]
-                struct Data<'a> {
-                    entity_id: &'a str,
-                    revision: i32,
-                    tenant_id: &'a str,
-                    device_id: &'a str,
-                    $($at: Time,)*
-                    $(#[serde(skip_serializing_if = "Option::is_none")] $optional_at: Option<Time>,)*
-                    $($plain: &'a $plain_type,)*
-                    $(#[serde(skip_serializing_if = "Option::is_none")] $optional: &'a Option<$optional_type>,)*
-                    $(#[serde(skip_serializing_if = "Attributes::is_empty")] $attributes: &'a Attributes,)?
-                }
-                Data {
-                    entity_id: &self.entity_id,
-                    revision: self.revision,
-                    tenant_id: &self.tenant_id,
-                    device_id: &self.device_id,
-                    $($at: Time(self.$at),)*
-                    $($optional_at: self.$optional_at.map(Time),)*
-                    $($plain: &self.$plain,)*
-                    $($optional: &self.$optional,)*
-                    $($attributes: &self.$attributes,)?
-                }
-            }
-        }
-    };
+#[derive(Deserialize, Serialize)]
+pub struct PositionData<'a> {
+    pub entity_id: &'a str,
+    pub revision: i32,
+    pub tenant_id: &'a str,
+    pub device_id: &'a str,
+    pub recorded_at: Time,
+    pub received_at: Time,
+    pub fix_id: &'a str,
+    pub latitude: f64,
+    pub longitude: f64,
+    pub latest: bool,
+    pub late: bool,
+    pub ahead: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_id: Option<&'a str>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub altitude_m: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accuracy_m: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub speed_mps: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heading_deg: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub battery: Option<f64>,
+    #[serde(default, borrow, skip_serializing_if = "BTreeMap::is_empty")]
+    pub attributes: Attributes<'a>,
 }
 
-event_data! {
-    Position at |e| e.recorded_at;
-    fix_id: String, latitude: f64, longitude: f64, latest: bool, late: bool, ahead: bool,;
-    times recorded_at, received_at,;
-    optional session_id: String, altitude_m: f64, accuracy_m: f64, speed_mps: f64, heading_deg: f64, battery: f64,;
-    optional times;
-    attributes attributes
+impl<'a> EventData<'a> for PositionData<'a> {
+    type Of = Position;
+
+    fn time(&self) -> Time {
+        self.recorded_at
+    }
 }
 
-event_data! {
-    SessionStarted at |e| e.started_at;
-    session_id: String,;
-    times started_at, received_at,;
-    optional;
-    optional times;
-    attributes attributes
+#[derive(Deserialize, Serialize)]
+pub struct StartedData<'a> {
+    pub entity_id: &'a str,
+    pub revision: i32,
+    pub tenant_id: &'a str,
+    pub device_id: &'a str,
+    pub started_at: Time,
+    pub received_at: Time,
+    pub session_id: &'a str,
+    #[serde(default, borrow, skip_serializing_if = "BTreeMap::is_empty")]
+    pub attributes: Attributes<'a>,
 }
 
-event_data! {
-    SessionUpdated at |e| e.last_fix_at;
-    session_id: String, fixes: i64, distance_m: f64, duration_s: f64,;
-    times last_fix_at,;
-    optional;
-    optional times started_at,;
-    attributes
+impl<'a> EventData<'a> for StartedData<'a> {
+    type Of = SessionStarted;
+
+    fn time(&self) -> Time {
+        self.started_at
+    }
 }
 
-event_data! {
-    SessionStopped at |e| e.stopped_at;
-    session_id: String, fixes: i64, distance_m: f64, duration_s: f64,;
-    times stopped_at,;
-    optional;
-    optional times started_at,;
-    attributes attributes
+#[derive(Deserialize, Serialize)]
+pub struct UpdatedData<'a> {
+    pub entity_id: &'a str,
+    pub revision: i32,
+    pub tenant_id: &'a str,
+    pub device_id: &'a str,
+    pub last_fix_at: Time,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Time>,
+    pub session_id: &'a str,
+    pub fixes: i64,
+    pub distance_m: f64,
+    pub duration_s: f64,
 }
 
-event_data! {
-    Window at |e| e.window_end;
-    fixes: i64, distance_m: f64,;
-    times window_start, window_end,;
-    optional max_speed_mps: f64,;
-    optional times;
-    attributes
+impl<'a> EventData<'a> for UpdatedData<'a> {
+    type Of = SessionUpdated;
+
+    fn time(&self) -> Time {
+        self.last_fix_at
+    }
+}
+
+#[derive(Deserialize, Serialize)]
+pub struct StoppedData<'a> {
+    pub entity_id: &'a str,
+    pub revision: i32,
+    pub tenant_id: &'a str,
+    pub device_id: &'a str,
+    pub stopped_at: Time,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Time>,
+    pub session_id: &'a str,
+    pub fixes: i64,
+    pub distance_m: f64,
+    pub duration_s: f64,
+    #[serde(default, borrow, skip_serializing_if = "BTreeMap::is_empty")]
+    pub attributes: Attributes<'a>,
+}
+
+impl<'a> EventData<'a> for StoppedData<'a> {
+    type Of = SessionStopped;
+
+    fn time(&self) -> Time {
+        self.stopped_at
+    }
+}
+
+#[derive(Deserialize, Serialize)]
+pub struct WindowData<'a> {
+    pub entity_id: &'a str,
+    pub revision: i32,
+    pub tenant_id: &'a str,
+    pub device_id: &'a str,
+    pub window_start: Time,
+    pub window_end: Time,
+    pub fixes: i64,
+    pub distance_m: f64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_speed_mps: Option<f64>,
+}
+
+impl<'a> EventData<'a> for WindowData<'a> {
+    type Of = Window;
+
+    fn time(&self) -> Time {
+        self.window_end
+    }
 }

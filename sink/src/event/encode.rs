@@ -1,13 +1,9 @@
 //! One record to one CloudEvent (v1.0.2, JSON event format).
 
-use laneway_schemas::{
-    Codecs, Contract, DecodeError, EventType, Position, SessionStarted, SessionStopped,
-    SessionUpdated, Window,
-};
+use laneway_schemas::{Codecs, DecodeError, EventType};
 
 use super::Facts;
-use super::data::EventData;
-use super::time::Time;
+use super::data::{EventData, PositionData, StartedData, StoppedData, UpdatedData, WindowData};
 
 #[derive(Debug, thiserror::Error)]
 pub enum EncodeError {
@@ -40,11 +36,11 @@ pub fn encode_event(
     let value = value.ok_or(EncodeError::Tombstone)?;
     let start = out.len();
     let result = match facts.event_type {
-        EventType::Position => write::<Position>(codecs, facts, value, out),
-        EventType::SessionStarted => write::<SessionStarted>(codecs, facts, value, out),
-        EventType::SessionUpdated => write::<SessionUpdated>(codecs, facts, value, out),
-        EventType::SessionStopped => write::<SessionStopped>(codecs, facts, value, out),
-        EventType::Window => write::<Window>(codecs, facts, value, out),
+        EventType::Position => write::<PositionData<'_>>(codecs, facts, value, out),
+        EventType::SessionStarted => write::<StartedData<'_>>(codecs, facts, value, out),
+        EventType::SessionUpdated => write::<UpdatedData<'_>>(codecs, facts, value, out),
+        EventType::SessionStopped => write::<StoppedData<'_>>(codecs, facts, value, out),
+        EventType::Window => write::<WindowData<'_>>(codecs, facts, value, out),
     };
     if result.is_err() {
         out.truncate(start);
@@ -52,13 +48,13 @@ pub fn encode_event(
     result
 }
 
-fn write<T: Contract + EventData>(
+fn write<'a, T: EventData<'a>>(
     codecs: &Codecs,
     facts: &Facts<'_>,
-    value: &[u8],
+    value: &'a [u8],
     out: &mut Vec<u8>,
 ) -> Result<(u32, u32), EncodeError> {
-    let event: T = codecs.decode(value)?;
+    let event: T = codecs.decode_as::<T::Of, T>(value)?;
     let tenant = facts.tenant.as_str().as_bytes();
     out.extend_from_slice(br#"{"specversion":"1.0","id":"#);
     serde_json::to_writer(&mut *out, facts.id)?;
@@ -69,7 +65,7 @@ fn write<T: Contract + EventData>(
     out.extend_from_slice(br#","time":"#);
     match facts.time {
         Some(time) => serde_json::to_writer(&mut *out, time)?,
-        None => serde_json::to_writer(&mut *out, &Time(event.time()))?,
+        None => serde_json::to_writer(&mut *out, &event.time())?,
     }
     out.extend_from_slice(br#","subject":"#);
     let device_at = out.len() + 1;
@@ -78,7 +74,7 @@ fn write<T: Contract + EventData>(
     out.extend_from_slice(br#","datacontenttype":"application/json","tenantid":""#);
     out.extend_from_slice(tenant);
     out.extend_from_slice(br#"","data":"#);
-    serde_json::to_writer(&mut *out, &event.data())?;
+    serde_json::to_writer(&mut *out, &event)?;
     out.push(b'}');
     Ok(device)
 }

@@ -1,13 +1,14 @@
 //! Times on the wire: RFC 3339 in UTC, without an allocation per time.
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
 const DAY_US: i64 = 86_400_000_000;
 /// 0000-01-01 and 9999-12-31T23:59:59.999999Z, the range that RFC 3339 can write.
 const RANGE: std::ops::RangeInclusive<i64> = -62_167_219_200_000_000..=253_402_300_799_999_999;
 
 /// Microseconds since 1970, written as RFC 3339 with as many digits as they need (0, 3 or 6).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
 pub struct Time(pub i64);
 
 impl Time {

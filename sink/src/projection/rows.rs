@@ -2,13 +2,13 @@
 
 use laneway_log::RecordRef;
 use laneway_schemas::{
-    Attributes, Codecs, Contract, DecodeError, EventType, Position, RegistryError, SessionStarted,
+    Attributes, Codecs, DecodeError, EventType, Position, RegistryError, SessionStarted,
     SessionStopped, SessionUpdated,
 };
 use laneway_store::{PositionRow, ProjectionBatch, SessionRow, SessionState};
 use laneway_tenancy::{DeviceId, SessionId, TenantId};
 
-use crate::event::{EventData, Facts};
+use crate::event::{Facts, PositionData};
 
 /// Adds what a record says to a batch. A record that cannot be read is passed over, and said.
 pub async fn add(
@@ -39,7 +39,9 @@ async fn row(
 ) -> Result<(), DecodeError> {
     match event_type {
         EventType::Position => {
-            let event: Position = codecs.decode_loading(value).await?;
+            let event = codecs
+                .decode_as_loading::<Position, PositionData<'_>>(value)
+                .await?;
             // One ahead of its time is never the latest.
             if !event.ahead {
                 batch.positions.extend(position(&event));
@@ -66,20 +68,16 @@ fn ids(tenant: &str, device: &str) -> Option<(TenantId, DeviceId)> {
     Some((tenant.parse().ok()?, device.parse().ok()?))
 }
 
-fn position(event: &Position) -> Option<PositionRow> {
-    let (tenant, device) = ids(&event.tenant_id, &event.device_id)?;
+fn position(event: &PositionData<'_>) -> Option<PositionRow> {
+    let (tenant, device) = ids(event.tenant_id, event.device_id)?;
     Some(PositionRow {
         tenant,
         device,
-        recorded_at: event.recorded_at,
-        fix_id: event.fix_id.clone(),
+        recorded_at: event.recorded_at.0,
+        fix_id: event.fix_id.to_owned(),
         revision: i64::from(event.revision),
-        body: body(event)?,
+        body: serde_json::to_string(event).ok()?,
     })
-}
-
-fn body<T: Contract + EventData>(event: &T) -> Option<String> {
-    serde_json::to_string(&event.data()).ok()
 }
 
 fn started(event: &SessionStarted) -> Option<SessionRow> {
