@@ -130,26 +130,24 @@ pub fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
-/// A line of the table: ours, the floor's, and the ratio of the program's CPU.
+/// A line of the table: ours, the floor's, and their ratio, of whatever was measured.
 pub fn print(what: &str, ours: &[Sample], floor: &[Sample]) {
-    let of =
-        |samples: &[Sample], value: fn(&Sample) -> f64| median(samples.iter().map(value).collect());
-    let cpu = |s: &Sample| s.per_million(s.program);
-    println!(
-        "{what}: CPU-s/M {:.2} (floor {:.2}, ratio {:.2}); rate {:.0}/s (floor {:.0}/s); broker {:.2} ({:.2}); \
-         load {:.2} ({:.2}); p50 {:.0} µs ({:.0}), p99 {:.0} µs ({:.0})",
-        of(ours, cpu),
-        of(floor, cpu),
-        of(ours, cpu) / of(floor, cpu),
-        of(ours, Sample::rate),
-        of(floor, Sample::rate),
-        of(ours, |s| s.per_million(s.broker)),
-        of(floor, |s| s.per_million(s.broker)),
-        of(ours, |s| s.per_million(s.load)),
-        of(floor, |s| s.per_million(s.load)),
-        of(ours, |s| s.p50_us as f64),
-        of(floor, |s| s.p50_us as f64),
-        of(ours, |s| s.p99_us as f64),
-        of(floor, |s| s.p99_us as f64),
-    );
+    type Column = (&'static str, fn(&Sample) -> f64);
+    const COLUMNS: [Column; 6] = [
+        ("CPU-s/M", |s| s.per_million(s.program)),
+        ("rate/s", Sample::rate),
+        ("broker", |s| s.per_million(s.broker)),
+        ("load", |s| s.per_million(s.load)),
+        ("p50 ms", |s| s.p50_us as f64 / 1000.0),
+        ("p99 ms", |s| s.p99_us as f64 / 1000.0),
+    ];
+    let mut line = format!("{what}:");
+    for (name, value) in COLUMNS {
+        let of = |samples: &[Sample]| median(samples.iter().map(value).collect());
+        let (ours, floor) = (of(ours), of(floor));
+        if ours > 0.0 && floor > 0.0 {
+            line += &format!(" {name} {ours:.2} ({floor:.2}) = {:.2};", ours / floor);
+        }
+    }
+    println!("{}", line.trim_end_matches(';'));
 }
