@@ -2,10 +2,12 @@
 
 use http::StatusCode;
 use http_body_util::BodyExt;
+use laneway_log::Topic;
+use laneway_testkit::wait;
 use serde_json::json;
 
-use crate::rig::Rig;
 use crate::rig::client::{Subscriber, get, ids};
+use crate::rig::{BOUND, Rig};
 use laneway_sink::position::{LanePosition, TokenKey};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -76,4 +78,36 @@ async fn without_a_key_there_is_no_stream() {
     assert_eq!(in_url.status(), StatusCode::BAD_REQUEST);
     let nowhere = get(address, &tenant.key, "/other", None).await;
     assert_eq!(nowhere.status(), StatusCode::NOT_FOUND);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_part_of_a_sink_can_have_processes_of_its_own() {
+    let rig = Rig::new(1).await;
+    let tenant = rig.tenant(1, 1).await;
+    let begun = async |group: &str| {
+        let committed = rig.log.committed(group, Topic::TenantStreams).await;
+        committed.unwrap().iter().all(Option::is_some)
+    };
+    let streams = rig
+        .sink(|settings| {
+            settings.delivery.enabled = false;
+            settings.delivery.commit_ms = 10;
+            settings.projection.enabled = false;
+        })
+        .await;
+    rig.append(&tenant, "a", 0..3).await;
+    let mut subscriber = Subscriber::open(streams, &tenant.key, json!("earliest")).await;
+    subscriber.events(3).await;
+    assert!(!begun("sink").await && !begun("projection").await);
+    let others = rig.sink(|settings| settings.stream.enabled = false).await;
+    let none = get(others, &tenant.key, "", None).await;
+    assert_eq!(none.status(), StatusCode::NOT_FOUND);
+    for group in ["sink", "projection"] {
+        wait::until(group, BOUND, || begun(group)).await.unwrap();
+    }
+    rig.append(&tenant, "a", 3..6).await;
+    assert_eq!(
+        ids(&subscriber.events(3).await),
+        ["a-3.1", "a-4.1", "a-5.1"]
+    );
 }
