@@ -3,6 +3,10 @@
 use laneway_processor::derive::{Bounds, Fix, Touch};
 use laneway_processor::devices::Devices;
 
+/// As in the binary.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 const DEVICES: u32 = 1_000_000;
 const PARTITIONS: u32 = 24;
 
