@@ -12,7 +12,7 @@ use super::tokens;
 use crate::load::http::Report;
 
 const DEVICES: usize = 200;
-const CONNECTIONS: usize = 8;
+const CONNECTIONS: usize = 16;
 const BATCH: usize = 1_000;
 
 pub async fn run(duration: Duration, repeat: usize) -> Result<()> {

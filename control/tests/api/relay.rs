@@ -53,9 +53,10 @@ async fn changes_reach_the_log_in_the_order_of_their_versions(database: Database
         rig.directory.device_known(id, "d3", 22),
         "as of the version before"
     );
+    let bounds = rig.log.bounds(Topic::TenantEvents, 0).await.unwrap();
     let mut reader = rig
         .log
-        .reader(Topic::TenantEvents, vec![(0, 0)])
+        .reader(Topic::TenantEvents, vec![(0, bounds.earliest)])
         .await
         .unwrap();
     let mut versions: Vec<i64> = Vec::new();
