@@ -10,6 +10,6 @@ mod time;
 
 pub use chunk::{CHUNK_BYTES, Chunk, ChunkBuilder, Entry};
 pub use data::PositionData;
-pub use encode::{EncodeError, encode_event};
+pub use encode::{EncodeError, encode_event, try_again};
 pub use facts::{Facts, TenantKey, split_key};
 pub use filter::{Filter, TypeSet};

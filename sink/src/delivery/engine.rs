@@ -164,7 +164,8 @@ impl Session<'_> {
             async move {
                 let head = match committed {
                     Some(head) => head,
-                    // Nobody has ever delivered from this lane: destinations begin now.
+                    // Nobody has ever delivered from this lane: what is new reads by itself from where
+                    // it begins.
                     None => {
                         deps.log
                             .bounds(Topic::TenantStreams, partition)

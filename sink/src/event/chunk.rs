@@ -6,9 +6,10 @@
 //! CloudEvent of an entry is a part of its frame, for the transports that frame it otherwise.
 
 use bytes::Bytes;
+use laneway_log::RecordRef;
 use laneway_schemas::{Codecs, EventType};
 
-use super::{EncodeError, Facts, TypeSet, encode_event};
+use super::{EncodeError, Facts, TypeSet, encode_event, try_again};
 
 /// A chunk is closed at this size, so that a queue's bound is kept to within one of them.
 pub const CHUNK_BYTES: usize = 64 * 1024;
@@ -111,7 +112,7 @@ impl ChunkBuilder {
     }
 
     /// Adds a record; leaves the chunk as it was where that fails.
-    pub fn push(
+    fn push(
         &mut self,
         codecs: &Codecs,
         facts: &Facts<'_>,
@@ -159,6 +160,21 @@ impl ChunkBuilder {
             device,
         });
         Ok(())
+    }
+
+    /// The same, loading the record's schema where that is new. One that cannot be read is left
+    /// out.
+    pub async fn push_loading(
+        &mut self,
+        codecs: &Codecs,
+        facts: &Facts<'_>,
+        record: &RecordRef<'_>,
+    ) {
+        while let Err(error) = self.push(codecs, facts, record.offset, record.value) {
+            if !try_again(codecs, facts, record.offset, &error).await {
+                return;
+            }
+        }
     }
 
     pub fn build(self, next: u64) -> Chunk {

@@ -1,9 +1,13 @@
 //! One record to one CloudEvent (v1.0.2, JSON event format).
 
-use laneway_schemas::{Codecs, DecodeError, EventType};
+use std::time::Duration;
+
+use laneway_schemas::{Codecs, DecodeError, EventType, RegistryError};
 
 use super::Facts;
 use super::data::{EventData, PositionData, StartedData, StoppedData, UpdatedData, WindowData};
+
+const RETRY: Duration = Duration::from_millis(250);
 
 #[derive(Debug, thiserror::Error)]
 pub enum EncodeError {
@@ -17,12 +21,37 @@ pub enum EncodeError {
 
 impl EncodeError {
     /// The schema to load before the record can be encoded.
-    pub fn missing_schema(&self) -> Option<u32> {
+    fn missing_schema(&self) -> Option<u32> {
         match self {
             EncodeError::Decode(DecodeError::UnknownSchema(id)) => Some(*id),
             _ => None,
         }
     }
+}
+
+/// Whether to encode a record again that could not be: its schema was not there, and may be now.
+/// One that cannot be read is said, and to be passed over: holding the lane back would take every
+/// other tenant's events with it.
+pub async fn try_again(
+    codecs: &Codecs,
+    facts: &Facts<'_>,
+    offset: u64,
+    error: &EncodeError,
+) -> bool {
+    if let Some(schema) = error.missing_schema() {
+        match codecs.load(schema).await {
+            Ok(()) => return true,
+            Err(reason @ RegistryError::Unavailable { .. }) => {
+                tracing::warn!(schema, %reason, "a schema cannot be loaded; trying again");
+                tokio::time::sleep(RETRY).await;
+                return true;
+            }
+            Err(_) => {}
+        }
+    }
+    metrics::counter!("laneway_sink_undecodable_total").increment(1);
+    tracing::error!(tenant = ?facts.tenant, offset, id = facts.id, %error, "an event cannot be encoded; it is passed over");
+    false
 }
 
 /// Appends the event to `out`, and says where in it the device's name is. Leaves `out` as it

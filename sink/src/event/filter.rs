@@ -74,6 +74,15 @@ impl Filter {
         self.devices.is_empty()
     }
 
+    /// Types of which it wants every event.
+    pub fn complete(&self) -> TypeSet {
+        if self.all_devices() {
+            self.types
+        } else {
+            TypeSet::default()
+        }
+    }
+
     pub fn wants(&self, event_type: EventType, device: &str) -> bool {
         self.types.contains(event_type)
             && (self.devices.is_empty()

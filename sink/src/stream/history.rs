@@ -19,9 +19,9 @@ use tokio::sync::{Mutex as Turn, Semaphore};
 use tokio::time::Instant;
 
 use self::recent::Recent;
-use self::source::{Source, Wanted};
+use self::source::Source;
 use super::subscriber::Subscriber;
-use crate::event::{Chunk, TenantKey};
+use crate::event::{Chunk, Filter, TenantKey};
 use crate::settings::StreamSettings;
 
 /// How long a reader stays open that nobody goes on with.
@@ -79,16 +79,14 @@ impl History {
         }
         // What is read for a few devices is of no use to others.
         if !filter.all_devices() {
-            let wanted = Wanted::Filter(filter);
-            return self.read_log(&key, at, &wanted).await;
+            return self.read_log(&key, at, filter).await;
         }
         let turn = self.turn(key);
         let _turn = turn.lock().await;
         if let Some(chunk) = known() {
             return Ok(chunk);
         }
-        let wanted = Wanted::Types(filter.types());
-        let chunk = self.read_log(&key, at, &wanted).await?;
+        let chunk = self.read_log(&key, at, filter).await?;
         lock(&self.recent).put(key, &chunk);
         Ok(chunk)
     }
@@ -111,14 +109,9 @@ impl History {
         lock(&self.turns).retain(|_, turn| turn.strong_count() > 0);
     }
 
-    async fn read_log(
-        &self,
-        key: &Lane,
-        at: u64,
-        wanted: &Wanted<'_>,
-    ) -> Result<Arc<Chunk>, LogError> {
+    async fn read_log(&self, key: &Lane, at: u64, filter: &Filter) -> Result<Arc<Chunk>, LogError> {
         let mut source = self.source(key.lane, at).await?;
-        let chunk = source.chunk(key, wanted, &self.codecs).await?;
+        let chunk = source.chunk(key, filter, &self.codecs).await?;
         lock(&self.idle).push_back((Instant::now(), source));
         Ok(Arc::new(chunk))
     }

@@ -13,7 +13,6 @@ use tokio::sync::{mpsc, oneshot};
 use super::history::History;
 use super::subscriber::Subscriber;
 
-pub use dispatch::push;
 pub use tail::Tail;
 
 /// Joins waiting at a time; more wait in line.
@@ -45,6 +44,11 @@ impl Tails {
     fn get(&self, partition: u32) -> Option<u64> {
         let next = self.0.get(partition as usize)?.load(Ordering::Acquire);
         (next != UNREAD).then_some(next)
+    }
+
+    /// Of a partition that is read.
+    fn next(&self, partition: u32) -> u64 {
+        self.get(partition).unwrap_or(0)
     }
 
     fn clear(&self, partition: u32) {

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use laneway_log::{Batch, RecordRef};
-use laneway_schemas::{Codecs, RegistryError};
+use laneway_schemas::Codecs;
 use laneway_tenancy::DestinationId;
 
 use super::Lane;
 use crate::delivery::destination::Event;
 use crate::delivery::reading::{Read, Reading};
-use crate::event::{Facts, TenantKey, encode_event, split_key};
+use crate::event::{Facts, TenantKey, encode_event, split_key, try_again};
 
 impl Lane {
     /// The next records of the partition, for all who ride.
@@ -127,39 +127,23 @@ impl Lane {
     }
 }
 
-/// Encodes an event. One that cannot be read is passed over, and said: holding the lane back
-/// would take every other tenant's events with it.
+/// Encodes an event, if it can be read.
 pub(super) async fn encode(
     codecs: &Codecs,
     facts: &Facts<'_>,
     record: &RecordRef<'_>,
 ) -> Option<Event> {
     let mut body = Vec::with_capacity(512);
-    let error = loop {
-        match encode_event(codecs, facts, record.value, &mut body) {
-            Ok(_) => {
-                return Some(Event {
-                    offset: record.offset,
-                    id: facts.id.into(),
-                    device: facts.device.into(),
-                    body: Bytes::from(body),
-                    redriven: false,
-                });
-            }
-            Err(error) => match error.missing_schema() {
-                Some(schema) => match codecs.load(schema).await {
-                    Ok(()) => {}
-                    Err(reason @ RegistryError::Unavailable { .. }) => {
-                        tracing::warn!(schema, %reason, "a schema cannot be loaded; trying again");
-                        tokio::time::sleep(std::time::Duration::from_millis(250)).await;
-                    }
-                    Err(_) => break error,
-                },
-                None => break error,
-            },
+    while let Err(error) = encode_event(codecs, facts, record.value, &mut body) {
+        if !try_again(codecs, facts, record.offset, &error).await {
+            return None;
         }
-    };
-    metrics::counter!("laneway_sink_undecodable_total").increment(1);
-    tracing::error!(tenant = ?facts.tenant, offset = record.offset, id = facts.id, %error, "an event cannot be encoded; it is passed over");
-    None
+    }
+    Some(Event {
+        offset: record.offset,
+        id: facts.id.into(),
+        device: facts.device.into(),
+        body: Bytes::from(body),
+        redriven: false,
+    })
 }

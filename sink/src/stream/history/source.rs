@@ -5,30 +5,7 @@ use laneway_schemas::Codecs;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::Lane;
-use crate::event::{CHUNK_BYTES, Chunk, ChunkBuilder, Facts, Filter, TypeSet};
-use crate::stream::hub::push;
-
-/// What is encoded of a tenant's events.
-pub enum Wanted<'a> {
-    Types(TypeSet),
-    Filter(&'a Filter),
-}
-
-impl Wanted<'_> {
-    fn matches(&self, facts: &Facts<'_>) -> bool {
-        match self {
-            Wanted::Types(types) => types.contains(facts.event_type),
-            Wanted::Filter(filter) => filter.matches(facts),
-        }
-    }
-
-    fn complete(&self) -> TypeSet {
-        match self {
-            Wanted::Types(types) => *types,
-            Wanted::Filter(_) => TypeSet::default(),
-        }
-    }
-}
+use crate::event::{CHUNK_BYTES, Chunk, ChunkBuilder, Facts, Filter};
 
 pub struct Source {
     lane: u32,
@@ -63,7 +40,7 @@ impl Source {
     pub async fn chunk(
         &mut self,
         of: &Lane,
-        wanted: &Wanted<'_>,
+        filter: &Filter,
         codecs: &Codecs,
     ) -> Result<Chunk, LogError> {
         let (batch, mut index) = loop {
@@ -75,17 +52,16 @@ impl Source {
                 break (batch, 0);
             }
         };
-        let complete = wanted.complete();
-        let mut builder = ChunkBuilder::new(of.generation, self.lane, self.next, complete);
+        let mut builder = ChunkBuilder::new(of.generation, self.lane, self.next, filter.complete());
         while let Some(record) = batch.get(index) {
             index += 1;
             if record.offset < self.next {
                 continue;
             }
             // A lane is shared: the tenant is checked on every record.
-            let facts = Facts::of(&record).filter(|f| f.tenant == of.tenant && wanted.matches(f));
+            let facts = Facts::of(&record).filter(|f| f.tenant == of.tenant && filter.matches(f));
             let Some(facts) = facts else { continue };
-            push(&mut builder, codecs, &facts, &record).await;
+            builder.push_loading(codecs, &facts, &record).await;
             if builder.bytes() >= CHUNK_BYTES {
                 self.next = record.offset + 1;
                 self.rest = Some((batch, index));

@@ -1,17 +1,13 @@
 //! Who has joined, by partition and tenant, and the encoding of a batch for them.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use foldhash::{HashMap, HashMapExt};
 use laneway_log::{Batch, RecordRef};
-use laneway_schemas::{Codecs, RegistryError};
 
 use crate::event::{CHUNK_BYTES, Chunk, ChunkBuilder, Facts, TenantKey, TypeSet, split_key};
 use crate::stream::history::History;
 use crate::stream::subscriber::{Offer, Subscriber};
-
-const RETRY: Duration = Duration::from_millis(250);
 
 /// A subscriber whose queue was full; everything below `at` was offered.
 pub struct Full {
@@ -34,7 +30,7 @@ impl Joined {
             return;
         }
         // What it wants may have been passed over until now.
-        if !self.complete().includes(types(subscriber)) {
+        if !self.complete().includes(subscriber.filter.complete()) {
             self.spoken = None;
         }
         self.subscribers.push(Arc::clone(subscriber));
@@ -42,7 +38,7 @@ impl Joined {
 
     /// Types that somebody wants of all devices.
     fn complete(&self) -> TypeSet {
-        let all = self.subscribers.iter().map(types);
+        let all = self.subscribers.iter().map(|s| s.filter.complete());
         all.fold(TypeSet::default(), TypeSet::union)
     }
 
@@ -78,15 +74,6 @@ impl Joined {
                     false
                 }
             });
-    }
-}
-
-fn types(subscriber: &Arc<Subscriber>) -> TypeSet {
-    let filter = &subscriber.filter;
-    if filter.all_devices() {
-        filter.types()
-    } else {
-        TypeSet::default()
     }
 }
 
@@ -139,17 +126,14 @@ impl Index {
         };
         let mut open: HashMap<TenantKey, ChunkBuilder> = HashMap::new();
         for record in batch.iter().filter(|r| r.offset >= from) {
-            let Some(facts) = wanted(tenants, &record) else {
-                continue;
-            };
-            let Some(joined) = tenants.get_mut(&facts.tenant) else {
+            let Some((facts, joined)) = wanted(tenants, &record) else {
                 continue;
             };
             let lane = batch.partition();
             let builder = open
                 .entry(facts.tenant)
                 .or_insert_with(|| joined.builder(lane, from));
-            push(builder, &history.codecs, &facts, &record).await;
+            builder.push_loading(&history.codecs, &facts, &record).await;
             if builder.bytes() >= CHUNK_BYTES {
                 let next = record.offset + 1;
                 if let Some(sealed) = open.remove(&facts.tenant) {
@@ -167,43 +151,14 @@ impl Index {
     }
 }
 
-/// The facts of a record that somebody wants.
-fn wanted<'r>(tenants: &Tenants, record: &RecordRef<'r>) -> Option<Facts<'r>> {
+/// The facts of a record that somebody wants, and who may.
+fn wanted<'r, 't>(
+    tenants: &'t mut Tenants,
+    record: &RecordRef<'r>,
+) -> Option<(Facts<'r>, &'t mut Joined)> {
     let (tenant, _) = split_key(record.key)?;
-    let joined = tenants.get(&tenant)?;
+    let joined = tenants.get_mut(&tenant)?;
     let facts = Facts::of(record)?;
-    joined
-        .subscribers
-        .iter()
-        .any(|s| s.filter.matches(&facts))
-        .then_some(facts)
-}
-
-/// Encodes a record, loading its schema where that is new. A record that cannot be read is
-/// passed over, and said: holding the tail back would take every other tenant's events with it.
-pub async fn push(
-    builder: &mut ChunkBuilder,
-    codecs: &Codecs,
-    facts: &Facts<'_>,
-    record: &RecordRef<'_>,
-) {
-    loop {
-        let Err(error) = builder.push(codecs, facts, record.offset, record.value) else {
-            return;
-        };
-        if let Some(id) = error.missing_schema() {
-            match codecs.load(id).await {
-                Ok(()) => continue,
-                Err(reason @ RegistryError::Unavailable { .. }) => {
-                    tracing::warn!(schema = id, %reason, "a schema cannot be loaded; trying again");
-                    tokio::time::sleep(RETRY).await;
-                    continue;
-                }
-                Err(_) => {}
-            }
-        }
-        metrics::counter!("laneway_sink_undecodable_total").increment(1);
-        tracing::error!(tenant = ?facts.tenant, offset = record.offset, id = facts.id, %error, "an event cannot be encoded; it is passed over");
-        return;
-    }
+    let anyone = joined.subscribers.iter().any(|s| s.filter.matches(&facts));
+    anyone.then_some((facts, joined))
 }

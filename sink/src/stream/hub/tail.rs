@@ -94,15 +94,13 @@ impl Tail {
             }
         }
         subscriber.attach();
-        let at = lanes
-            .iter()
-            .map(|lane| (*lane, self.tails.get(*lane).unwrap_or(0)));
+        let at = lanes.iter().map(|lane| (*lane, self.tails.next(*lane)));
         Joined::At(at.collect())
     }
 
     async fn dispatch(&mut self, batch: Batch) {
         let partition = batch.partition();
-        let from = self.tails.get(partition).unwrap_or(0);
+        let from = self.tails.next(partition);
         if !self.index.has(partition) || batch.next_offset() <= from {
             return;
         }
@@ -113,7 +111,7 @@ impl Tail {
                     if *lane == partition {
                         full.at
                     } else {
-                        self.tails.get(*lane).unwrap_or(0)
+                        self.tails.next(*lane)
                     },
                 )
             });
@@ -164,10 +162,7 @@ async fn next(
     tails: &Tails,
 ) -> Result<Batch, LogError> {
     if reader.is_none() {
-        let from: Vec<(u32, u64)> = index
-            .partitions()
-            .map(|p| (p, tails.get(p).unwrap_or(0)))
-            .collect();
+        let from: Vec<(u32, u64)> = index.partitions().map(|p| (p, tails.next(p))).collect();
         if from.is_empty() {
             return std::future::pending().await;
         }
