@@ -6,6 +6,7 @@ pub(crate) mod dead_letters;
 pub(crate) mod destinations;
 pub(crate) mod devices;
 pub(crate) mod keys;
+pub(crate) mod limits;
 pub(crate) mod operator;
 pub(crate) mod page;
 pub(crate) mod positions;

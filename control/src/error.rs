@@ -60,7 +60,21 @@ impl From<Problem> for ApiError {
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         match &error {
-            StoreError::Exists { .. } => ApiError::conflict(error.to_string()),
+            StoreError::Exists { .. } | StoreError::Refused(_) => {
+                ApiError::conflict(error.to_string())
+            }
+            StoreError::LimitReached { .. } => ApiError(Problem::new(
+                StatusCode::FORBIDDEN,
+                "limit-reached",
+                "The tenant has as many as it may",
+                error.to_string(),
+            )),
+            StoreError::Changed { .. } => ApiError(Problem::new(
+                StatusCode::PRECONDITION_FAILED,
+                "changed",
+                "It has changed meanwhile",
+                error.to_string(),
+            )),
             StoreError::Missing { .. } => ApiError::not_found(),
             StoreError::Unavailable { .. } => {
                 tracing::warn!(%error, "a request found the store unavailable");

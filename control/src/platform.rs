@@ -5,7 +5,7 @@ use std::time::Duration;
 use laneway_log::{Log, Topic};
 use laneway_runtime::Lifecycle;
 use laneway_store::{NewTenant, Store, StoreError, Tenant};
-use laneway_tenancy::control::Limits;
+use laneway_tenancy::control::TenantKind;
 use laneway_tenancy::{OperatorScope, Placement, Random, TenantId, new_id};
 
 use crate::control::ControlDeps;
@@ -27,10 +27,8 @@ pub async fn ensure_platform(
     let id = TenantId::from_u128(new_id(random, now_us));
     let placement = Placement::first(id, 1, log.partitions(Topic::LocationUpdates));
     let new = NewTenant {
-        id,
-        slug: PLATFORM_SLUG.to_owned(),
-        placement,
-        limits: Limits::default(),
+        kind: TenantKind::Platform,
+        ..NewTenant::plain(id, PLATFORM_SLUG, placement)
     };
     match tenants.create(new, now_us).await {
         // Another node was first.

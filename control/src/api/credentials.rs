@@ -78,7 +78,7 @@ pub(crate) async fn create(
     In(path): In<DevicePath>,
     Json(new): Json<CredentialNew>,
 ) -> ApiResult<Response> {
-    let scope = acting.may(Grant::TenantAdmin)?;
+    let scope = acting.may(Grant::DevicesWrite)?;
     let deps = &control.deps;
     let now = deps.clock.now_us();
     let id = CredentialId::from_u128(new_id(&*deps.random, now));
@@ -133,7 +133,7 @@ pub(crate) async fn list(
     control: Arc<Control>,
     In(path): In<DevicePath>,
 ) -> ApiResult<Response> {
-    let scope = acting.may(Grant::TenantAdmin)?;
+    let scope = acting.may(Grant::DevicesRead)?;
     let store = &control.deps.store;
     store
         .devices(scope)
@@ -157,7 +157,7 @@ pub(crate) async fn remove(
     control: Arc<Control>,
     In(path): In<CredentialPath>,
 ) -> ApiResult<StatusCode> {
-    let scope = acting.may(Grant::TenantAdmin)?;
+    let scope = acting.may(Grant::DevicesWrite)?;
     let deps = &control.deps;
     deps.store
         .credentials(scope)

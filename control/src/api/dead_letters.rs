@@ -59,7 +59,7 @@ pub(crate) async fn list(
     In(path): In<DestinationPath>,
     Params(page): Params<PageQuery>,
 ) -> ApiResult<Response> {
-    let scope = acting.may(Grant::TenantAdmin)?;
+    let scope = acting.may(Grant::DestinationsRead)?;
     let id = found(&control, scope, path).await?.id;
     let after: String = page.after()?.unwrap_or_default();
     let (limit, of) = (page.limit(), (scope.tenant(), id));
@@ -99,7 +99,7 @@ pub(crate) async fn redrive(
     In(path): In<DestinationPath>,
     Json(request): Json<Redrive>,
 ) -> ApiResult<Response> {
-    let scope = acting.may(Grant::TenantAdmin)?;
+    let scope = acting.may(Grant::DestinationsWrite)?;
     if request.all != request.events.is_empty() || request.events.len() > MOST {
         return Err(ApiError::invalid(format!(
             "Name events, up to {MOST}, or say \"all\": true."

@@ -117,7 +117,7 @@ pub(crate) async fn create(
     control: Arc<Control>,
     Json(new): Json<DestinationNew>,
 ) -> ApiResult<Response> {
-    let scope = acting.may(Grant::TenantAdmin)?;
+    let scope = acting.may(Grant::DestinationsWrite)?;
     let deps = &control.deps;
     let KindView::Webhook = new.kind;
     check_url(&new.url, deps.settings.allow_plain_http)?;
@@ -170,7 +170,7 @@ pub(crate) async fn list(
     control: Arc<Control>,
     Params(page): Params<PageQuery>,
 ) -> ApiResult<Response> {
-    let scope = acting.may(Grant::TenantAdmin)?;
+    let scope = acting.may(Grant::DestinationsRead)?;
     let found = control
         .deps
         .store
@@ -188,7 +188,7 @@ pub(crate) async fn find(
     control: Arc<Control>,
     In(path): In<DestinationPath>,
 ) -> ApiResult<Response> {
-    let scope = acting.may(Grant::TenantAdmin)?;
+    let scope = acting.may(Grant::DestinationsRead)?;
     let found = found(&control, scope, path).await?;
     Ok(answer(StatusCode::OK, &DestinationView::new(found, None)))
 }
@@ -201,7 +201,7 @@ pub(crate) async fn change(
     In(path): In<DestinationPath>,
     Json(new): Json<DestinationChange>,
 ) -> ApiResult<Response> {
-    let scope = acting.may(Grant::TenantAdmin)?;
+    let scope = acting.may(Grant::DestinationsWrite)?;
     let state = match new.state {
         DestinationStateView::Active => DestinationState::Active,
         DestinationStateView::Disabled => DestinationState::Disabled,
@@ -223,7 +223,7 @@ pub(crate) async fn remove(
     control: Arc<Control>,
     In(path): In<DestinationPath>,
 ) -> ApiResult<StatusCode> {
-    let scope = acting.may(Grant::TenantAdmin)?;
+    let scope = acting.may(Grant::DestinationsWrite)?;
     control
         .deps
         .store

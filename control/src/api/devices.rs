@@ -53,7 +53,7 @@ pub(crate) async fn create(
     control: Arc<Control>,
     Json(new): Json<DeviceNew>,
 ) -> ApiResult<Response> {
-    let scope = acting.may(Grant::TenantAdmin)?;
+    let scope = acting.may(Grant::DevicesWrite)?;
     let id = new
         .id
         .parse()
@@ -74,7 +74,7 @@ pub(crate) async fn list(
     control: Arc<Control>,
     Params(page): Params<PageQuery>,
 ) -> ApiResult<Response> {
-    let scope = acting.may(Grant::TenantAdmin)?;
+    let scope = acting.may(Grant::DevicesRead)?;
     let after: Option<DeviceId> = page.after()?;
     let found = control
         .deps
@@ -93,7 +93,7 @@ pub(crate) async fn find(
     control: Arc<Control>,
     In(path): In<DevicePath>,
 ) -> ApiResult<Response> {
-    let scope = acting.may(Grant::TenantAdmin)?;
+    let scope = acting.may(Grant::DevicesRead)?;
     let found = control
         .deps
         .store
@@ -111,7 +111,7 @@ pub(crate) async fn remove(
     control: Arc<Control>,
     In(path): In<DevicePath>,
 ) -> ApiResult<StatusCode> {
-    let scope = acting.may(Grant::TenantAdmin)?;
+    let scope = acting.may(Grant::DevicesWrite)?;
     control
         .deps
         .store

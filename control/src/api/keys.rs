@@ -4,8 +4,11 @@ use std::sync::Arc;
 
 use axum::response::Response;
 use http::StatusCode;
+use laneway_runtime::Problem;
 use laneway_store::ApiKey;
-use laneway_tenancy::{ChangeKind, Grant, Grants, KeyId, TenantScope, Token, TokenKind, new_id};
+use laneway_tenancy::{
+    ChangeKind, Grant, Grants, KeyId, Role, TenantScope, Token, TokenKind, new_id,
+};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -20,7 +23,12 @@ use crate::json::{In, Json, Params, answer};
 pub(crate) struct KeyNew {
     /// Says what it is for: 1 to 100 characters.
     name: String,
-    /// `stream:read`, `positions:read`, `location:write`, `tenant:admin`; at least one.
+    /// What a `viewer`, `developer`, `admin` or `owner` may.
+    role: Option<String>,
+    /// Of that role only these, or these where no role is given: `stream:read`,
+    /// `positions:read`, `location:write`, `devices:read`, `devices:write` and so on, or
+    /// `tenant:admin` for all that an admin may but read data and send it.
+    #[serde(default)]
     grants: Vec<String>,
 }
 
@@ -29,6 +37,7 @@ pub(crate) struct KeyCreated {
     #[schema(value_type = String)]
     pub(crate) id: KeyId,
     name: String,
+    role: Option<&'static str>,
     grants: Vec<&'static str>,
     /// The key itself, shown this once.
     key: String,
@@ -39,6 +48,7 @@ pub(crate) struct KeyView {
     #[schema(value_type = String)]
     id: KeyId,
     name: String,
+    role: Option<&'static str>,
     grants: Vec<&'static str>,
     created_at: String,
 }
@@ -48,7 +58,8 @@ impl From<ApiKey> for KeyView {
         KeyView {
             id: key.id,
             name: key.name,
-            grants: names(key.grants),
+            role: key.role.map(Role::name),
+            grants: key.grants.names(),
             created_at: time(key.created_at),
         }
     }
@@ -66,11 +77,14 @@ pub(crate) async fn create(
     control: Arc<Control>,
     Json(new): Json<KeyNew>,
 ) -> ApiResult<Response> {
-    let scope = acting.may(Grant::TenantAdmin)?;
-    let grants = parse(&new.grants)?;
+    let scope = acting.may(Grant::KeysWrite)?;
+    let (role, grants) = asked(&new)?;
+    if !scope.grants().include(grants) {
+        return Err(Problem::forbidden("A key gives no more than its maker may.").into());
+    }
     Ok(answer(
         StatusCode::CREATED,
-        &make(&control, scope, &new.name, grants).await?,
+        &make(&control, scope, &new.name, role, grants).await?,
     ))
 }
 
@@ -81,7 +95,7 @@ pub(crate) async fn list(
     control: Arc<Control>,
     Params(page): Params<PageQuery>,
 ) -> ApiResult<Response> {
-    let scope = acting.may(Grant::TenantAdmin)?;
+    let scope = acting.may(Grant::KeysRead)?;
     let found = control
         .deps
         .store
@@ -99,7 +113,7 @@ pub(crate) async fn remove(
     control: Arc<Control>,
     In(path): In<KeyPath>,
 ) -> ApiResult<StatusCode> {
-    let scope = acting.may(Grant::TenantAdmin)?;
+    let scope = acting.may(Grant::KeysWrite)?;
     control
         .deps
         .store
@@ -118,6 +132,7 @@ pub(crate) async fn make(
     control: &Control,
     scope: &TenantScope,
     name: &str,
+    role: Option<Role>,
     grants: Grants,
 ) -> ApiResult<KeyCreated> {
     if name.trim().is_empty() || name.chars().count() > 100 {
@@ -131,34 +146,46 @@ pub(crate) async fn make(
     let key = deps
         .store
         .keys(scope)
-        .create(id, name, grants, hash, now)
+        .create(id, name, role, grants, hash, now)
         .await?;
     Ok(KeyCreated {
         id: key.id,
         name: key.name,
-        grants: names(key.grants),
+        role: key.role.map(Role::name),
+        grants: key.grants.names(),
         key: token.reveal().to_owned(),
     })
 }
 
-fn parse(names: &[String]) -> ApiResult<Grants> {
-    let grant = |name: &String| {
-        Grant::parse(name).filter(|g| *g != Grant::Operator).ok_or_else(|| {
+/// The role and the grants that are asked for.
+fn asked(new: &KeyNew) -> ApiResult<(Option<Role>, Grants)> {
+    let role = match &new.role {
+        Some(name) => Some(Role::parse(name).ok_or_else(|| {
             ApiError::invalid(format!(
-                "grants: {name:?} is none; there are stream:read, positions:read, location:write, tenant:admin."
+                "role: {name:?} is none; there are viewer, developer, admin, owner."
             ))
-        })
+        })?),
+        None => None,
     };
-    if names.is_empty() {
-        return Err(ApiError::invalid("grants: at least one."));
+    let mut grants = Grants::NONE;
+    for name in &new.grants {
+        let grant = Grants::parse(name).filter(|g| !g.has(Grant::Operator));
+        grants = grants.and(grant.ok_or_else(|| {
+            let known = Role::Owner.grants().names().join(", ");
+            ApiError::invalid(format!(
+                "grants: {name:?} is none; there are {known} and tenant:admin."
+            ))
+        })?);
     }
-    names
-        .iter()
-        .map(grant)
-        .collect::<ApiResult<Vec<_>>>()
-        .map(Grants::of)
-}
-
-fn names(grants: Grants) -> Vec<&'static str> {
-    grants.iter().map(Grant::name).collect()
+    match role {
+        None if new.grants.is_empty() => Err(ApiError::invalid(
+            "grants: at least one, where no role is given.",
+        )),
+        Some(role) if new.grants.is_empty() => Ok((Some(role), role.grants())),
+        Some(role) if !role.grants().include(grants) => Err(ApiError::invalid(format!(
+            "grants: more than a {} may.",
+            role.name()
+        ))),
+        role => Ok((role, grants)),
+    }
 }

@@ -44,6 +44,7 @@ pub(crate) async fn create_key(
         &control,
         &operator.scope(platform.id),
         &new.name,
+        None,
         Grants::of([Grant::Operator]),
     )
     .await?;

@@ -64,7 +64,7 @@ pub(crate) async fn find(
     control: Arc<Control>,
     In(path): In<DestinationPath>,
 ) -> ApiResult<Response> {
-    let scope = acting.may(Grant::TenantAdmin)?;
+    let scope = acting.may(Grant::DestinationsRead)?;
     let destination = found(&control, scope, path).await?;
     let (tenant, id) = (scope.tenant(), destination.id);
     let (deps, deliveries) = (&control.deps, &control.deliveries);

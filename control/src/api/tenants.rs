@@ -6,19 +6,18 @@ use axum::response::Response;
 use http::StatusCode;
 use laneway_log::Topic;
 use laneway_store::{NewTenant, Tenant};
-use laneway_tenancy::control::{Limits, TenantState, is_slug};
+use laneway_tenancy::control::{Limits, TenantState};
+use laneway_tenancy::slug::{self, SlugError};
 use laneway_tenancy::{ChangeKind, Placement, TenantId, new_id};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::limits::LimitsView;
 use super::page::{Page, PageQuery, time};
 use crate::caller::{Operator, find_tenant};
 use crate::error::{ApiError, ApiResult};
 use crate::json::{In, Json, Params, answer};
 use crate::{Control, PLATFORM_SLUG};
-
-/// Names with a meaning of their own, and what the shared schemas' subjects begin with.
-const RESERVED_SLUGS: [&str; 4] = [PLATFORM_SLUG, "default", "runtime", "laneway"];
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -28,33 +27,6 @@ pub(crate) struct TenantNew {
     /// How many partitions its records may use; fixed from then on.
     lanes: Option<u32>,
     limits: Option<LimitsView>,
-}
-
-/// Zero means no limit.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct LimitsView {
-    /// Events a second, over all ingest nodes together.
-    events_per_second: u32,
-    /// Events a second of one device.
-    device_events_per_second: u32,
-    /// How far ahead of the server's clock a fix may be before it is flagged, in seconds.
-    #[serde(default = "ahead_seconds")]
-    ahead_seconds: u32,
-}
-
-fn ahead_seconds() -> u32 {
-    Limits::default().ahead_seconds
-}
-
-impl From<LimitsView> for Limits {
-    fn from(view: LimitsView) -> Self {
-        Limits {
-            events_per_second: view.events_per_second,
-            device_events_per_second: view.device_events_per_second,
-            ahead_seconds: view.ahead_seconds,
-        }
-    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -93,11 +65,7 @@ impl From<Tenant> for TenantView {
             id: tenant.id,
             slug: tenant.body.slug,
             state: view(tenant.body.state),
-            limits: LimitsView {
-                events_per_second: limits.events_per_second,
-                device_events_per_second: limits.device_events_per_second,
-                ahead_seconds: limits.ahead_seconds,
-            },
+            limits: limits.into(),
             lanes: tenant.body.placement.lanes,
             control_version: tenant.control_version,
             created_at: time(tenant.created_at),
@@ -122,17 +90,7 @@ pub(crate) async fn create(
     control: Arc<Control>,
     Json(new): Json<TenantNew>,
 ) -> ApiResult<Response> {
-    if RESERVED_SLUGS.contains(&new.slug.as_str()) {
-        return Err(ApiError::conflict(format!(
-            "The slug {} is the platform's own; choose another one.",
-            new.slug
-        )));
-    }
-    if !is_slug(&new.slug) {
-        return Err(ApiError::invalid(
-            "slug: 2 to 40 of a–z, 0–9 and single hyphens, beginning with a letter, not ending with a hyphen.",
-        ));
-    }
+    check_slug(&new.slug)?;
     let deps = &control.deps;
     let partitions = deps.log.partitions(Topic::LocationUpdates);
     let lanes = new
@@ -144,14 +102,22 @@ pub(crate) async fn create(
     let now = deps.clock.now_us();
     let id = TenantId::from_u128(new_id(&*deps.random, now));
     let created = NewTenant {
-        id,
-        slug: new.slug,
-        placement: Placement::first(id, lanes, partitions),
         limits: new.limits.map_or_else(Limits::default, Limits::from),
+        ..NewTenant::plain(id, new.slug, Placement::first(id, lanes, partitions))
     };
     let tenant = deps.store.tenants(&operator).create(created, now).await?;
     tracing::info!(tenant = %tenant.id, slug = tenant.body.slug, "a tenant was created");
     Ok(answer(StatusCode::CREATED, &TenantView::from(tenant)))
+}
+
+fn check_slug(text: &str) -> ApiResult<()> {
+    slug::check(text).map_err(|error| {
+        let detail = format!("slug: {error}.");
+        match error {
+            SlugError::Reserved => ApiError::conflict(detail),
+            _ => ApiError::invalid(detail),
+        }
+    })
 }
 
 #[utoipa::path(get, path = "/tenants", tag = "operator", params(PageQuery),

@@ -30,7 +30,7 @@ pub(super) fn writable(
     }
     if let Caller::Tenant(tenant) = caller
         && is_own(caller, subject)
-        && tenant.scope.may(Grant::TenantAdmin)
+        && tenant.scope.may(Grant::TenantWrite)
     {
         return Ok(control.deps.store.tenant_schemas(&tenant.scope));
     }

@@ -115,7 +115,9 @@ async fn a_device_logs_in_with_its_password_until_there_is_a_new_one(database: D
 
 async fn keys_carry_their_grants_until_they_are_deleted(database: Database) {
     let rig = rig(database).await;
-    let admin = rig.tenant("acme", &["tenant:admin"]).await;
+    let admin = rig
+        .tenant("acme", &["tenant:admin", "stream:read", "positions:read"])
+        .await;
     let body = json!({"name": "reader", "grants": ["stream:read", "positions:read"]});
     let made = rig.ask("POST", "/keys", &admin, &body).await;
     assert_eq!(made.status, 201);
@@ -183,7 +185,7 @@ async fn a_destination_shows_its_secret_once(database: Database) {
 
 async fn what_is_not_valid_is_refused_with_a_reason(database: Database) {
     let rig = rig(database).await;
-    let admin = rig.tenant("acme", &["tenant:admin"]).await;
+    let admin = rig.tenant("acme", &["tenant:admin", "stream:read"]).await;
     let cases = [
         ("/devices", json!({"id": "a/b"}), 422),
         ("/devices", json!({"id": "a", "colour": "red"}), 400),

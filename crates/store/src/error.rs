@@ -10,6 +10,14 @@ pub enum StoreError {
     /// Something of that name exists already.
     #[error("{what} exists already; choose another one")]
     Exists { what: String },
+    /// The call goes against what already is.
+    #[error("{0}")]
+    Refused(String),
+    #[error("limits.{limit}: the tenant has its {most} already; remove one, or ask for more")]
+    LimitReached { limit: &'static str, most: u64 },
+    /// What is to be changed has changed meanwhile.
+    #[error("{what} has changed meanwhile; read it again")]
+    Changed { what: String },
     /// What the call is about does not exist (for this tenant).
     #[error("there is no {what}")]
     Missing { what: String },

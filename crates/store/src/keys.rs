@@ -2,7 +2,7 @@
 
 use laneway_schemas::ControlKind;
 use laneway_tenancy::control::KeyBody;
-use laneway_tenancy::{Grant, Grants, KeyId, TenantScope};
+use laneway_tenancy::{Grants, KeyId, Role, TenantScope};
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
@@ -16,6 +16,8 @@ use crate::outbox::{Change, emit, next_version};
 pub struct ApiKey {
     pub id: KeyId,
     pub name: String,
+    /// The role that its grants come from.
+    pub role: Option<Role>,
     pub grants: Grants,
     pub created_at: i64,
 }
@@ -32,6 +34,7 @@ impl ApiKeys<'_> {
         &self,
         id: KeyId,
         name: &str,
+        role: Option<Role>,
         grants: Grants,
         token_hash: [u8; 32],
         at: i64,
@@ -42,12 +45,13 @@ impl ApiKeys<'_> {
         let names = grant_names(grants);
         let id_text = id.to_string();
         sqlx::query(
-            "INSERT INTO api_keys (tenant_id, key_id, name, grants, token_hash, created_at)
-             VALUES ($1, $2, $3, $4, $5, $6)",
+            "INSERT INTO api_keys (tenant_id, key_id, name, role, grants, token_hash, created_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7)",
         )
         .bind(tenant.to_string())
         .bind(id_text.as_str())
         .bind(name)
+        .bind(role.map(Role::name))
         .bind(to_json(&names)?)
         .bind(hex(&token_hash))
         .bind(at)
@@ -72,6 +76,7 @@ impl ApiKeys<'_> {
         Ok(ApiKey {
             id,
             name: name.to_owned(),
+            role,
             grants,
             created_at: at,
         })
@@ -81,7 +86,7 @@ impl ApiKeys<'_> {
     pub async fn list(&self, after: Option<KeyId>, limit: u32) -> Result<Vec<ApiKey>> {
         let mut tx = self.store.read(Access::Tenant(self.scope.tenant())).await?;
         let rows = sqlx::query(
-            "SELECT key_id, name, grants, created_at FROM api_keys
+            "SELECT key_id, name, role, grants, created_at FROM api_keys
              WHERE tenant_id = $1 AND key_id > $2 ORDER BY key_id LIMIT $3",
         )
         .bind(self.scope.tenant().to_string())
@@ -136,9 +141,10 @@ fn grant_names(grants: Grants) -> Vec<String> {
 pub(crate) fn grants(row: &Named<'_>) -> Result<Grants> {
     let names: Vec<String> = row.json("grants")?;
     // A grant that this version does not know gives nothing.
-    Ok(Grants::of(
-        names.iter().filter_map(|name| Grant::parse(name)),
-    ))
+    Ok(names
+        .iter()
+        .filter_map(|name| Grants::parse(name))
+        .fold(Grants::NONE, Grants::and))
 }
 
 fn key(row: &AnyRow) -> Result<ApiKey> {
@@ -147,6 +153,9 @@ fn key(row: &AnyRow) -> Result<ApiKey> {
     Ok(ApiKey {
         id: row.parse("key_id")?,
         name: row.get("name")?,
+        role: row
+            .get::<Option<String>>("role")?
+            .and_then(|name| Role::parse(&name)),
         grants: grants(&row)?,
         created_at: row.get("created_at")?,
     })

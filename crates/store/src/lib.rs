@@ -44,4 +44,4 @@ pub use schemas::{Deletion, RegisteredSchema, SchemaStore};
 pub use sessions::{Session, SessionState, Sessions};
 pub use settings::Settings;
 pub use source::StoreCredentials;
-pub use tenants::{NewTenant, Tenant, Tenants};
+pub use tenants::{Family, NewTenant, Tenant, TenantChange, Tenants};

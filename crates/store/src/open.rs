@@ -12,7 +12,7 @@ use tokio::sync::{Mutex, watch};
 use crate::error::{Doing, Result, StoreError};
 use crate::secrets::Secrets;
 use crate::{
-    ApiKeys, Credentials, Destinations, Devices, Leases, Outbox, Positions, RateShares,
+    ApiKeys, Credentials, Destinations, Devices, Family, Leases, Outbox, Positions, RateShares,
     SchemaStore, Sessions, Settings, Tenants, migrate,
 };
 
@@ -109,6 +109,11 @@ impl Store {
 
     pub fn tenants<'a>(&'a self, operator: &'a OperatorScope) -> Tenants<'a> {
         Tenants::new(self, operator)
+    }
+
+    /// The tenant itself, and what is below it.
+    pub fn family<'a>(&'a self, scope: &'a TenantScope) -> Family<'a> {
+        Family { store: self, scope }
     }
 
     pub fn devices<'a>(&'a self, scope: &'a TenantScope) -> Devices<'a> {

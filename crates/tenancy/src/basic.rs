@@ -44,7 +44,7 @@ fn login(decoded: &[u8]) -> Option<Login> {
     let colon = at + decoded[at..].iter().position(|b| *b == b':')?;
     let device = std::str::from_utf8(&decoded[..at]).ok()?;
     let slug = std::str::from_utf8(&decoded[at + 1..colon]).ok()?;
-    (DeviceId::is_valid(device) && crate::control::is_slug(slug)).then(|| Login {
+    (DeviceId::is_valid(device) && crate::slug::is_slug(slug)).then(|| Login {
         device: device.to_owned(),
         tenant_slug: slug.to_owned(),
         password: decoded[colon + 1..].to_vec(),

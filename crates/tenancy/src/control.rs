@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::options::Options;
 use crate::{DeviceId, Placement, Principal, TenantId, TenantScope};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +25,19 @@ pub struct Limits {
     pub device_events_per_second: u32,
     /// How far `recorded_at` may be ahead of `received_at` before it is flagged, in seconds.
     pub ahead_seconds: u32,
+    /// Events in a day (UTC).
+    pub events_per_day: u64,
+    /// Bytes of accepted events in a day (UTC).
+    pub bytes_per_day: u64,
+    pub devices: u32,
+    pub users: u32,
+    pub destinations: u32,
+    /// Open websockets and event streams, on each node.
+    pub sockets: u32,
+    /// How far back the tenant's stream may be read, in seconds.
+    pub retention_seconds: u64,
+    /// Tenants and namespaces below it.
+    pub tenants: u32,
 }
 
 impl Default for Limits {
@@ -32,8 +46,33 @@ impl Default for Limits {
             events_per_second: 0,
             device_events_per_second: 0,
             ahead_seconds: 300,
+            events_per_day: 0,
+            bytes_per_day: 0,
+            devices: 0,
+            users: 0,
+            destinations: 0,
+            sockets: 0,
+            retention_seconds: 0,
+            tenants: 0,
         }
     }
+}
+
+/// What a namespace is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TenantKind {
+    /// A customer, or a customer of its parent.
+    #[default]
+    Tenant,
+    /// A project's environment, which belongs to its parent.
+    Namespace,
+    /// The one that every tenant reads and writes.
+    Default,
+    /// The operator's own stream, to which every tenant may subscribe.
+    Runtime,
+    /// The operators' own.
+    Platform,
 }
 
 /// Body of a `tenant` change; of a deletion too.
@@ -41,10 +80,31 @@ impl Default for Limits {
 pub struct TenantBody {
     pub slug: String,
     pub parent: Option<TenantId>,
+    #[serde(default)]
+    pub kind: TenantKind,
     pub state: TenantState,
     pub placement: Placement,
+    /// What it may use itself: what it has given to tenants below it is taken off. So the limits
+    /// of a family add up to those of its head, and nobody has to add up usage over a family.
     #[serde(default)]
     pub limits: Limits,
+    #[serde(default)]
+    pub options: Options,
+}
+
+impl TenantBody {
+    /// Of an active customer without limits or options.
+    pub fn plain(slug: impl Into<String>, placement: Placement) -> Self {
+        TenantBody {
+            slug: slug.into(),
+            parent: None,
+            kind: TenantKind::Tenant,
+            state: TenantState::Active,
+            placement,
+            limits: Limits::default(),
+            options: Options::default(),
+        }
+    }
 }
 
 /// Body of a `device` change; of its removal too.
@@ -103,16 +163,4 @@ impl RoleAuthority {
     pub fn scope(&self, tenant: TenantId) -> TenantScope {
         TenantScope::new(tenant, Principal::Role(self.0))
     }
-}
-
-/// Whether `text` can be a tenant's slug: 2 to 40 of a–z 0–9 and single hyphens, beginning with
-/// a letter and not ending with a hyphen.
-pub fn is_slug(text: &str) -> bool {
-    (2..=40).contains(&text.len())
-        && text.starts_with(|c: char| c.is_ascii_lowercase())
-        && !text.ends_with('-')
-        && !text.contains("--")
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
 }

@@ -10,10 +10,14 @@ mod gcra;
 mod id;
 pub mod limits;
 mod operator;
+pub mod options;
 pub mod password;
 mod placement;
 mod random;
+mod role;
 mod scope;
+mod share;
+pub mod slug;
 mod source;
 mod token;
 
@@ -26,7 +30,9 @@ pub use operator::{LocalSocket, OperatorScope};
 pub use password::{PasswordError, Passwords};
 pub use placement::{Placement, lanes_of};
 pub use random::{Random, SystemRandom, new_id};
+pub use role::Role;
 pub use scope::{Grant, Grants, Principal, TenantScope};
+pub use share::ShareError;
 pub use source::{
     CredentialSource, SourceError, StoredCredential, StoredLogin, StoredPrincipal, TenantInfo,
 };

@@ -253,7 +253,7 @@ mod tests {
         let limits = Limits {
             events_per_second: 100,
             device_events_per_second: 10,
-            ahead_seconds: 300,
+            ..Limits::default()
         };
         let limiter = TenantLimiter::new(16, 64);
         let loud = (0..1000)

@@ -4,28 +4,64 @@ use std::sync::Arc;
 
 use crate::{DeviceId, KeyId, TenantId};
 
-/// What a key may do.
+/// One thing that a key may do. `…:write` does not include `…:read`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Grant {
-    /// Subscribe to the tenant's stream: `stream:read`.
+    /// Subscribe to the tenant's stream.
     StreamRead,
-    /// Read positions and sessions: `positions:read`.
+    /// Read positions and sessions.
     PositionsRead,
-    /// Send fixes for any device of the tenant: `location:write`.
+    /// Send fixes for any device of the tenant.
     LocationWrite,
-    /// Manage devices, credentials, keys and destinations: `tenant:admin`.
-    TenantAdmin,
-    /// Manage tenants: `operator`. Only keys of the platform's own tenant carry it.
+    DevicesRead,
+    /// Register and change devices, their credentials and provisioning keys.
+    DevicesWrite,
+    DestinationsRead,
+    /// Make and change destinations, and redrive their dead letters.
+    DestinationsWrite,
+    KeysRead,
+    /// Make keys with at most the caller's own grants, rotate and revoke them.
+    KeysWrite,
+    /// Read the tenant's settings, configuration and hosts.
+    TenantRead,
+    /// Change them, and register schemas.
+    TenantWrite,
+    /// Read about the tenant's own tenants and namespaces.
+    TenantsRead,
+    /// Make and change them.
+    TenantsWrite,
+    PartnersRead,
+    /// Give partners a part of the tenant's stream, and take it back.
+    PartnersWrite,
+    UsageRead,
+    AuditRead,
+    /// Close the tenant, rename it, and erase or export what is known of a person or a device.
+    TenantOwn,
+    /// Manage tenants. Only keys of the platform's own tenant carry it.
     Operator,
 }
 
 impl Grant {
-    pub const ALL: [Grant; 5] = [
+    pub const ALL: [Grant; 19] = [
         Grant::StreamRead,
         Grant::PositionsRead,
         Grant::LocationWrite,
-        Grant::TenantAdmin,
+        Grant::DevicesRead,
+        Grant::DevicesWrite,
+        Grant::DestinationsRead,
+        Grant::DestinationsWrite,
+        Grant::KeysRead,
+        Grant::KeysWrite,
+        Grant::TenantRead,
+        Grant::TenantWrite,
+        Grant::TenantsRead,
+        Grant::TenantsWrite,
+        Grant::PartnersRead,
+        Grant::PartnersWrite,
+        Grant::UsageRead,
+        Grant::AuditRead,
+        Grant::TenantOwn,
         Grant::Operator,
     ];
 
@@ -34,7 +70,21 @@ impl Grant {
             Grant::StreamRead => "stream:read",
             Grant::PositionsRead => "positions:read",
             Grant::LocationWrite => "location:write",
-            Grant::TenantAdmin => "tenant:admin",
+            Grant::DevicesRead => "devices:read",
+            Grant::DevicesWrite => "devices:write",
+            Grant::DestinationsRead => "destinations:read",
+            Grant::DestinationsWrite => "destinations:write",
+            Grant::KeysRead => "keys:read",
+            Grant::KeysWrite => "keys:write",
+            Grant::TenantRead => "tenant:read",
+            Grant::TenantWrite => "tenant:write",
+            Grant::TenantsRead => "tenants:read",
+            Grant::TenantsWrite => "tenants:write",
+            Grant::PartnersRead => "partners:read",
+            Grant::PartnersWrite => "partners:write",
+            Grant::UsageRead => "usage:read",
+            Grant::AuditRead => "audit:read",
+            Grant::TenantOwn => "tenant:own",
             Grant::Operator => "operator",
         }
     }
@@ -46,19 +96,43 @@ impl Grant {
 
 /// A set of [`Grant`]s.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Grants(u8);
+pub struct Grants(u32);
 
 impl Grants {
+    pub const NONE: Grants = Grants(0);
+
+    pub const fn of_all(grants: &[Grant]) -> Self {
+        let (mut set, mut i) = (0, 0);
+        while i < grants.len() {
+            set |= 1 << grants[i] as u32;
+            i += 1;
+        }
+        Grants(set)
+    }
+
     pub fn of(grants: impl IntoIterator<Item = Grant>) -> Self {
-        Grants(grants.into_iter().fold(0, |set, g| set | (1 << g as u8)))
+        Grants(grants.into_iter().fold(0, |set, g| set | (1 << g as u32)))
     }
 
     pub fn has(self, grant: Grant) -> bool {
-        self.0 & (1 << grant as u8) != 0
+        self.0 & (1 << grant as u32) != 0
+    }
+
+    /// Whether all of `others` are among these.
+    pub fn include(self, others: Grants) -> bool {
+        self.0 & others.0 == others.0
+    }
+
+    pub const fn and(self, others: Grants) -> Grants {
+        Grants(self.0 | others.0)
     }
 
     pub fn iter(self) -> impl Iterator<Item = Grant> {
         Grant::ALL.into_iter().filter(move |g| self.has(*g))
+    }
+
+    pub fn names(self) -> Vec<&'static str> {
+        self.iter().map(Grant::name).collect()
     }
 }
 
@@ -110,6 +184,11 @@ impl TenantScope {
             Principal::Operator => true,
             Principal::Role(_) => grant != Grant::Operator,
         }
+    }
+
+    /// All that the principal may do.
+    pub fn grants(&self) -> Grants {
+        Grants::of(Grant::ALL.into_iter().filter(|grant| self.may(*grant)))
     }
 
     /// Appends the key of a device's records: `tenant id/device id`.

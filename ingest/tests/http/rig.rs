@@ -183,10 +183,8 @@ impl Rig {
         let id = TenantId::from_u128(self.id());
         let placement = Placement::first(id, 2, PARTITIONS);
         let new = NewTenant {
-            id,
-            slug: slug.to_owned(),
-            placement,
             limits,
+            ..NewTenant::plain(id, slug, placement)
         };
         self.store
             .tenants(&operator)
@@ -224,7 +222,7 @@ impl Rig {
         let grants = Grants::of(grants.iter().copied());
         self.store
             .keys(tenant)
-            .create(KeyId::from_u128(self.id()), "test", grants, hash, NOW)
+            .create(KeyId::from_u128(self.id()), "test", None, grants, hash, NOW)
             .await
             .unwrap();
         self.relay().await;

@@ -95,7 +95,7 @@ async fn credentials_that_are_missing_wrong_or_too_weak_send_nothing() {
         (StatusCode::UNAUTHORIZED, "unauthorized")
     );
     assert!(missing.headers.contains_key("www-authenticate"));
-    for grant in [Grant::StreamRead, Grant::PositionsRead, Grant::TenantAdmin] {
+    for grant in [Grant::StreamRead, Grant::PositionsRead, Grant::TenantWrite] {
         let key = rig.key(&tenant, &[grant]).await;
         for path in [
             "/location/update",

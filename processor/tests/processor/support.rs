@@ -16,7 +16,7 @@ use laneway_schemas::{
     Attributes, Codecs, ControlKind, LocationUpdate, MemoryRegistry, SessionAction, SessionEvent,
     TenantEvent,
 };
-use laneway_tenancy::control::{DeviceBody, Limits, TenantBody, TenantState};
+use laneway_tenancy::control::{DeviceBody, TenantBody};
 use laneway_tenancy::{Placement, TenantId};
 use tokio::task::JoinHandle;
 
@@ -201,17 +201,12 @@ impl World {
 
     /// A tenant with these lanes; returns its control version.
     pub fn add_tenant(&mut self, id: TenantId, lanes: &[u32]) -> i64 {
-        let body = TenantBody {
-            slug: id.to_string(),
-            parent: None,
-            state: TenantState::Active,
-            placement: Placement {
-                generation: 1,
-                partitions: PARTITIONS,
-                lanes: lanes.to_vec(),
-            },
-            limits: Limits::default(),
+        let placement = Placement {
+            generation: 1,
+            partitions: PARTITIONS,
+            lanes: lanes.to_vec(),
         };
+        let body = TenantBody::plain(id.to_string(), placement);
         self.change(
             id,
             ControlKind::Tenant,

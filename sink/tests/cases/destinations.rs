@@ -8,7 +8,7 @@ use laneway_sink::delivery::{DestinationFactory, OpenError, StoreDestinations};
 use laneway_sink::settings::WebhookSettings;
 use laneway_sink::webhook::WebhookClient;
 use laneway_store::{NewDestination, NewTenant, Store, StoreConfig};
-use laneway_tenancy::control::{DestinationBody, DestinationState, Limits, RoleAuthority};
+use laneway_tenancy::control::{DestinationBody, DestinationState, RoleAuthority};
 use laneway_tenancy::{DestinationId, OperatorScope, Placement, TenantId};
 use laneway_testkit::servers::{Postgres, embedded_only};
 
@@ -69,12 +69,7 @@ async fn only_a_tenants_own_destination_opens_and_what_is_wrong_with_it_is_said(
     let operator = OperatorScope::of_role(&RoleAuthority::for_role("test"));
     let tenants = [TenantId::from_u128(1), TenantId::from_u128(2)];
     for (id, slug) in tenants.into_iter().zip(["acme", "other"]) {
-        let new = NewTenant {
-            id,
-            slug: slug.to_owned(),
-            placement: Placement::first(id, 1, 4),
-            limits: Limits::default(),
-        };
+        let new = NewTenant::plain(id, slug, Placement::first(id, 1, 4));
         store.tenants(&operator).create(new, 1).await.unwrap();
     }
     let [mine, theirs] = tenants;

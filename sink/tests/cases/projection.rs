@@ -2,7 +2,7 @@
 
 use laneway_log::{Records, Topic};
 use laneway_store::{NewTenant, ProjectionBatch, Store};
-use laneway_tenancy::control::{Limits, RoleAuthority};
+use laneway_tenancy::control::RoleAuthority;
 use laneway_tenancy::{DeviceId, OperatorScope};
 use laneway_testkit::wait;
 
@@ -10,12 +10,7 @@ use crate::rig::{BOUND, Rig, Tenant, position};
 
 async fn stored(store: &Store, tenant: &Tenant) {
     let operator = OperatorScope::of_role(&RoleAuthority::for_role("test"));
-    let new = NewTenant {
-        id: tenant.id,
-        slug: "tenant-1".to_owned(),
-        placement: tenant.placement.clone(),
-        limits: Limits::default(),
-    };
+    let new = NewTenant::plain(tenant.id, "tenant-1", tenant.placement.clone());
     store.tenants(&operator).create(new, 1).await.unwrap();
 }
 

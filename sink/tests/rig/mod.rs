@@ -19,9 +19,7 @@ use laneway_runtime::{Lifecycle, SystemClock};
 use laneway_schemas::{Codecs, ControlKind, EventType, MemoryRegistry, Position, TenantEvent};
 use laneway_sink::{Sink, SinkDeps, SinkSettings};
 use laneway_store::{Store, StoreConfig};
-use laneway_tenancy::control::{
-    DestinationBody, DestinationState, Limits, RoleAuthority, TenantBody, TenantState,
-};
+use laneway_tenancy::control::{DestinationBody, DestinationState, RoleAuthority, TenantBody};
 use laneway_tenancy::{
     AuthSettings, Authenticator, CredentialSource, DestinationId, Grant, Grants, KeyId, Placement,
     SourceError, StoredCredential, StoredLogin, StoredPrincipal, SystemRandom, TenantId,
@@ -121,13 +119,7 @@ impl Rig {
     pub async fn tenant(&self, number: u128, lanes: u32) -> Tenant {
         let id = TenantId::from_u128(number);
         let placement = Placement::first(id, lanes, self.log.partitions(Topic::TenantStreams));
-        let body = TenantBody {
-            slug: format!("tenant-{number}"),
-            parent: None,
-            state: TenantState::Active,
-            placement: placement.clone(),
-            limits: Limits::default(),
-        };
+        let body = TenantBody::plain(format!("tenant-{number}"), placement.clone());
         self.control(
             id,
             ControlKind::Tenant,

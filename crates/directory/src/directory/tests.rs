@@ -1,5 +1,4 @@
 use laneway_tenancy::Placement;
-use laneway_tenancy::control::{Limits, TenantState};
 
 use super::*;
 
@@ -21,17 +20,12 @@ fn device(version: i64, id: &str, since: i64, deleted: bool) -> TenantEvent {
 }
 
 fn tenant(version: i64, slug: &str, deleted: bool) -> TenantEvent {
-    let body = TenantBody {
-        slug: slug.to_owned(),
-        parent: None,
-        state: TenantState::Active,
-        placement: Placement {
-            generation: 1,
-            partitions: 4,
-            lanes: vec![1],
-        },
-        limits: Limits::default(),
+    let placement = Placement {
+        generation: 1,
+        partitions: 4,
+        lanes: vec![1],
     };
+    let body = TenantBody::plain(slug, placement);
     let id = TenantId::from_u128(1).to_string();
     let body = serde_json::to_string(&body).unwrap();
     event(version, ControlKind::Tenant, &id, deleted, body)

@@ -127,7 +127,14 @@ async fn what_is_anothers_looks_like_what_does_not_exist(database: Database) {
     let key = KeyId::from_u128(1);
     rig.store
         .keys(&theirs)
-        .create(key, "k", Grants::of([Grant::StreamRead]), [1; 32], NOW)
+        .create(
+            key,
+            "k",
+            None,
+            Grants::of([Grant::StreamRead]),
+            [1; 32],
+            NOW,
+        )
         .await
         .unwrap();
     assert_eq!(
@@ -177,12 +184,7 @@ async fn a_slug_is_unique_over_all_tenants(database: Database) {
     let (first, _) = rig.tenant("acme").await;
     let mut again = first.clone();
     again.id = laneway_tenancy::TenantId::from_u128(5);
-    let new = laneway_store::NewTenant {
-        id: again.id,
-        slug: "acme".into(),
-        placement: again.body.placement,
-        limits: Limits::default(),
-    };
+    let new = laneway_store::NewTenant::plain(again.id, "acme", again.body.placement);
     let refused = rig.store.tenants(&operator()).create(new, NOW).await;
     assert!(
         matches!(refused, Err(StoreError::Exists { .. })),

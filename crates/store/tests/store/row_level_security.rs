@@ -253,7 +253,7 @@ async fn a_credential_shows_itself_alone() {
         let id = laneway_tenancy::KeyId::from_u128(id);
         rig.store
             .keys(&scope)
-            .create(id, "k", grants, hash, NOW)
+            .create(id, "k", None, grants, hash, NOW)
             .await
             .unwrap();
     }

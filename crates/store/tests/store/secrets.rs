@@ -93,7 +93,7 @@ async fn tokens_keys_and_passwords_are_found_only_by_what_was_presented(database
     let grants = Grants::of([Grant::StreamRead, Grant::PositionsRead]);
     rig.store
         .keys(&scope)
-        .create(KeyId::from_u128(7), "k", grants, [7; 32], NOW)
+        .create(KeyId::from_u128(7), "k", None, grants, [7; 32], NOW)
         .await
         .unwrap();
     let key = credentials.by_token([7; 32]).await.unwrap().unwrap();

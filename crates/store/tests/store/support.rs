@@ -1,7 +1,7 @@
 //! A store on each database, for the tests to share.
 
 use laneway_store::{NewTenant, Store, StoreConfig, Tenant};
-use laneway_tenancy::control::{Limits, RoleAuthority};
+use laneway_tenancy::control::RoleAuthority;
 use laneway_tenancy::{
     DeviceId, LocalSocket, OperatorScope, Placement, SystemRandom, TenantId, TenantScope, new_id,
 };
@@ -53,12 +53,7 @@ impl Rig {
 
     pub async fn tenant(&self, slug: &str) -> (Tenant, TenantScope) {
         let id = TenantId::from_u128(new_id(&SystemRandom, NOW));
-        let new = NewTenant {
-            id,
-            slug: slug.into(),
-            placement: Placement::first(id, 4, 24),
-            limits: Limits::default(),
-        };
+        let new = NewTenant::plain(id, slug, Placement::first(id, 4, 24));
         let tenant = self
             .store
             .tenants(&operator())

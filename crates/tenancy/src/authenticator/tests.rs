@@ -6,7 +6,7 @@ use base64::Engine;
 use futures_util::future::BoxFuture;
 
 use super::*;
-use crate::control::{Limits, TenantBody};
+use crate::control::TenantBody;
 use crate::{
     CredentialId, DeviceId, Grant, Grants, KeyId, Placement, Principal, StoredCredential,
     StoredLogin, StoredPrincipal, SystemRandom, Token, TokenKind,
@@ -65,11 +65,8 @@ struct Rig {
 fn tenant(slug: &str, state: TenantState) -> TenantInfo {
     let id = TenantId::from_u128(slug.bytes().fold(0, |a, b| a * 131 + u128::from(b)));
     let body = TenantBody {
-        slug: slug.into(),
-        parent: None,
         state,
-        placement: Placement::first(id, 4, 24),
-        limits: Limits::default(),
+        ..TenantBody::plain(slug, Placement::first(id, 4, 24))
     };
     TenantInfo {
         id,

@@ -1,0 +1,119 @@
+//! Creating tenants.
+
+use laneway_tenancy::TenantId;
+use laneway_tenancy::control::{TenantBody, TenantKind, TenantState};
+
+use super::{NewTenant, Tenant, change, row, slugs};
+use crate::access::Tx;
+use crate::codec::{to_json, variant_name};
+use crate::error::{Doing, Result, StoreError};
+use crate::outbox::next_version;
+
+/// The outermost tenant is no level, an application tenant one, a namespace of it two.
+pub(super) async fn create(
+    tx: &mut Tx,
+    new: NewTenant,
+    parent: Option<TenantId>,
+    at: i64,
+) -> Result<Tenant> {
+    let parent = match parent {
+        Some(id) => Some(make_room(tx, id, &new, at).await?),
+        None => None,
+    };
+    let held = parent
+        .as_ref()
+        .is_some_and(|p| p.body.state != TenantState::Active);
+    let own_state = TenantState::Active;
+    let tenant = Tenant {
+        id: new.id,
+        body: TenantBody {
+            slug: new.slug,
+            parent: parent.map(|p| p.id),
+            kind: new.kind,
+            state: row::effective(own_state, held),
+            placement: new.placement,
+            limits: new.limits,
+            options: new.options,
+        },
+        name: new.name,
+        plan: new.plan,
+        own_state,
+        held,
+        total_limits: new.limits,
+        version: 1,
+        control_version: 1,
+        created_at: at,
+    };
+    insert(tx, &tenant).await?;
+    slugs::take(tx, &tenant.body.slug, tenant.id, at).await?;
+    change::publish(tx, &tenant, at).await?;
+    Ok(tenant)
+}
+
+/// Takes the limits of a new tenant off those of the one above it.
+async fn make_room(tx: &mut Tx, id: TenantId, new: &NewTenant, at: i64) -> Result<Tenant> {
+    let version = next_version(tx, id).await?;
+    let mut parent = row::by_id(tx, id)
+        .await?
+        .ok_or_else(|| StoreError::Missing {
+            what: format!("tenant {id}"),
+        })?;
+    let fits = match new.kind {
+        TenantKind::Namespace => parent.body.kind == TenantKind::Tenant,
+        TenantKind::Tenant => {
+            parent.body.kind == TenantKind::Tenant && parent.body.parent.is_none()
+        }
+        TenantKind::Default | TenantKind::Runtime | TenantKind::Platform => false,
+    };
+    if !fits {
+        return Err(StoreError::Refused(
+            "a tenant of a tenant has namespaces below it, but no tenants, and a namespace has nothing below it".to_owned(),
+        ));
+    }
+    if parent.own_state == TenantState::Closing || parent.own_state == TenantState::Closed {
+        return Err(StoreError::Refused("the tenant is being closed".to_owned()));
+    }
+    let mut below = change::limits_below(tx, id, None).await?;
+    let most = parent.total_limits.tenants;
+    if most > 0 && below.len() >= most as usize {
+        return Err(StoreError::LimitReached {
+            limit: "tenants",
+            most: most.into(),
+        });
+    }
+    below.push(new.limits);
+    parent.control_version = version;
+    change::share(tx, &mut parent, &below, at).await?;
+    Ok(parent)
+}
+
+async fn insert(tx: &mut Tx, tenant: &Tenant) -> Result<()> {
+    let inserted = sqlx::query(
+        "INSERT INTO tenants (tenant_id, slug, parent, kind, name, plan, state, held, placement, limits,
+            options, version, control_version, created_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) ON CONFLICT DO NOTHING",
+    )
+    .bind(tenant.id.to_string())
+    .bind(tenant.body.slug.as_str())
+    .bind(tenant.body.parent.map(|p| p.to_string()))
+    .bind(variant_name(&tenant.body.kind)?)
+    .bind(tenant.name.as_str())
+    .bind(tenant.plan.as_str())
+    .bind(variant_name(&tenant.own_state)?)
+    .bind(i64::from(tenant.held))
+    .bind(to_json(&tenant.body.placement)?)
+    .bind(to_json(&tenant.body.limits)?)
+    .bind(to_json(&tenant.body.options)?)
+    .bind(tenant.version)
+    .bind(tenant.control_version)
+    .bind(tenant.created_at)
+    .execute(&mut *tx.inner)
+    .await
+    .doing("creating a tenant")?;
+    if inserted.rows_affected() == 0 {
+        return Err(StoreError::Exists {
+            what: format!("a tenant with the slug {}", tenant.body.slug),
+        });
+    }
+    Ok(())
+}

@@ -1,0 +1,83 @@
+//! The tenants and namespaces directly below one. Every query names the tenant above, so that
+//! what is below another is as if it were not there.
+
+use laneway_tenancy::control::TenantKind;
+use laneway_tenancy::{TenantId, TenantScope};
+
+use super::{NewTenant, Tenant, TenantChange, change, create, row};
+use crate::Store;
+use crate::access::Access;
+use crate::error::Result;
+
+pub struct Family<'a> {
+    pub(crate) store: &'a Store,
+    pub(crate) scope: &'a TenantScope,
+}
+
+impl Family<'_> {
+    /// The tenant itself.
+    pub async fn head(&self) -> Result<Option<Tenant>> {
+        let mut tx = self.store.read(Access::Tenant(self.scope.tenant())).await?;
+        let found = row::by_id(&mut tx, self.scope.tenant()).await?;
+        tx.commit().await?;
+        Ok(found)
+    }
+
+    /// Makes a change of the tenant itself.
+    pub async fn change_head(
+        &self,
+        expected: Option<i64>,
+        change: TenantChange,
+        at: i64,
+    ) -> Result<Tenant> {
+        let mut tx = self.store.write(Access::Platform).await?;
+        let tenant =
+            change::change(&mut tx, self.scope.tenant(), None, expected, change, at).await?;
+        self.store.commit_change(tx).await?;
+        Ok(tenant)
+    }
+
+    pub async fn create(&self, new: NewTenant, at: i64) -> Result<Tenant> {
+        let mut tx = self.store.write(Access::Platform).await?;
+        let tenant = create::create(&mut tx, new, Some(self.scope.tenant()), at).await?;
+        self.store.commit_change(tx).await?;
+        Ok(tenant)
+    }
+
+    /// By id or slug.
+    pub async fn find(&self, name: &str) -> Result<Option<Tenant>> {
+        let mut tx = self.store.read(Access::Platform).await?;
+        let found = row::below(&mut tx, self.scope.tenant(), name).await?;
+        tx.commit().await?;
+        Ok(found)
+    }
+
+    /// Those of a kind by id, after `after`.
+    pub async fn list(
+        &self,
+        kind: TenantKind,
+        after: Option<TenantId>,
+        limit: u32,
+    ) -> Result<Vec<Tenant>> {
+        let mut tx = self.store.read(Access::Platform).await?;
+        let above = Some(self.scope.tenant());
+        let found = row::list(&mut tx, above, Some(kind), after, limit).await?;
+        tx.commit().await?;
+        Ok(found)
+    }
+
+    /// Makes a change of one of them.
+    pub async fn change(
+        &self,
+        id: TenantId,
+        expected: Option<i64>,
+        change: TenantChange,
+        at: i64,
+    ) -> Result<Tenant> {
+        let mut tx = self.store.write(Access::Platform).await?;
+        let above = Some(self.scope.tenant());
+        let tenant = change::change(&mut tx, id, above, expected, change, at).await?;
+        self.store.commit_change(tx).await?;
+        Ok(tenant)
+    }
+}

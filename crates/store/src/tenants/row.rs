@@ -1,0 +1,121 @@
+//! Reading tenants.
+
+use laneway_tenancy::TenantId;
+use laneway_tenancy::control::{Limits, TenantBody, TenantKind, TenantState};
+use sqlx::Row;
+use sqlx::any::AnyRow;
+
+use super::Tenant;
+use crate::access::Tx;
+use crate::codec::{Named, variant_name};
+use crate::error::{Doing, Result};
+
+const COLUMNS: &str = "SELECT tenant_id, slug, parent, kind, name, plan, state, held, placement, limits, total_limits, options,
+    version, control_version, created_at FROM tenants";
+
+pub(crate) async fn by_id(tx: &mut Tx, id: TenantId) -> Result<Option<Tenant>> {
+    one(tx, "tenant_id = $1", id.to_string()).await
+}
+
+pub(crate) async fn by_slug(tx: &mut Tx, slug: &str) -> Result<Option<Tenant>> {
+    one(tx, "slug = $1", slug.to_owned()).await
+}
+
+async fn one(tx: &mut Tx, condition: &'static str, value: String) -> Result<Option<Tenant>> {
+    let row = sqlx::query(sqlx::AssertSqlSafe(format!("{COLUMNS} WHERE {condition}")))
+        .bind(value)
+        .fetch_optional(&mut *tx.inner)
+        .await
+        .doing("looking for a tenant")?;
+    row.as_ref().map(tenant).transpose()
+}
+
+/// One by id or slug, of those directly below `parent`.
+pub(super) async fn below(tx: &mut Tx, parent: TenantId, name: &str) -> Result<Option<Tenant>> {
+    let row = sqlx::query(sqlx::AssertSqlSafe(format!(
+        "{COLUMNS} WHERE (tenant_id = $1 OR slug = $1) AND parent = $2"
+    )))
+    .bind(name)
+    .bind(parent.to_string())
+    .fetch_optional(&mut *tx.inner)
+    .await
+    .doing("looking for a tenant below another")?;
+    row.as_ref().map(tenant).transpose()
+}
+
+/// By id, after `after`: all, or those directly below `parent`, or of those the ones of a kind.
+pub(super) async fn list(
+    tx: &mut Tx,
+    parent: Option<TenantId>,
+    kind: Option<TenantKind>,
+    after: Option<TenantId>,
+    limit: u32,
+) -> Result<Vec<Tenant>> {
+    let mut condition = String::from("tenant_id > $1");
+    if parent.is_some() {
+        condition.push_str(" AND parent = $3");
+    }
+    if kind.is_some() {
+        condition.push_str(" AND kind = $4");
+    }
+    let mut query = sqlx::query(sqlx::AssertSqlSafe(format!(
+        "{COLUMNS} WHERE {condition} ORDER BY tenant_id LIMIT $2"
+    )))
+    .bind(after.map_or_else(String::new, |id| id.to_string()))
+    .bind(i64::from(limit));
+    if let Some(parent) = parent {
+        query = query.bind(parent.to_string());
+    }
+    if let Some(kind) = kind {
+        query = query.bind(variant_name(&kind)?);
+    }
+    let rows = query
+        .fetch_all(&mut *tx.inner)
+        .await
+        .doing("listing tenants")?;
+    rows.iter().map(tenant).collect()
+}
+
+fn tenant(row: &AnyRow) -> Result<Tenant> {
+    let id: String = row.try_get("tenant_id").doing("reading a tenant")?;
+    let row = Named::new("tenants", &id, row);
+    let parent: Option<String> = row.get("parent")?;
+    let limits: Limits = row.json("limits")?;
+    let total: Option<String> = row.get("total_limits")?;
+    let own_state: TenantState = row.variant("state")?;
+    let held = row.get::<i64>("held")? != 0;
+    Ok(Tenant {
+        id: row.parse("tenant_id")?,
+        body: TenantBody {
+            slug: row.get("slug")?,
+            parent: match parent {
+                Some(_) => Some(row.parse("parent")?),
+                None => None,
+            },
+            kind: row.variant("kind")?,
+            state: effective(own_state, held),
+            placement: row.json("placement")?,
+            limits,
+            options: row.json("options")?,
+        },
+        name: row.get("name")?,
+        plan: row.get("plan")?,
+        own_state,
+        held,
+        total_limits: match total {
+            Some(_) => row.json("total_limits")?,
+            None => limits,
+        },
+        version: row.get("version")?,
+        control_version: row.get("control_version")?,
+        created_at: row.get("created_at")?,
+    })
+}
+
+/// The state of a tenant when one above it is not active.
+pub(super) fn effective(own: TenantState, held: bool) -> TenantState {
+    match own {
+        TenantState::Active if held => TenantState::Suspended,
+        own => own,
+    }
+}

@@ -1,0 +1,65 @@
+//! Slugs: unique over all tenants, and kept for a while after a tenant was renamed.
+
+use laneway_tenancy::TenantId;
+use laneway_tenancy::slug::appearance;
+use sqlx::Row;
+
+use crate::access::Tx;
+use crate::codec::Named;
+use crate::error::{Doing, Result, StoreError};
+
+/// Takes a slug for a tenant. One that another tenant had before is free again once it leads
+/// there no more.
+pub(super) async fn take(tx: &mut Tx, slug: &str, tenant: TenantId, now: i64) -> Result<()> {
+    let appearance = appearance(slug);
+    sqlx::query(
+        "DELETE FROM slugs WHERE appearance = $1 AND (until <= $2 OR (until IS NOT NULL AND tenant_id = $3))",
+    )
+    .bind(appearance.as_str())
+    .bind(now)
+    .bind(tenant.to_string())
+    .execute(&mut *tx.inner)
+    .await
+    .doing("freeing a slug")?;
+    let taken = sqlx::query(
+        "INSERT INTO slugs (slug, tenant_id, appearance) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+    )
+    .bind(slug)
+    .bind(tenant.to_string())
+    .bind(appearance)
+    .execute(&mut *tx.inner)
+    .await
+    .doing("taking a slug")?;
+    if taken.rows_affected() == 0 {
+        return Err(StoreError::Exists {
+            what: format!("a tenant with the slug {slug}, or with one that looks like it,"),
+        });
+    }
+    Ok(())
+}
+
+/// Lets a slug lead to its tenant until then, and be free after.
+pub(super) async fn leave(tx: &mut Tx, slug: &str, until: i64) -> Result<()> {
+    sqlx::query("UPDATE slugs SET until = $2 WHERE slug = $1")
+        .bind(slug)
+        .bind(until)
+        .execute(&mut *tx.inner)
+        .await
+        .doing("leaving a slug")?;
+    Ok(())
+}
+
+/// Whose a slug was.
+pub(super) async fn former(tx: &mut Tx, slug: &str, now: i64) -> Result<Option<TenantId>> {
+    let row = sqlx::query("SELECT tenant_id FROM slugs WHERE slug = $1 AND until > $2")
+        .bind(slug)
+        .bind(now)
+        .fetch_optional(&mut *tx.inner)
+        .await
+        .doing("looking for a former slug")?;
+    let Some(row) = row else { return Ok(None) };
+    let _: String = row
+        .try_get("tenant_id")
+        .doing("looking for a former slug")?;
+    Named::new("slugs", slug, &row).parse("tenant_id").map(Some)
+}
