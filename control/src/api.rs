@@ -1,6 +1,8 @@
 //! The routes. A tenant's own (`/devices`, `/keys`, `/destinations`) exist a second time under
-//! `/tenants/{tenant}`, where the operator acts for the tenant that the path names.
+//! `/tenants/{tenant}`, where the operator acts for the tenant that the path names, and a tenant
+//! for itself and its namespaces.
 
+pub(crate) mod config;
 pub(crate) mod credentials;
 pub(crate) mod dead_letters;
 pub(crate) mod destinations;
@@ -28,9 +30,17 @@ use crate::registry;
 pub(crate) fn router(control: Weak<Control>) -> Router {
     Router::new()
         .route("/tenants", post(tenants::create).get(tenants::list))
-        .route("/tenants/{tenant}", get(tenants::find))
-        .route("/tenants/{tenant}/state", put(tenants::set_state))
-        .route("/tenants/{tenant}/limits", put(tenants::set_limits))
+        .route(
+            "/tenants/{tenant}",
+            get(tenants::manage::find).put(tenants::manage::change),
+        )
+        .route("/tenants/{tenant}/slug", put(tenants::manage::rename))
+        .route("/tenants/{tenant}/state", put(tenants::manage::set_state))
+        .route("/tenants/{tenant}/limits", put(tenants::manage::set_limits))
+        .route(
+            "/tenants/{tenant}/tenants",
+            post(tenants::below::create).get(tenants::below::list),
+        )
         .route("/operator/keys", post(operator::create_key))
         .route("/operator/lag", get(operator::lag))
         .route("/operator/backup", post(operator::backup))
@@ -53,6 +63,16 @@ pub(crate) fn router(control: Weak<Control>) -> Router {
 
 fn of_tenant() -> Router<App> {
     Router::new()
+        .route("/tenant", get(tenants::own::find))
+        .route(
+            "/namespaces",
+            post(tenants::namespaces::create).get(tenants::namespaces::list),
+        )
+        .route("/config", get(config::list))
+        .route(
+            "/config/{key}",
+            get(config::find).put(config::set).delete(config::remove),
+        )
         .route("/devices", post(devices::create).get(devices::list))
         .route(
             "/devices/{device}",

@@ -9,7 +9,8 @@ use http::request::Parts;
 use laneway_runtime::Problem;
 use laneway_runtime::http::Peer;
 use laneway_store::Tenant;
-use laneway_tenancy::{Authenticated, Grant, OperatorScope, TenantScope};
+use laneway_tenancy::control::TenantState;
+use laneway_tenancy::{AuthError, Authenticated, Grant, OperatorScope, TenantScope};
 
 use crate::Control;
 use crate::error::{ApiError, ApiResult};
@@ -94,7 +95,8 @@ impl FromRequestParts<App> for Operator {
 }
 
 /// A tenant in whose name a request acts: the caller's own, or on `/tenants/{tenant}/…` the one
-/// that the operator names there.
+/// that the path names: for the operator any, for others their own, a namespace of it, or a
+/// tenant below it that lets itself be read.
 pub(crate) struct Acting {
     pub(crate) scope: TenantScope,
     pub(crate) slug: String,
@@ -102,15 +104,16 @@ pub(crate) struct Acting {
 
 impl Acting {
     pub(crate) fn may(&self, grant: Grant) -> ApiResult<&TenantScope> {
-        if self.scope.may(grant) {
-            Ok(&self.scope)
-        } else {
-            Err(
-                Problem::forbidden(format!("This takes a key with the grant {}.", grant.name()))
-                    .into(),
-            )
-        }
+        may(&self.scope, grant)?;
+        Ok(&self.scope)
     }
+}
+
+pub(crate) fn may(scope: &TenantScope, grant: Grant) -> ApiResult<()> {
+    if scope.may(grant) {
+        return Ok(());
+    }
+    Err(Problem::forbidden(format!("This takes a key with the grant {}.", grant.name())).into())
 }
 
 impl FromRequestParts<App> for Acting {
@@ -118,32 +121,124 @@ impl FromRequestParts<App> for Acting {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> ApiResult<Self> {
         let caller = Caller::from_request_parts(parts, app).await?;
-        let path = Path::<HashMap<String, String>>::from_request_parts(parts, app).await;
-        let named = path.ok().and_then(|Path(mut parts)| parts.remove("tenant"));
-        match (named, caller) {
-            (Some(name), caller) => {
-                let operator = caller
-                    .operator()
-                    .ok_or_else(|| Problem::forbidden("This takes an operator's key."))?;
-                let tenant = find_tenant(&*app.control()?, &operator, &name).await?;
-                Ok(Acting {
-                    scope: operator.scope(tenant.id),
-                    slug: tenant.body.slug,
-                })
+        let named = named(parts, app).await;
+        let control = app.control()?;
+        let (name, caller) = match (named, caller) {
+            (None, Caller::Tenant(caller)) => return Ok(Acting::as_itself(caller)),
+            (None, Caller::LocalOperator(_)) => {
+                return Err(Problem::bad_request(
+                    "The operator acts for a tenant that the path names: /tenants/{tenant}/….",
+                )
+                .into());
             }
-            (None, Caller::Tenant(caller)) => Ok(Acting {
-                slug: caller.tenant.slug.clone(),
-                scope: caller.scope,
-            }),
-            (None, Caller::LocalOperator(_)) => Err(Problem::bad_request(
-                "The operator acts for a tenant that the path names: /tenants/{tenant}/….",
-            )
-            .into()),
+            (Some(name), caller) => (name, caller),
+        };
+        if let Some(operator) = caller.operator() {
+            let tenant = find_tenant(&control, &operator, &name).await?;
+            return Ok(Acting {
+                scope: operator.scope(tenant.id),
+                slug: tenant.body.slug,
+            });
+        }
+        let Caller::Tenant(caller) = caller else {
+            return Err(Problem::tenant_mismatch().into());
+        };
+        let below = control.deps.store.family(&caller.scope).find(&name).await?;
+        if is_own(&caller, &name) {
+            return Ok(Acting::as_itself(caller));
+        }
+        let entered = below.and_then(|below| caller.enter(below.into_info()));
+        match entered {
+            Some(entered) if entered.tenant.body.state == TenantState::Active => {
+                Ok(Acting::as_itself(entered))
+            }
+            Some(_) => Err(AuthError::Suspended.into()),
+            None => Err(Problem::tenant_mismatch().into()),
         }
     }
 }
 
-/// By id or slug.
+impl Acting {
+    fn as_itself(caller: Authenticated) -> Self {
+        Acting {
+            slug: caller.tenant.slug.clone(),
+            scope: caller.scope,
+        }
+    }
+}
+
+/// A tenant that is managed itself, and by whom.
+pub(crate) struct Managing {
+    pub(crate) tenant: Tenant,
+    pub(crate) by: Manager,
+}
+
+pub(crate) enum Manager {
+    Operator(OperatorScope),
+    /// The tenant itself.
+    Itself(TenantScope),
+    /// The tenant above it.
+    Above(TenantScope),
+}
+
+impl Managing {
+    /// Whether it may be done: the operator may all, the tenant itself what its key may, and the
+    /// one above it what it may do to tenants below.
+    pub(crate) fn may(&self, itself: Grant, above: Grant) -> ApiResult<()> {
+        match &self.by {
+            Manager::Operator(_) => Ok(()),
+            Manager::Itself(scope) => may(scope, itself),
+            Manager::Above(scope) => may(scope, above),
+        }
+    }
+}
+
+impl FromRequestParts<App> for Managing {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> ApiResult<Self> {
+        let caller = Caller::from_request_parts(parts, app).await?;
+        let name = named(parts, app).await.ok_or_else(ApiError::not_found)?;
+        let control = app.control()?;
+        if let Some(operator) = caller.operator() {
+            return Ok(Managing {
+                tenant: find_tenant(&control, &operator, &name).await?,
+                by: Manager::Operator(operator),
+            });
+        }
+        let Caller::Tenant(caller) = caller else {
+            return Err(Problem::tenant_mismatch().into());
+        };
+        let family = control.deps.store.family(&caller.scope);
+        // Asked for every name: how long it takes tells nothing of tenants elsewhere.
+        let below = family.find(&name).await?;
+        if is_own(&caller, &name) {
+            let head = family.head().await?;
+            return Ok(Managing {
+                tenant: head.ok_or_else(ApiError::not_found)?,
+                by: Manager::Itself(caller.scope),
+            });
+        }
+        match below {
+            Some(tenant) => Ok(Managing {
+                tenant,
+                by: Manager::Above(caller.scope),
+            }),
+            None => Err(Problem::tenant_mismatch().into()),
+        }
+    }
+}
+
+async fn named(parts: &mut Parts, app: &App) -> Option<String> {
+    let path = Path::<HashMap<String, String>>::from_request_parts(parts, app).await;
+    path.ok().and_then(|Path(mut parts)| parts.remove("tenant"))
+}
+
+fn is_own(caller: &Authenticated, name: &str) -> bool {
+    caller.tenant.slug == name || caller.tenant.id.to_string() == name
+}
+
+/// By id or slug; also by one that the tenant had until lately.
 pub(crate) async fn find_tenant(
     control: &Control,
     operator: &OperatorScope,
@@ -152,7 +247,13 @@ pub(crate) async fn find_tenant(
     let tenants = control.deps.store.tenants(operator);
     let found = match name.parse() {
         Ok(id) => tenants.find(id).await?,
-        Err(_) => tenants.by_slug(name).await?,
+        Err(_) => match tenants.by_slug(name).await? {
+            Some(found) => Some(found),
+            None => {
+                let now = control.deps.clock.now_us();
+                tenants.by_former_slug(name, now).await?
+            }
+        },
     };
     found.ok_or_else(ApiError::not_found)
 }

@@ -3,7 +3,7 @@
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::response::{IntoResponse, Response};
 use http::request::Parts;
-use http::{StatusCode, header};
+use http::{HeaderValue, StatusCode, header};
 use laneway_runtime::Problem;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -61,6 +61,38 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
             .map(|Query(value)| Params(value))
             .map_err(|e| Problem::bad_request(format!("The query: {e}.")).into())
     }
+}
+
+/// `If-Match`: the version that a change is based on, where the client says so.
+pub(crate) struct IfMatch(pub(crate) Option<i64>);
+
+impl<S: Sync> FromRequestParts<S> for IfMatch {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        let Some(value) = parts.headers.get(header::IF_MATCH) else {
+            return Ok(IfMatch(None));
+        };
+        let tag = value.to_str().unwrap_or_default().trim();
+        if tag == "*" {
+            return Ok(IfMatch(None));
+        }
+        let version = tag
+            .strip_prefix('"')
+            .and_then(|tag| tag.strip_suffix('"'))
+            .and_then(|tag| tag.parse().ok());
+        // A tag of something else matches nothing.
+        Ok(IfMatch(Some(version.unwrap_or(i64::MIN))))
+    }
+}
+
+/// Answers `value` as JSON with its version as `ETag`, which a change may name in `If-Match`.
+pub(crate) fn answer_tagged<T: Serialize>(status: StatusCode, value: &T, version: i64) -> Response {
+    let mut response = answer(status, value);
+    if let Ok(tag) = HeaderValue::from_str(&format!("\"{version}\"")) {
+        response.headers_mut().insert(header::ETAG, tag);
+    }
+    response
 }
 
 /// Answers `value` as JSON.

@@ -6,8 +6,8 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{ObjectBuilder, PathItem, RefOr, Required, SecurityRequirement, Type};
 
 use crate::api::{
-    credentials, dead_letters, destinations, devices, keys, operator, positions, quarantine,
-    status, tenants,
+    config, credentials, dead_letters, destinations, devices, keys, operator, positions,
+    quarantine, status, tenants,
 };
 use crate::registry::{self, compatibility, delete, levels, read, register};
 
@@ -17,15 +17,26 @@ const REGISTRY: &str = "/registry";
 #[openapi(
     info(
         title = "Laneway control API",
-        description = "Tenants, devices, credentials, keys, destinations, what is known of devices, and the schemas of the embedded registry. Errors are problem details (RFC 9457); those of the registry have the form that its clients know.",
+        description = "Tenants and their namespaces, devices, credentials, keys, destinations, what is known of devices, and the schemas of the embedded registry. Errors are problem details (RFC 9457); those of the registry have the form that its clients know.",
         license(name = "MIT")
     ),
     paths(
         tenants::create,
         tenants::list,
-        tenants::find,
-        tenants::set_state,
-        tenants::set_limits,
+        tenants::manage::find,
+        tenants::manage::change,
+        tenants::manage::rename,
+        tenants::manage::set_state,
+        tenants::manage::set_limits,
+        tenants::below::create,
+        tenants::below::list,
+        tenants::own::find,
+        tenants::namespaces::create,
+        tenants::namespaces::list,
+        config::list,
+        config::find,
+        config::set,
+        config::remove,
         operator::create_key,
         operator::lag,
         operator::backup,
@@ -110,6 +121,7 @@ fn under_tenants(api: &mut utoipa::openapi::OpenApi) {
         for operation in [
             &mut item.get,
             &mut item.post,
+            &mut item.put,
             &mut item.patch,
             &mut item.delete,
         ]

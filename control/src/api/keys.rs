@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::response::Response;
 use http::StatusCode;
 use laneway_runtime::Problem;
-use laneway_store::ApiKey;
+use laneway_store::{ApiKey, NewKey};
 use laneway_tenancy::{
     ChangeKind, Grant, Grants, KeyId, Role, TenantScope, Token, TokenKind, new_id,
 };
@@ -127,6 +127,66 @@ pub(crate) async fn remove(
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// A key that is yet to be stored.
+pub(crate) struct PreparedKey {
+    id: KeyId,
+    name: String,
+    role: Option<Role>,
+    grants: Grants,
+    token: Token,
+    hash: [u8; 32],
+}
+
+impl PreparedKey {
+    /// With any grants; the caller has checked that it may.
+    fn new(
+        control: &Control,
+        name: &str,
+        role: Option<Role>,
+        grants: Grants,
+        now: i64,
+    ) -> ApiResult<Self> {
+        if name.trim().is_empty() || name.chars().count() > 100 {
+            return Err(ApiError::invalid("name: 1 to 100 characters."));
+        }
+        let deps = &control.deps;
+        let token = Token::generate(TokenKind::Key, &*deps.random);
+        Ok(PreparedKey {
+            id: KeyId::from_u128(new_id(&*deps.random, now)),
+            name: name.to_owned(),
+            role,
+            grants,
+            hash: deps.authenticator.hasher().hash(token.reveal().as_bytes()),
+            token,
+        })
+    }
+
+    pub(crate) fn owner(control: &Control, name: &str, now: i64) -> ApiResult<Self> {
+        let role = Role::Owner;
+        PreparedKey::new(control, name, Some(role), role.grants(), now)
+    }
+
+    pub(crate) fn stored(&self) -> NewKey<'_> {
+        NewKey {
+            id: self.id,
+            name: &self.name,
+            role: self.role,
+            grants: self.grants,
+            token_hash: self.hash,
+        }
+    }
+
+    pub(crate) fn shown(self) -> KeyCreated {
+        KeyCreated {
+            id: self.id,
+            name: self.name,
+            role: self.role.map(Role::name),
+            grants: self.grants.names(),
+            key: self.token.reveal().to_owned(),
+        }
+    }
+}
+
 /// Makes a key with any grants; the caller has checked that it may.
 pub(crate) async fn make(
     control: &Control,
@@ -135,26 +195,11 @@ pub(crate) async fn make(
     role: Option<Role>,
     grants: Grants,
 ) -> ApiResult<KeyCreated> {
-    if name.trim().is_empty() || name.chars().count() > 100 {
-        return Err(ApiError::invalid("name: 1 to 100 characters."));
-    }
-    let deps = &control.deps;
-    let now = deps.clock.now_us();
-    let token = Token::generate(TokenKind::Key, &*deps.random);
-    let hash = deps.authenticator.hasher().hash(token.reveal().as_bytes());
-    let id = KeyId::from_u128(new_id(&*deps.random, now));
-    let key = deps
-        .store
-        .keys(scope)
-        .create(id, name, role, grants, hash, now)
-        .await?;
-    Ok(KeyCreated {
-        id: key.id,
-        name: key.name,
-        role: key.role.map(Role::name),
-        grants: key.grants.names(),
-        key: token.reveal().to_owned(),
-    })
+    let now = control.deps.clock.now_us();
+    let prepared = PreparedKey::new(control, name, role, grants, now)?;
+    let keys = control.deps.store.keys(scope);
+    keys.create(prepared.stored(), now).await?;
+    Ok(prepared.shown())
 }
 
 /// The role and the grants that are asked for.

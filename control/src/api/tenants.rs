@@ -1,113 +1,112 @@
-//! Tenants, for the operator.
+//! Tenants: made by the operator or by the tenant above, managed by these and by themselves.
+
+pub(crate) mod below;
+pub(crate) mod manage;
+pub(crate) mod namespaces;
+pub(crate) mod own;
+pub(crate) mod view;
 
 use std::sync::Arc;
 
 use axum::response::Response;
 use http::StatusCode;
 use laneway_log::Topic;
-use laneway_store::{NewTenant, Tenant};
-use laneway_tenancy::control::{Limits, TenantState};
+use laneway_store::NewTenant;
+use laneway_tenancy::control::Limits;
 use laneway_tenancy::slug::{self, SlugError};
-use laneway_tenancy::{ChangeKind, Placement, TenantId, new_id};
-use serde::{Deserialize, Serialize};
+use laneway_tenancy::{Placement, TenantId, new_id};
+use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::limits::LimitsView;
-use super::page::{Page, PageQuery, time};
-use crate::caller::{Operator, find_tenant};
+use super::page::{Page, PageQuery};
+use crate::Control;
+use crate::api::keys;
+use crate::caller::Operator;
 use crate::error::{ApiError, ApiResult};
-use crate::json::{In, Json, Params, answer};
-use crate::{Control, PLATFORM_SLUG};
+use crate::json::{Json, Params, answer_tagged};
+use view::{OptionsView, TenantCreated, TenantView};
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct TenantNew {
-    /// 2 to 40 of a–z, 0–9 and single hyphens, beginning with a letter.
+    /// 2 to 40 of a–z, 0–9 and single hyphens, beginning with a letter; unique over all tenants,
+    /// also by its looks (`acrne` is taken where `acme` is).
     slug: String,
+    /// What people call it: at most 100 characters.
+    #[serde(default)]
+    name: String,
+    /// The operator's name for what it pays for.
+    #[serde(default)]
+    plan: String,
     /// How many partitions its records may use; fixed from then on.
     lanes: Option<u32>,
     limits: Option<LimitsView>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum StateView {
-    Active,
-    Suspended,
-    Closing,
-    Closed,
-}
-
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct StateNew {
-    state: StateView,
-}
-
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct TenantView {
-    #[schema(value_type = String, example = "ten_01k8r2q4s0f7v9w3x5y6z7a8b9")]
-    id: TenantId,
-    slug: String,
-    state: StateView,
-    limits: LimitsView,
-    /// The partitions that its records use.
-    lanes: Vec<u32>,
-    /// Counts the changes to the tenant and all that belongs to it.
-    control_version: i64,
-    created_at: String,
-}
-
-impl From<Tenant> for TenantView {
-    fn from(tenant: Tenant) -> Self {
-        let limits = tenant.body.limits;
-        TenantView {
-            id: tenant.id,
-            slug: tenant.body.slug,
-            state: view(tenant.body.state),
-            limits: limits.into(),
-            lanes: tenant.body.placement.lanes,
-            control_version: tenant.control_version,
-            created_at: time(tenant.created_at),
-        }
-    }
-}
-
-fn view(state: TenantState) -> StateView {
-    match state {
-        TenantState::Active => StateView::Active,
-        TenantState::Suspended => StateView::Suspended,
-        TenantState::Closing => StateView::Closing,
-        TenantState::Closed => StateView::Closed,
-    }
+    options: Option<OptionsView>,
+    /// Makes a first key, an owner's, of that name.
+    owner: Option<String>,
 }
 
 #[utoipa::path(post, path = "/tenants", tag = "operator", request_body = TenantNew, responses(
-    (status = 201, body = TenantView), (status = 409, description = "The slug is taken"),
+    (status = 201, body = TenantCreated), (status = 409, description = "The slug is taken or reserved"),
     (status = 422, description = "Not valid")))]
 pub(crate) async fn create(
     Operator(operator): Operator,
     control: Arc<Control>,
     Json(new): Json<TenantNew>,
 ) -> ApiResult<Response> {
+    let owner = new.owner.clone();
+    let (new, now) = checked(&control, new)?;
+    let owner_key = prepare_owner(&control, owner.as_deref(), now)?;
+    let tenants = control.deps.store.tenants(&operator);
+    let tenant = tenants
+        .create_with(new, owner_key.as_ref().map(|o| o.stored()), now)
+        .await?;
+    tracing::info!(tenant = %tenant.id, slug = tenant.body.slug, "a tenant was created");
+    let version = tenant.version;
+    let created = TenantCreated {
+        tenant: tenant.into(),
+        owner: owner_key.map(keys::PreparedKey::shown),
+    };
+    Ok(answer_tagged(StatusCode::CREATED, &created, version))
+}
+
+/// What is to be created, where it is valid.
+fn checked(control: &Control, new: TenantNew) -> ApiResult<(NewTenant, i64)> {
     check_slug(&new.slug)?;
+    view::check_name(&new.name)?;
+    view::check_name(&new.plan)?;
+    let options = new.options.unwrap_or_default().checked()?;
     let deps = &control.deps;
-    let partitions = deps.log.partitions(Topic::LocationUpdates);
-    let lanes = new
-        .lanes
-        .unwrap_or(deps.settings.default_lanes.min(partitions));
-    if lanes == 0 || lanes > partitions {
-        return Err(ApiError::invalid(format!("lanes: 1 to {partitions}.")));
-    }
     let now = deps.clock.now_us();
     let id = TenantId::from_u128(new_id(&*deps.random, now));
     let created = NewTenant {
+        name: new.name,
+        plan: new.plan,
         limits: new.limits.map_or_else(Limits::default, Limits::from),
-        ..NewTenant::plain(id, new.slug, Placement::first(id, lanes, partitions))
+        options,
+        ..NewTenant::plain(id, new.slug, placement(control, id, new.lanes)?)
     };
-    let tenant = deps.store.tenants(&operator).create(created, now).await?;
-    tracing::info!(tenant = %tenant.id, slug = tenant.body.slug, "a tenant was created");
-    Ok(answer(StatusCode::CREATED, &TenantView::from(tenant)))
+    Ok((created, now))
+}
+
+fn placement(control: &Control, id: TenantId, lanes: Option<u32>) -> ApiResult<Placement> {
+    let deps = &control.deps;
+    let partitions = deps.log.partitions(Topic::LocationUpdates);
+    let lanes = lanes.unwrap_or(deps.settings.default_lanes.min(partitions));
+    if lanes == 0 || lanes > partitions {
+        return Err(ApiError::invalid(format!("lanes: 1 to {partitions}.")));
+    }
+    Ok(Placement::first(id, lanes, partitions))
+}
+
+fn prepare_owner(
+    control: &Control,
+    name: Option<&str>,
+    now: i64,
+) -> ApiResult<Option<keys::PreparedKey>> {
+    name.map(|name| keys::PreparedKey::owner(control, name, now))
+        .transpose()
 }
 
 fn check_slug(text: &str) -> ApiResult<()> {
@@ -135,86 +134,4 @@ pub(crate) async fn list(
         .await?;
     let items = found.into_iter().map(TenantView::from);
     Ok(Page::answer(items, &page, |t| t.id.to_string()))
-}
-
-#[utoipa::path(get, path = "/tenants/{tenant}", tag = "operator",
-    params(("tenant" = String, Path, description = "Its id or its slug")),
-    responses((status = 200, body = TenantView), (status = 404)))]
-pub(crate) async fn find(
-    Operator(operator): Operator,
-    control: Arc<Control>,
-    In(name): In<String>,
-) -> ApiResult<Response> {
-    let tenant = find_tenant(&control, &operator, &name).await?;
-    Ok(answer(StatusCode::OK, &TenantView::from(tenant)))
-}
-
-#[utoipa::path(put, path = "/tenants/{tenant}/state", tag = "operator", request_body = StateNew,
-    params(("tenant" = String, Path, description = "Its id or its slug")),
-    responses((status = 200, body = TenantView), (status = 404), (status = 409)))]
-pub(crate) async fn set_state(
-    Operator(operator): Operator,
-    control: Arc<Control>,
-    In(name): In<String>,
-    Json(new): Json<StateNew>,
-) -> ApiResult<Response> {
-    let tenant = find_tenant(&control, &operator, &name).await?;
-    if tenant.body.slug == PLATFORM_SLUG {
-        return Err(ApiError::conflict(
-            "The platform's own tenant stays active.",
-        ));
-    }
-    let state = match new.state {
-        StateView::Active => TenantState::Active,
-        StateView::Suspended => TenantState::Suspended,
-        StateView::Closing => TenantState::Closing,
-        StateView::Closed => TenantState::Closed,
-    };
-    let allowed = match tenant.body.state {
-        TenantState::Active | TenantState::Suspended => state != TenantState::Closed,
-        TenantState::Closing => true,
-        TenantState::Closed => state == TenantState::Closed,
-    };
-    if !allowed {
-        return Err(ApiError::conflict(format!(
-            "A tenant that is {:?} cannot become {state:?}: it is closed by way of closing, and for ever.",
-            tenant.body.state
-        )));
-    }
-    let changed = control
-        .deps
-        .store
-        .tenants(&operator)
-        .set_state(tenant.id, state, control.deps.clock.now_us())
-        .await?;
-    control
-        .deps
-        .authenticator
-        .forget(tenant.id, ChangeKind::Tenant, "");
-    tracing::info!(tenant = %tenant.id, ?state, "the state of a tenant was changed");
-    Ok(answer(StatusCode::OK, &TenantView::from(changed)))
-}
-
-#[utoipa::path(put, path = "/tenants/{tenant}/limits", tag = "operator", request_body = LimitsView,
-    params(("tenant" = String, Path, description = "Its id or its slug")),
-    responses((status = 200, body = TenantView), (status = 404)))]
-pub(crate) async fn set_limits(
-    Operator(operator): Operator,
-    control: Arc<Control>,
-    In(name): In<String>,
-    Json(new): Json<LimitsView>,
-) -> ApiResult<Response> {
-    let tenant = find_tenant(&control, &operator, &name).await?;
-    let now = control.deps.clock.now_us();
-    let changed = control
-        .deps
-        .store
-        .tenants(&operator)
-        .set_limits(tenant.id, new.into(), now)
-        .await?;
-    control
-        .deps
-        .authenticator
-        .forget(tenant.id, ChangeKind::Tenant, "");
-    Ok(answer(StatusCode::OK, &TenantView::from(changed)))
 }

@@ -82,7 +82,7 @@ async fn a_tenant_does_not_reach_another_through_the_operators_routes(database: 
         .operate("POST", "/tenants/theirs/devices", &json!({"id": "truck"}))
         .await;
     assert_eq!(created.status, 201);
-    for name in ["theirs", "nobody", "mine"] {
+    for name in ["theirs", "nobody", "platform"] {
         let answer = rig
             .ask(
                 "GET",

@@ -5,6 +5,7 @@ mod support;
 mod access;
 mod deliveries;
 mod devices;
+mod families;
 mod openapi;
 mod operator;
 mod quarantine;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use laneway_control::{Control, ControlDeps, ControlSettings};
-use laneway_directory::Directory;
+use laneway_directory::{Directory, TenantEntry};
 use laneway_log::{Backend, EmbeddedConfig, KafkaConfig, Log, LogConfig, TopicSetup};
 use laneway_runtime::http::{ListenConfig, Server};
 use laneway_runtime::{Clock, Lifecycle, SystemClock, TenantMetrics};
@@ -149,13 +149,26 @@ impl Rig {
     /// A request over TCP, with `authorization` where it is not empty.
     pub async fn ask(&self, method: &str, path: &str, authorization: &str, body: &Value) -> Answer {
         let stream = TcpStream::connect(self.address).await.unwrap();
-        exchange(stream, method, path, authorization, body).await
+        exchange(stream, method, path, authorization, "", body).await
+    }
+
+    /// A request over TCP with further header lines.
+    pub async fn ask_with(
+        &self,
+        method: &str,
+        path: &str,
+        authorization: &str,
+        headers: &str,
+        body: &Value,
+    ) -> Answer {
+        let stream = TcpStream::connect(self.address).await.unwrap();
+        exchange(stream, method, path, authorization, headers, body).await
     }
 
     /// A request over the operator's local socket.
     pub async fn operate(&self, method: &str, path: &str, body: &Value) -> Answer {
         let stream = UnixStream::connect(&self.socket).await.unwrap();
-        exchange(stream, method, path, "", body).await
+        exchange(stream, method, path, "", "", body).await
     }
 
     pub async fn operator_key(&self) -> String {
@@ -173,6 +186,29 @@ impl Rig {
             .await;
         assert_eq!(made.status, 201, "{}", made.body);
         self.key(slug, grants).await
+    }
+
+    /// The tenant once what every role knows of it is so.
+    pub async fn heard(&self, slug: &str, so: impl Fn(&TenantEntry) -> bool) -> Arc<TenantEntry> {
+        let find = || {
+            let mut tenants = self.directory.tenants().into_iter();
+            tenants.find(|t| t.body.slug == slug && so(t))
+        };
+        until("news of a tenant", Duration::from_secs(20), || async {
+            find().is_some()
+        })
+        .await
+        .unwrap();
+        find().unwrap()
+    }
+
+    /// Waits until a path answers so.
+    pub async fn until_status(&self, path: &str, key: &str, status: u16) {
+        until("an answer", Duration::from_secs(20), || async {
+            self.ask("GET", path, key, &Value::Null).await.status == status
+        })
+        .await
+        .unwrap();
     }
 
     pub async fn key(&self, slug: &str, grants: &[&str]) -> String {
@@ -194,6 +230,7 @@ async fn exchange(
     method: &str,
     path: &str,
     authorization: &str,
+    headers: &str,
     body: &Value,
 ) -> Answer {
     let body = if body.is_null() {
@@ -207,7 +244,7 @@ async fn exchange(
         format!("authorization: {authorization}\r\n")
     };
     let request = format!(
-        "{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n{authorization}\
+        "{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n{authorization}{headers}\
          content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()
     );

@@ -66,6 +66,17 @@ impl Problem {
         )
     }
 
+    /// Another tenant than that of the credentials is named: the same for one that exists and one
+    /// that does not.
+    pub fn tenant_mismatch() -> Self {
+        Problem::new(
+            StatusCode::FORBIDDEN,
+            "tenant-mismatch",
+            "The credentials belong to another tenant",
+            "",
+        )
+    }
+
     pub fn not_found() -> Self {
         Problem::new(
             StatusCode::NOT_FOUND,

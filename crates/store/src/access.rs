@@ -129,6 +129,19 @@ impl Tx {
         Ok(())
     }
 
+    /// Locks the tenant's row until the transaction ends: changes that count what there is take
+    /// turns. SQLite has one writer anyway.
+    pub(crate) async fn take_turns(&mut self, tenant: TenantId) -> Result<()> {
+        if self.kind == Kind::Postgres {
+            sqlx::query("SELECT 1 FROM tenants WHERE tenant_id = $1 FOR UPDATE")
+                .bind(tenant.to_string())
+                .execute(&mut *self.inner)
+                .await
+                .doing("taking a tenant's turn")?;
+        }
+        Ok(())
+    }
+
     pub(crate) async fn commit(self) -> Result<()> {
         self.inner.commit().await.doing("committing a transaction")
     }

@@ -2,12 +2,12 @@
 
 use laneway_schemas::ControlKind;
 use laneway_tenancy::control::KeyBody;
-use laneway_tenancy::{Grants, KeyId, Role, TenantScope};
+use laneway_tenancy::{Grants, KeyId, Role, TenantId, TenantScope};
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
 use crate::Store;
-use crate::access::Access;
+use crate::access::{Access, Tx};
 use crate::codec::{Named, hex, to_json};
 use crate::error::{Doing, Result, StoreError};
 use crate::outbox::{Change, emit, next_version};
@@ -22,6 +22,16 @@ pub struct ApiKey {
     pub created_at: i64,
 }
 
+#[derive(Debug, Clone)]
+pub struct NewKey<'a> {
+    pub id: KeyId,
+    pub name: &'a str,
+    pub role: Option<Role>,
+    pub grants: Grants,
+    /// The keyed hash of its token.
+    pub token_hash: [u8; 32],
+}
+
 /// The API keys of one tenant.
 pub struct ApiKeys<'a> {
     pub(crate) store: &'a Store,
@@ -29,57 +39,12 @@ pub struct ApiKeys<'a> {
 }
 
 impl ApiKeys<'_> {
-    /// `token_hash` is the keyed hash of the key's token.
-    pub async fn create(
-        &self,
-        id: KeyId,
-        name: &str,
-        role: Option<Role>,
-        grants: Grants,
-        token_hash: [u8; 32],
-        at: i64,
-    ) -> Result<ApiKey> {
+    pub async fn create(&self, new: NewKey<'_>, at: i64) -> Result<ApiKey> {
         let tenant = self.scope.tenant();
         let mut tx = self.store.write(Access::Tenant(tenant)).await?;
-        let version = next_version(&mut tx, tenant).await?;
-        let names = grant_names(grants);
-        let id_text = id.to_string();
-        sqlx::query(
-            "INSERT INTO api_keys (tenant_id, key_id, name, role, grants, token_hash, created_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7)",
-        )
-        .bind(tenant.to_string())
-        .bind(id_text.as_str())
-        .bind(name)
-        .bind(role.map(Role::name))
-        .bind(to_json(&names)?)
-        .bind(hex(&token_hash))
-        .bind(at)
-        .execute(&mut *tx.inner)
-        .await
-        .doing("creating an API key")?;
-        let body = Some(to_json(&KeyBody { grants: names })?);
-        emit(
-            &mut tx,
-            Change {
-                tenant,
-                version,
-                kind: ControlKind::Key,
-                id: &id_text,
-                deleted: false,
-                body,
-                at,
-            },
-        )
-        .await?;
+        let key = insert(&mut tx, tenant, new, at).await?;
         self.store.commit_change(tx).await?;
-        Ok(ApiKey {
-            id,
-            name: name.to_owned(),
-            role,
-            grants,
-            created_at: at,
-        })
+        Ok(key)
     }
 
     /// Keys by id, after `after`.
@@ -131,6 +96,48 @@ impl ApiKeys<'_> {
         .await?;
         self.store.commit_change(tx).await
     }
+}
+
+pub(crate) async fn insert(
+    tx: &mut Tx,
+    tenant: TenantId,
+    new: NewKey<'_>,
+    at: i64,
+) -> Result<ApiKey> {
+    let version = next_version(tx, tenant).await?;
+    let names = grant_names(new.grants);
+    let id_text = new.id.to_string();
+    sqlx::query(
+        "INSERT INTO api_keys (tenant_id, key_id, name, role, grants, token_hash, created_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7)",
+    )
+    .bind(tenant.to_string())
+    .bind(id_text.as_str())
+    .bind(new.name)
+    .bind(new.role.map(Role::name))
+    .bind(to_json(&names)?)
+    .bind(hex(&new.token_hash))
+    .bind(at)
+    .execute(&mut *tx.inner)
+    .await
+    .doing("creating an API key")?;
+    let change = Change {
+        tenant,
+        version,
+        kind: ControlKind::Key,
+        id: &id_text,
+        deleted: false,
+        body: Some(to_json(&KeyBody { grants: names })?),
+        at,
+    };
+    emit(tx, change).await?;
+    Ok(ApiKey {
+        id: new.id,
+        name: new.name.to_owned(),
+        role: new.role,
+        grants: new.grants,
+        created_at: at,
+    })
 }
 
 fn grant_names(grants: Grants) -> Vec<String> {

@@ -12,8 +12,8 @@ use tokio::sync::{Mutex, watch};
 use crate::error::{Doing, Result, StoreError};
 use crate::secrets::Secrets;
 use crate::{
-    ApiKeys, Credentials, Destinations, Devices, Family, Leases, Outbox, Positions, RateShares,
-    SchemaStore, Sessions, Settings, Tenants, migrate,
+    ApiKeys, Config, Credentials, Destinations, Devices, Family, Leases, Outbox, Positions,
+    RateShares, SchemaStore, Sessions, Settings, Tenants, migrate,
 };
 
 #[derive(Clone)]
@@ -114,6 +114,10 @@ impl Store {
     /// The tenant itself, and what is below it.
     pub fn family<'a>(&'a self, scope: &'a TenantScope) -> Family<'a> {
         Family { store: self, scope }
+    }
+
+    pub fn config<'a>(&'a self, scope: &'a TenantScope) -> Config<'a> {
+        Config { store: self, scope }
     }
 
     pub fn devices<'a>(&'a self, scope: &'a TenantScope) -> Devices<'a> {

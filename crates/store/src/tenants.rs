@@ -10,9 +10,9 @@ use laneway_tenancy::control::{Limits, TenantBody, TenantKind, TenantState};
 use laneway_tenancy::options::Options;
 use laneway_tenancy::{OperatorScope, Placement, TenantId, TenantInfo};
 
-use crate::Store;
 use crate::access::Access;
 use crate::error::Result;
+use crate::{NewKey, Store};
 
 pub use change::TenantChange;
 pub use family::Family;
@@ -41,7 +41,7 @@ pub struct Tenant {
 }
 
 impl Tenant {
-    pub(crate) fn into_info(self) -> TenantInfo {
+    pub fn into_info(self) -> TenantInfo {
         TenantInfo {
             id: self.id,
             slug: self.body.slug.clone(),
@@ -90,10 +90,17 @@ impl<'a> Tenants<'a> {
     }
 
     pub async fn create(&self, new: NewTenant, at: i64) -> Result<Tenant> {
-        let mut tx = self.store.write(Access::Platform).await?;
-        let tenant = create::create(&mut tx, new, None, at).await?;
-        self.store.commit_change(tx).await?;
-        Ok(tenant)
+        self.create_with(new, None, at).await
+    }
+
+    /// With its first owner's key.
+    pub async fn create_with(
+        &self,
+        new: NewTenant,
+        owner: Option<NewKey<'_>>,
+        at: i64,
+    ) -> Result<Tenant> {
+        create::create_with(self.store, new, None, owner, at).await
     }
 
     pub async fn find(&self, id: TenantId) -> Result<Option<Tenant>> {

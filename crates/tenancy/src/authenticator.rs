@@ -12,11 +12,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use crate::control::TenantState;
+use crate::control::{TenantKind, TenantState};
 use crate::failures::{FailureKey, FailureLimiter};
 use crate::source::{CredentialSource, SourceError, TenantInfo};
 use crate::token::TokenHasher;
-use crate::{Clock, PasswordError, Passwords, TenantId, TenantScope, basic};
+use crate::{
+    Clock, Grant, Grants, PasswordError, Passwords, Principal, TenantId, TenantScope, basic,
+};
 
 use cache::{Cached, Entry};
 use verify::Found;
@@ -28,6 +30,34 @@ pub struct Authenticated {
     pub tenant: Arc<TenantInfo>,
     /// The tenant's control version that the credential was read at.
     pub control_version: i64,
+}
+
+impl Authenticated {
+    /// The caller at work in a namespace of its tenant with all its rights; or in a tenant below
+    /// its own, where that allows it, to read what came of locations. `None` for any other.
+    pub fn enter(&self, below: TenantInfo) -> Option<Authenticated> {
+        if below.body.parent != Some(self.tenant.id) {
+            return None;
+        }
+        let principal = match (below.body.kind, self.scope.principal()) {
+            (TenantKind::Namespace, principal) => principal.clone(),
+            (TenantKind::Tenant, Principal::Key { id, grants })
+                if below.body.options.parent_may_read =>
+            {
+                let reads = [Grant::StreamRead, Grant::PositionsRead];
+                Principal::Key {
+                    id: *id,
+                    grants: Grants::of(reads.into_iter().filter(|grant| grants.has(*grant))),
+                }
+            }
+            _ => return None,
+        };
+        Some(Authenticated {
+            scope: TenantScope::new(below.id, principal),
+            tenant: Arc::new(below),
+            control_version: self.control_version,
+        })
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -14,7 +14,7 @@ use laneway_log::{Backend, EmbeddedConfig, KafkaConfig, Log, LogConfig, Topic, T
 use laneway_runtime::http::{ListenConfig, Server};
 use laneway_runtime::{Lifecycle, TenantMetrics};
 use laneway_schemas::{Codecs, Contract, MemoryRegistry, TenantEvent};
-use laneway_store::{NewSecret, NewTenant, Store, StoreConfig, StoreCredentials};
+use laneway_store::{NewKey, NewSecret, NewTenant, Store, StoreConfig, StoreCredentials};
 use laneway_tenancy::control::{Limits, RoleAuthority};
 use laneway_tenancy::{
     AuthSettings, Authenticator, CredentialId, Grant, Grants, KeyId, LocalSocket, OperatorScope,
@@ -222,7 +222,16 @@ impl Rig {
         let grants = Grants::of(grants.iter().copied());
         self.store
             .keys(tenant)
-            .create(KeyId::from_u128(self.id()), "test", None, grants, hash, NOW)
+            .create(
+                NewKey {
+                    id: KeyId::from_u128(self.id()),
+                    name: "test",
+                    role: None,
+                    grants,
+                    token_hash: hash,
+                },
+                NOW,
+            )
             .await
             .unwrap();
         self.relay().await;

@@ -17,10 +17,11 @@ pub enum TenantChange {
     State(TenantState),
     /// All that it is given; what it gives away is taken off.
     Limits(Limits),
-    Options(Options),
-    Named {
-        name: String,
-        plan: String,
+    /// What is given of these.
+    Settings {
+        name: Option<String>,
+        plan: Option<String>,
+        options: Option<Options>,
     },
     /// A new slug; the one before leads to the tenant until then.
     Slug {
@@ -76,10 +77,14 @@ pub(super) async fn change(
             let below = limits_below(tx, id, None).await?;
             tenant.body.limits = limits.less(&below).map_err(refused)?;
         }
-        TenantChange::Options(options) => tenant.body.options = options,
-        TenantChange::Named { name, plan } => {
-            tenant.name = name;
-            tenant.plan = plan;
+        TenantChange::Settings {
+            name,
+            plan,
+            options,
+        } => {
+            tenant.name = name.unwrap_or(tenant.name);
+            tenant.plan = plan.unwrap_or(tenant.plan);
+            tenant.body.options = options.unwrap_or(tenant.body.options);
         }
         TenantChange::Slug { slug, until } => {
             if slug != tenant.body.slug {

@@ -4,18 +4,32 @@ use laneway_tenancy::TenantId;
 use laneway_tenancy::control::{TenantBody, TenantKind, TenantState};
 
 use super::{NewTenant, Tenant, change, row, slugs};
-use crate::access::Tx;
+use crate::access::{Access, Tx};
 use crate::codec::{to_json, variant_name};
 use crate::error::{Doing, Result, StoreError};
 use crate::outbox::next_version;
+use crate::{NewKey, Store, keys};
 
-/// The outermost tenant is no level, an application tenant one, a namespace of it two.
-pub(super) async fn create(
-    tx: &mut Tx,
+/// All or nothing.
+pub(super) async fn create_with(
+    store: &Store,
     new: NewTenant,
     parent: Option<TenantId>,
+    owner: Option<NewKey<'_>>,
     at: i64,
 ) -> Result<Tenant> {
+    let mut tx = store.write(Access::Platform).await?;
+    let mut tenant = create(&mut tx, new, parent, at).await?;
+    if let Some(owner) = owner {
+        keys::insert(&mut tx, tenant.id, owner, at).await?;
+        tenant.control_version += 1;
+    }
+    store.commit_change(tx).await?;
+    Ok(tenant)
+}
+
+/// The outermost tenant is no level, an application tenant one, a namespace of it two.
+async fn create(tx: &mut Tx, new: NewTenant, parent: Option<TenantId>, at: i64) -> Result<Tenant> {
     let parent = match parent {
         Some(id) => Some(make_room(tx, id, &new, at).await?),
         None => None,

@@ -5,9 +5,9 @@ use laneway_tenancy::control::TenantKind;
 use laneway_tenancy::{TenantId, TenantScope};
 
 use super::{NewTenant, Tenant, TenantChange, change, create, row};
-use crate::Store;
 use crate::access::Access;
 use crate::error::Result;
+use crate::{NewKey, Store};
 
 pub struct Family<'a> {
     pub(crate) store: &'a Store,
@@ -37,11 +37,15 @@ impl Family<'_> {
         Ok(tenant)
     }
 
-    pub async fn create(&self, new: NewTenant, at: i64) -> Result<Tenant> {
-        let mut tx = self.store.write(Access::Platform).await?;
-        let tenant = create::create(&mut tx, new, Some(self.scope.tenant()), at).await?;
-        self.store.commit_change(tx).await?;
-        Ok(tenant)
+    /// Below it, with its first owner's key where one is given.
+    pub async fn create_with(
+        &self,
+        new: NewTenant,
+        owner: Option<NewKey<'_>>,
+        at: i64,
+    ) -> Result<Tenant> {
+        let above = Some(self.scope.tenant());
+        create::create_with(self.store, new, above, owner, at).await
     }
 
     /// By id or slug.

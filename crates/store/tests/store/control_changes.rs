@@ -1,6 +1,6 @@
 //! Tenants and what belongs to them, and the changes they leave.
 
-use crate::support::{NOW, authority, device, operator, rig};
+use crate::support::{NOW, authority, device, new_key, operator, rig};
 use laneway_schemas::ControlKind;
 use laneway_store::{NewSecret, StoreError};
 use laneway_tenancy::control::Limits;
@@ -127,14 +127,7 @@ async fn what_is_anothers_looks_like_what_does_not_exist(database: Database) {
     let key = KeyId::from_u128(1);
     rig.store
         .keys(&theirs)
-        .create(
-            key,
-            "k",
-            None,
-            Grants::of([Grant::StreamRead]),
-            [1; 32],
-            NOW,
-        )
+        .create(new_key(key, Grants::of([Grant::StreamRead]), [1; 32]), NOW)
         .await
         .unwrap();
     assert_eq!(

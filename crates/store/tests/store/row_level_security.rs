@@ -1,6 +1,6 @@
 //! PostgreSQL holds the tenants apart by itself, should a query ever forget to.
 
-use crate::support::{NOW, Rig, rig};
+use crate::support::{NOW, Rig, new_key, rig};
 use laneway_testkit::Database;
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection, Executor, Row};
@@ -253,7 +253,7 @@ async fn a_credential_shows_itself_alone() {
         let id = laneway_tenancy::KeyId::from_u128(id);
         rig.store
             .keys(&scope)
-            .create(id, "k", None, grants, hash, NOW)
+            .create(new_key(id, grants, hash), NOW)
             .await
             .unwrap();
     }

@@ -1,6 +1,6 @@
 //! Credentials, keys and the secrets of destinations.
 
-use crate::support::{NOW, authority, device, operator, rig};
+use crate::support::{NOW, authority, device, new_key, operator, rig};
 use laneway_schemas::ControlKind;
 use laneway_store::{NewDestination, NewSecret, StoreCredentials};
 use laneway_tenancy::control::{DestinationBody, DestinationState, TenantState};
@@ -93,7 +93,7 @@ async fn tokens_keys_and_passwords_are_found_only_by_what_was_presented(database
     let grants = Grants::of([Grant::StreamRead, Grant::PositionsRead]);
     rig.store
         .keys(&scope)
-        .create(KeyId::from_u128(7), "k", None, grants, [7; 32], NOW)
+        .create(new_key(KeyId::from_u128(7), grants, [7; 32]), NOW)
         .await
         .unwrap();
     let key = credentials.by_token([7; 32]).await.unwrap().unwrap();

@@ -1,9 +1,10 @@
 //! A store on each database, for the tests to share.
 
-use laneway_store::{NewTenant, Store, StoreConfig, Tenant};
+use laneway_store::{NewKey, NewTenant, Store, StoreConfig, Tenant};
 use laneway_tenancy::control::RoleAuthority;
 use laneway_tenancy::{
-    DeviceId, LocalSocket, OperatorScope, Placement, SystemRandom, TenantId, TenantScope, new_id,
+    DeviceId, Grants, KeyId, LocalSocket, OperatorScope, Placement, SystemRandom, TenantId,
+    TenantScope, new_id,
 };
 use laneway_testkit::{Database, EmptyDatabase};
 
@@ -61,5 +62,15 @@ impl Rig {
             .await
             .unwrap();
         (tenant, operator().scope(id))
+    }
+}
+
+pub fn new_key(id: KeyId, grants: Grants, token_hash: [u8; 32]) -> NewKey<'static> {
+    NewKey {
+        id,
+        name: "k",
+        role: None,
+        grants,
+        token_hash,
     }
 }

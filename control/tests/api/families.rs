@@ -1,0 +1,399 @@
+//! Tenants below tenants, namespaces, and what each may of the others.
+
+use laneway_testkit::Database;
+use serde_json::{Value, json};
+
+use crate::support::{Rig, bearer, rig};
+
+laneway_testkit::on_both_databases!(
+    a_tenant_gives_its_tenants_a_part_of_its_limits,
+    a_tenant_below_is_managed_but_not_seen_into,
+    nobody_learns_of_tenants_elsewhere,
+    a_namespace_is_worked_in_with_the_tenants_own_keys,
+    what_is_below_a_suspended_tenant_is_held_with_it,
+    a_renamed_tenant_is_found_by_its_former_slug,
+    a_change_based_on_an_older_version_is_refused,
+    configuration_is_a_namespaces_own,
+    a_key_gives_no_more_than_its_maker_may,
+);
+
+/// A tenant with an owner's key.
+async fn owned(rig: &Rig, body: Value) -> String {
+    let made = rig.operate("POST", "/tenants", &body).await;
+    assert_eq!(made.status, 201, "{}", made.body);
+    bearer(&made.body["owner"]["key"])
+}
+
+async fn acme(rig: &Rig) -> String {
+    owned(rig, json!({"slug": "acme", "owner": "Ada"})).await
+}
+
+async fn get(rig: &Rig, path: &str, key: &str) -> (u16, Value) {
+    let answer = rig.ask("GET", path, key, &Value::Null).await;
+    (answer.status, answer.body)
+}
+
+async fn a_tenant_gives_its_tenants_a_part_of_its_limits(database: Database) {
+    let rig = rig(database).await;
+    let limits = json!({"devices": 10, "events_per_second": 100});
+    let acme = owned(
+        &rig,
+        json!({"slug": "acme", "owner": "Ada", "limits": limits}),
+    )
+    .await;
+    let below = |slug: &str, devices: u32| json!({"slug": slug, "limits": {"devices": devices, "events_per_second": 30}});
+    for (slug, devices, status) in [
+        ("one", 4, 201),
+        ("two", 5, 201),
+        ("three", 1, 409),
+        ("four", 0, 409),
+    ] {
+        let made = rig
+            .ask(
+                "POST",
+                "/tenants/acme/tenants",
+                &acme,
+                &below(slug, devices),
+            )
+            .await;
+        assert_eq!(made.status, status, "{slug}: {}", made.body);
+    }
+    let (_, own) = get(&rig, "/tenant", &acme).await;
+    assert_eq!(
+        (&own["limits"]["devices"], &own["own_limits"]["devices"]),
+        (&json!(10), &json!(1))
+    );
+    assert_eq!(own["own_limits"]["events_per_second"], 40);
+    // Every role hears what is left.
+    rig.heard("acme", |entry| entry.body.limits.devices == 1)
+        .await;
+
+    let raise = json!({"devices": 5, "events_per_second": 30});
+    let refused = rig.ask("PUT", "/tenants/one/limits", &acme, &raise).await;
+    assert_eq!(refused.status, 409, "{}", refused.body);
+    let lower = json!({"devices": 2, "events_per_second": 30});
+    let lowered = rig.ask("PUT", "/tenants/one/limits", &acme, &lower).await;
+    assert_eq!(lowered.status, 200, "{}", lowered.body);
+    let (_, own) = get(&rig, "/tenant", &acme).await;
+    assert_eq!(own["own_limits"]["devices"], 3);
+    let too_few = json!({"devices": 7, "events_per_second": 100});
+    let refused = rig.operate("PUT", "/tenants/acme/limits", &too_few).await;
+    assert_eq!(refused.status, 409, "{}", refused.body);
+    let itself = rig.ask("PUT", "/tenants/acme/limits", &acme, &raise).await;
+    assert_eq!(itself.status, 403);
+}
+
+async fn a_tenant_below_is_managed_but_not_seen_into(database: Database) {
+    let rig = rig(database).await;
+    let acme = acme(&rig).await;
+    let made = rig
+        .ask(
+            "POST",
+            "/tenants/acme/tenants",
+            &acme,
+            &json!({"slug": "shop", "owner": "Bob"}),
+        )
+        .await;
+    assert_eq!(made.status, 201, "{}", made.body);
+    let shop = bearer(&made.body["owner"]["key"]);
+    assert_eq!(get(&rig, "/tenants/shop", &acme).await.0, 200);
+    assert_eq!(get(&rig, "/tenants/shop/devices", &acme).await.0, 403);
+    let position = "/tenants/shop/devices/truck/position";
+    assert_eq!(get(&rig, position, &acme).await.0, 403);
+    let open = json!({"options": {"parent_may_read": true}});
+    let by_parent = rig.ask("PUT", "/tenants/shop", &acme, &open).await;
+    assert_eq!(by_parent.status, 403, "only the tenant itself allows it");
+    let by_itself = rig.ask("PUT", "/tenants/shop", &shop, &open).await;
+    assert_eq!(by_itself.status, 200, "{}", by_itself.body);
+    assert_eq!(get(&rig, position, &acme).await.0, 404, "no position yet");
+    assert_eq!(get(&rig, "/tenants/shop/devices", &acme).await.0, 403);
+    assert_eq!(get(&rig, "/tenants/acme", &shop).await.0, 403);
+    let deeper = rig
+        .ask(
+            "POST",
+            "/tenants/shop/tenants",
+            &shop,
+            &json!({"slug": "stall"}),
+        )
+        .await;
+    assert_eq!(deeper.status, 409, "one level down");
+}
+
+async fn nobody_learns_of_tenants_elsewhere(database: Database) {
+    let rig = rig(database).await;
+    let acme = acme(&rig).await;
+    for slug in ["one", "two"] {
+        let body = json!({"slug": slug, "owner": "Bob"});
+        rig.ask("POST", "/tenants/acme/tenants", &acme, &body).await;
+    }
+    owned(&rig, json!({"slug": "globex", "owner": "Eve"})).await;
+    let key = rig.key("one", &["tenant:admin"]).await;
+    let mut answers = Vec::new();
+    for name in [
+        "two",
+        "acme",
+        "globex",
+        "platform",
+        "nobody",
+        "ten_00000000000000000000000001",
+    ] {
+        for (method, path) in [
+            ("GET", format!("/tenants/{name}")),
+            ("PUT", format!("/tenants/{name}/state")),
+            ("GET", format!("/tenants/{name}/devices")),
+            ("GET", format!("/tenants/{name}/tenants")),
+        ] {
+            let body = match method {
+                "PUT" => json!({"state": "suspended"}),
+                _ => Value::Null,
+            };
+            let answer = rig.ask(method, &path, &key, &body).await;
+            assert_eq!(answer.status, 403, "{method} {path}: {}", answer.body);
+            let head: Vec<&str> = answer
+                .head
+                .lines()
+                .filter(|l| !l.starts_with("date"))
+                .collect();
+            answers.push((head.join("\n"), answer.body.to_string()));
+        }
+    }
+    assert!(answers.iter().all(|answer| *answer == answers[0]));
+}
+
+async fn a_namespace_is_worked_in_with_the_tenants_own_keys(database: Database) {
+    let rig = rig(database).await;
+    let acme = acme(&rig).await;
+    let eve = owned(&rig, json!({"slug": "globex", "owner": "Eve"})).await;
+    for (environment, status) in [
+        (json!(null), 201),
+        (json!("dev"), 201),
+        (json!("test"), 422),
+    ] {
+        let body = json!({"project": "fleet", "environment": environment});
+        let made = rig.ask("POST", "/namespaces", &acme, &body).await;
+        assert_eq!(made.status, status, "{}", made.body);
+    }
+    let (_, listed) = get(&rig, "/namespaces", &acme).await;
+    let slugs: Vec<&Value> = listed["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|n| &n["slug"])
+        .collect();
+    assert_eq!(slugs, ["acme--fleet", "acme--fleet--dev"]);
+    let dev = "/tenants/acme--fleet--dev/devices";
+    for path in ["/devices", dev] {
+        let made = rig.ask("POST", path, &acme, &json!({"id": "truck"})).await;
+        assert_eq!(made.status, 201, "the same id in two namespaces: {path}");
+    }
+    assert_eq!(get(&rig, &format!("{dev}/truck"), &acme).await.0, 200);
+    assert_eq!(get(&rig, dev, &eve).await.0, 403);
+    let viewer = rig
+        .ask(
+            "POST",
+            "/keys",
+            &acme,
+            &json!({"name": "v", "role": "viewer"}),
+        )
+        .await;
+    let viewer = bearer(&viewer.body["key"]);
+    assert_eq!(get(&rig, dev, &viewer).await.0, 200);
+    let refused = rig.ask("POST", dev, &viewer, &json!({"id": "van"})).await;
+    assert_eq!(refused.status, 403, "no more rights than at home");
+    let inner = rig
+        .ask(
+            "POST",
+            "/tenants/acme--fleet/namespaces",
+            &acme,
+            &json!({"project": "inner"}),
+        )
+        .await;
+    assert_eq!(inner.status, 409, "{}", inner.body);
+}
+
+async fn what_is_below_a_suspended_tenant_is_held_with_it(database: Database) {
+    let rig = rig(database).await;
+    let acme = acme(&rig).await;
+    let made = rig
+        .ask(
+            "POST",
+            "/tenants/acme/tenants",
+            &acme,
+            &json!({"slug": "shop", "owner": "Bob"}),
+        )
+        .await;
+    let shop = bearer(&made.body["owner"]["key"]);
+    let state = |state: &str| json!({"state": state});
+    rig.operate("PUT", "/tenants/acme/state", &state("suspended"))
+        .await;
+    rig.heard("shop", |entry| {
+        entry.body.state == laneway_tenancy::control::TenantState::Suspended
+    })
+    .await;
+    rig.until_status("/tenant", &shop, 403).await;
+    let activated = rig
+        .operate("PUT", "/tenants/shop/state", &state("active"))
+        .await;
+    assert_eq!(
+        activated.body["state"], "suspended",
+        "while the one above is"
+    );
+    rig.operate("PUT", "/tenants/acme/state", &state("active"))
+        .await;
+    rig.until_status("/tenant", &shop, 200).await;
+    let itself = rig
+        .ask("PUT", "/tenants/acme/state", &acme, &state("suspended"))
+        .await;
+    assert_eq!(itself.status, 403, "a tenant closes itself, no more");
+    let suspended = rig
+        .ask("PUT", "/tenants/shop/state", &acme, &state("suspended"))
+        .await;
+    assert_eq!(suspended.status, 200, "{}", suspended.body);
+    rig.until_status("/tenant", &shop, 403).await;
+}
+
+async fn a_renamed_tenant_is_found_by_its_former_slug(database: Database) {
+    let rig = rig(database).await;
+    let acme = acme(&rig).await;
+    rig.ask("POST", "/namespaces", &acme, &json!({"project": "fleet"}))
+        .await;
+    for (slug, status) in [("admin", 409), ("Acme", 422), ("emca", 200)] {
+        let renamed = rig
+            .ask("PUT", "/tenants/acme/slug", &acme, &json!({"slug": slug}))
+            .await;
+        assert_eq!(renamed.status, status, "{slug}: {}", renamed.body);
+    }
+    let found = rig.operate("GET", "/tenants/acme", &Value::Null).await;
+    assert_eq!(found.body["slug"], "emca");
+    let fleet = rig
+        .operate("GET", "/tenants/emca--fleet", &Value::Null)
+        .await;
+    assert_eq!(fleet.status, 200, "its namespaces go by its name");
+    for slug in ["acme", "acrne", "emca"] {
+        let taken = rig
+            .operate("POST", "/tenants", &json!({"slug": slug}))
+            .await;
+        assert_eq!(taken.status, 409, "{slug}");
+    }
+    let back = rig
+        .operate("PUT", "/tenants/emca/slug", &json!({"slug": "acme"}))
+        .await;
+    assert_eq!(
+        back.status, 200,
+        "its own former slug is its own: {}",
+        back.body
+    );
+}
+
+async fn a_change_based_on_an_older_version_is_refused(database: Database) {
+    let rig = rig(database).await;
+    let acme = acme(&rig).await;
+    let read = rig.ask("GET", "/tenants/acme", &acme, &Value::Null).await;
+    let tag = read
+        .head
+        .lines()
+        .find_map(|line| line.strip_prefix("etag: "))
+        .unwrap()
+        .to_owned();
+    let change = |tag: String, name: &'static str| {
+        let (rig, acme) = (&rig, &acme);
+        async move {
+            let header = format!("if-match: {tag}\r\n");
+            let body = json!({ "name": name });
+            rig.ask_with("PUT", "/tenants/acme", acme, &header, &body)
+                .await
+        }
+    };
+    assert_eq!(change(tag.clone(), "Acme Ltd").await.status, 200);
+    let stale = change(tag, "Acme Inc").await;
+    assert_eq!(
+        (stale.status, &stale.body["type"]),
+        (412, &json!("https://laneway.dev/problems/changed"))
+    );
+    assert_eq!(change("*".to_owned(), "Acme Inc").await.status, 200);
+    let plan = rig
+        .ask("PUT", "/tenants/acme", &acme, &json!({"plan": "gold"}))
+        .await;
+    assert_eq!(plan.status, 403, "the operator's to change");
+    for options in [
+        json!({"cors_origins": ["nowhere"]}),
+        json!({"ip_allow": ["10.0.0.0/99"]}),
+    ] {
+        let refused = rig
+            .ask(
+                "PUT",
+                "/tenants/acme",
+                &acme,
+                &json!({ "options": options }),
+            )
+            .await;
+        assert_eq!(refused.status, 422, "{options}: {}", refused.body);
+    }
+}
+
+async fn configuration_is_a_namespaces_own(database: Database) {
+    let rig = rig(database).await;
+    let acme = acme(&rig).await;
+    let eve = owned(&rig, json!({"slug": "globex", "owner": "Eve"})).await;
+    let set = rig
+        .ask("PUT", "/config/units", &acme, &json!({"speed": "km/h"}))
+        .await;
+    assert_eq!(set.status, 200, "{}", set.body);
+    assert_eq!(get(&rig, "/config/units", &eve).await.0, 404);
+    let theirs = rig.ask("PUT", "/config/units", &eve, &json!("mph")).await;
+    assert_eq!(theirs.status, 200, "the same key in another namespace");
+    let (_, own) = get(&rig, "/tenant", &acme).await;
+    assert_eq!(own["config"], json!({"units": {"speed": "km/h"}}));
+    let stale = rig
+        .ask_with(
+            "PUT",
+            "/config/units",
+            &acme,
+            "if-match: \"7\"\r\n",
+            &json!(1),
+        )
+        .await;
+    assert_eq!(stale.status, 412);
+    let bad = rig.ask("PUT", "/config/a%20b", &acme, &json!(1)).await;
+    assert_eq!(bad.status, 422);
+    let large = rig
+        .ask("PUT", "/config/large", &acme, &json!("x".repeat(20_000)))
+        .await;
+    assert_eq!(large.status, 422);
+    for status in [204, 404] {
+        let gone = rig
+            .ask("DELETE", "/config/units", &acme, &Value::Null)
+            .await;
+        assert_eq!(gone.status, status);
+    }
+    assert_eq!(get(&rig, "/config/units", &eve).await.0, 200);
+}
+
+async fn a_key_gives_no_more_than_its_maker_may(database: Database) {
+    let rig = rig(database).await;
+    let acme = acme(&rig).await;
+    let make = |key: String, body: Value| {
+        let rig = &rig;
+        async move { rig.ask("POST", "/keys", &key, &body).await }
+    };
+    let admin = make(acme.clone(), json!({"name": "a", "role": "admin"})).await;
+    assert_eq!(admin.status, 201, "{}", admin.body);
+    let admin = bearer(&admin.body["key"]);
+    for (body, status) in [
+        (json!({"name": "o", "role": "owner"}), 403),
+        (json!({"name": "o", "grants": ["tenant:own"]}), 403),
+        (json!({"name": "o", "grants": ["operator"]}), 422),
+        (json!({"name": "o", "role": "king"}), 422),
+        (
+            json!({"name": "o", "role": "viewer", "grants": ["keys:write"]}),
+            422,
+        ),
+        (
+            json!({"name": "o", "role": "developer", "grants": ["devices:write"]}),
+            201,
+        ),
+    ] {
+        let made = make(admin.clone(), body.clone()).await;
+        assert_eq!(made.status, status, "{body}: {}", made.body);
+    }
+}
