@@ -24,7 +24,7 @@ use laneway_runtime::Problem;
 
 use crate::Control;
 use crate::caller::App;
-use crate::registry;
+use crate::{idempotency, registry};
 
 /// Every route, for the test that walks them and for the OpenAPI check.
 pub(crate) fn router(control: Weak<Control>) -> Router {
@@ -58,6 +58,10 @@ pub(crate) fn router(control: Weak<Control>) -> Router {
                 "",
             )
         })
+        .layer(axum::middleware::from_fn_with_state(
+            App(control.clone()),
+            idempotency::layer,
+        ))
         .with_state(App(control))
 }
 

@@ -35,6 +35,15 @@ impl ApiError {
         ))
     }
 
+    pub(crate) fn too_large(most: usize) -> Self {
+        ApiError(Problem::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "too-large",
+            "The body is too large",
+            format!("At most {most} bytes are read."),
+        ))
+    }
+
     pub(crate) fn internal() -> Self {
         ApiError(Problem::new(
             StatusCode::INTERNAL_SERVER_ERROR,

@@ -22,14 +22,7 @@ impl<S: Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
     async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
         let bytes = axum::body::to_bytes(request.into_body(), MAX_BODY)
             .await
-            .map_err(|_| {
-                Problem::new(
-                    StatusCode::PAYLOAD_TOO_LARGE,
-                    "too-large",
-                    "The body is too large",
-                    format!("At most {MAX_BODY} bytes are read."),
-                )
-            })?;
+            .map_err(|_| ApiError::too_large(MAX_BODY))?;
         serde_json::from_slice(&bytes)
             .map(Json)
             .map_err(|e| Problem::bad_request(format!("The body: {e}.")).into())

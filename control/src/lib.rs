@@ -6,6 +6,7 @@ mod caller;
 mod control;
 mod deliveries;
 mod error;
+mod idempotency;
 mod json;
 mod lag;
 mod openapi;

@@ -15,6 +15,7 @@ laneway_testkit::on_both_databases!(
     a_change_based_on_an_older_version_is_refused,
     configuration_is_a_namespaces_own,
     a_key_gives_no_more_than_its_maker_may,
+    a_creation_that_is_asked_for_again_is_not_made_again,
 );
 
 /// A tenant with an owner's key.
@@ -396,4 +397,60 @@ async fn a_key_gives_no_more_than_its_maker_may(database: Database) {
         let made = make(admin.clone(), body.clone()).await;
         assert_eq!(made.status, status, "{body}: {}", made.body);
     }
+}
+
+async fn a_creation_that_is_asked_for_again_is_not_made_again(database: Database) {
+    let rig = rig(database).await;
+    let acme = acme(&rig).await;
+    let eve = owned(&rig, json!({"slug": "globex", "owner": "Eve"})).await;
+    let make = |key: String, path: &'static str, body: Value| {
+        let rig = &rig;
+        async move {
+            let header = "idempotency-key: 7\r\n";
+            rig.ask_with("POST", path, &key, header, &body).await
+        }
+    };
+    let body = json!({"name": "k", "grants": ["stream:read"]});
+    let first = make(acme.clone(), "/keys", body.clone()).await;
+    let again = make(acme.clone(), "/keys", body.clone()).await;
+    assert_eq!((first.status, again.status), (201, 201));
+    assert_eq!(first.body, again.body, "the secret too");
+    assert!(again.head.contains("idempotency-replayed: true"));
+    let (_, keys) = get(&rig, "/keys", &acme).await;
+    assert_eq!(keys["items"].as_array().unwrap().len(), 2);
+    let other = make(
+        acme.clone(),
+        "/keys",
+        json!({"name": "l", "grants": ["stream:read"]}),
+    )
+    .await;
+    assert_eq!(other.status, 422, "{}", other.body);
+    let elsewhere = make(eve, "/keys", body).await;
+    assert_ne!(
+        elsewhere.body["id"], first.body["id"],
+        "a key is its tenant's own"
+    );
+
+    let fails = |header: &'static str| {
+        let (rig, acme) = (&rig, &acme);
+        async move {
+            let body = json!({"id": "truck"});
+            rig.ask_with("POST", "/devices", acme, header, &body).await
+        }
+    };
+    rig.ask("POST", "/devices", &acme, &json!({"id": "truck"}))
+        .await;
+    assert_eq!(fails("idempotency-key: 8\r\n").await.status, 409);
+    rig.ask("DELETE", "/devices/truck", &acme, &Value::Null)
+        .await;
+    assert_eq!(
+        fails("idempotency-key: 8\r\n").await.status,
+        201,
+        "a failure is not kept"
+    );
+    let long = format!("idempotency-key: {}\r\n", "x".repeat(201));
+    let refused = rig
+        .ask_with("POST", "/keys", &acme, &long, &json!({}))
+        .await;
+    assert_eq!(refused.status, 400);
 }
