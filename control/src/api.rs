@@ -35,6 +35,7 @@ pub(crate) fn router(control: Weak<Control>) -> Router {
             get(tenants::manage::find).put(tenants::manage::change),
         )
         .route("/tenants/{tenant}/slug", put(tenants::manage::rename))
+        .route("/tenants/{tenant}/closure", get(tenants::closure::find))
         .route("/tenants/{tenant}/state", put(tenants::manage::set_state))
         .route("/tenants/{tenant}/limits", put(tenants::manage::set_limits))
         .route(

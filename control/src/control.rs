@@ -73,6 +73,7 @@ impl Control {
             relay.run(&lifecycle),
             self.hear_of_changes(&lifecycle),
             crate::lag::measure(&*self.deps.log, &lifecycle),
+            crate::closing::run(&self, &lifecycle),
             self.deliveries.follow(&self.deps.log, &lifecycle),
         )?;
         Ok(())

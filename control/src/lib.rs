@@ -3,6 +3,7 @@
 
 mod api;
 mod caller;
+mod closing;
 mod control;
 mod deliveries;
 mod error;

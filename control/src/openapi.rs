@@ -30,6 +30,7 @@ const REGISTRY: &str = "/registry";
         tenants::manage::set_limits,
         tenants::below::create,
         tenants::below::list,
+        tenants::closure::find,
         tenants::own::find,
         tenants::namespaces::create,
         tenants::namespaces::list,

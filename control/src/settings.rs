@@ -14,6 +14,8 @@ pub struct ControlSettings {
     /// How long a control node that vanished keeps others from relaying, in milliseconds. Longer
     /// than the bound on an append (`log.kafka.delivery_timeout_ms`).
     pub relay_lease_ms: u64,
+    /// How long the log keeps events, in seconds: the log's own setting. 0 where that is not known.
+    pub retention_seconds: u64,
     /// Lets destinations have `http://` addresses.
     pub allow_plain_http: bool,
 }
@@ -25,6 +27,7 @@ impl Default for ControlSettings {
             default_lanes: 4,
             relay_poll_ms: 100,
             relay_lease_ms: 45_000,
+            retention_seconds: 0,
             allow_plain_http: false,
         }
     }

@@ -206,6 +206,7 @@ fn control(
     });
     let mut settings = config.control.clone();
     settings.node = config.instance.clone();
+    settings.retention_seconds = config.log.retention_seconds;
     let control = Control::build(ControlDeps {
         store,
         authenticator: parts.authenticator()?,

@@ -1,6 +1,7 @@
 //! Tenants: made by the operator or by the tenant above, managed by these and by themselves.
 
 pub(crate) mod below;
+pub(crate) mod closure;
 pub(crate) mod manage;
 pub(crate) mod namespaces;
 pub(crate) mod own;

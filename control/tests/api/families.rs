@@ -1,6 +1,10 @@
 //! Tenants below tenants, namespaces, and what each may of the others.
 
+use std::time::Duration;
+
+use laneway_tenancy::control::TenantState;
 use laneway_testkit::Database;
+use laneway_testkit::wait::until;
 use serde_json::{Value, json};
 
 use crate::support::{Rig, bearer, rig};
@@ -15,6 +19,7 @@ laneway_testkit::on_both_databases!(
     a_change_based_on_an_older_version_is_refused,
     configuration_is_a_namespaces_own,
     a_key_gives_no_more_than_its_maker_may,
+    a_closed_tenant_is_erased_with_all_that_is_below_it,
     a_creation_that_is_asked_for_again_is_not_made_again,
 );
 
@@ -227,10 +232,8 @@ async fn what_is_below_a_suspended_tenant_is_held_with_it(database: Database) {
     let state = |state: &str| json!({"state": state});
     rig.operate("PUT", "/tenants/acme/state", &state("suspended"))
         .await;
-    rig.heard("shop", |entry| {
-        entry.body.state == laneway_tenancy::control::TenantState::Suspended
-    })
-    .await;
+    rig.heard("shop", |entry| entry.body.state == TenantState::Suspended)
+        .await;
     rig.until_status("/tenant", &shop, 403).await;
     let activated = rig
         .operate("PUT", "/tenants/shop/state", &state("active"))
@@ -453,4 +456,72 @@ async fn a_creation_that_is_asked_for_again_is_not_made_again(database: Database
         .ask_with("POST", "/keys", &acme, &long, &json!({}))
         .await;
     assert_eq!(refused.status, 400);
+}
+
+async fn a_closed_tenant_is_erased_with_all_that_is_below_it(database: Database) {
+    let rig = rig(database).await;
+    let acme = acme(&rig).await;
+    let stays = owned(&rig, json!({"slug": "globex", "owner": "Eve"})).await;
+    rig.ask("POST", "/namespaces", &acme, &json!({"project": "fleet"}))
+        .await;
+    for (key, path) in [
+        (&acme, "/devices"),
+        (&acme, "/tenants/acme--fleet/devices"),
+        (&stays, "/devices"),
+    ] {
+        let made = rig.ask("POST", path, key, &json!({"id": "truck"})).await;
+        assert_eq!(made.status, 201, "{path}");
+    }
+    let hook = json!({"kind": "webhook", "url": "https://example.com/hook"});
+    assert_eq!(
+        rig.ask("POST", "/destinations", &acme, &hook).await.status,
+        201
+    );
+    rig.ask("PUT", "/config/units", &acme, &json!("km")).await;
+    let id = rig.directory_id("acme").await;
+
+    let closing = rig
+        .ask(
+            "PUT",
+            "/tenants/acme/state",
+            &acme,
+            &json!({"state": "closing"}),
+        )
+        .await;
+    assert_eq!(closing.status, 200, "{}", closing.body);
+    rig.until_status("/tenant", &acme, 403).await;
+    until("the closure", Duration::from_secs(30), || async {
+        let closure = rig
+            .operate("GET", "/tenants/acme/closure", &Value::Null)
+            .await;
+        !closure.body["closed_at"].is_null()
+    })
+    .await
+    .unwrap();
+    let closure = rig
+        .operate("GET", "/tenants/acme/closure", &Value::Null)
+        .await
+        .body;
+    let count = |what: &str| {
+        let erased = closure["erased"].as_array().unwrap().iter();
+        erased
+            .filter(|e| e["what"] == what)
+            .map(|e| e["count"].as_u64().unwrap())
+            .sum::<u64>()
+    };
+    assert_eq!(count("destinations"), 1);
+    assert!(
+        count("rows") >= 3 && count("tenant-events") >= 3,
+        "{closure}"
+    );
+    rig.heard("acme--fleet", |t| t.body.state == TenantState::Closed)
+        .await;
+    rig.heard("acme", |t| t.body.state == TenantState::Closed)
+        .await;
+    assert_eq!(rig.keys_left(&id).await, [format!("{id}/tenant/{id}")]);
+    let reopened = rig
+        .operate("PUT", "/tenants/acme/state", &json!({"state": "active"}))
+        .await;
+    assert_eq!(reopened.status, 409);
+    assert_eq!(get(&rig, "/devices/truck", &stays).await.0, 200);
 }

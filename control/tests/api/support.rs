@@ -202,6 +202,39 @@ impl Rig {
         find().unwrap()
     }
 
+    pub async fn directory_id(&self, slug: &str) -> String {
+        self.heard(slug, |_| true).await.id.to_string()
+    }
+
+    /// Keys of a tenant's control changes that are not marked as gone.
+    pub async fn keys_left(&self, tenant: &str) -> Vec<String> {
+        let topic = laneway_log::Topic::TenantEvents;
+        let bounds = self.log.bounds(topic, 0).await.unwrap();
+        let mut reader = self
+            .log
+            .reader(topic, vec![(0, bounds.earliest)])
+            .await
+            .unwrap();
+        let mut left = std::collections::BTreeSet::new();
+        let mut at = bounds.earliest;
+        while at < bounds.last_stable {
+            let batch = reader.next().await.unwrap();
+            at = batch.next_offset();
+            for record in batch.iter() {
+                let key = String::from_utf8(record.key.to_vec()).unwrap();
+                if !key.starts_with(tenant) {
+                    continue;
+                }
+                if record.value.is_some() {
+                    left.insert(key);
+                } else {
+                    left.remove(&key);
+                }
+            }
+        }
+        left.into_iter().collect()
+    }
+
     /// Waits until a path answers so.
     pub async fn until_status(&self, path: &str, key: &str, status: u16) {
         until("an answer", Duration::from_secs(20), || async {

@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use foldhash::{HashMap, HashMapExt};
 use laneway_schemas::{ControlKind, TenantEvent};
-use laneway_tenancy::control::{DestinationBody, DeviceBody, TenantBody};
+use laneway_tenancy::control::{DestinationBody, DeviceBody, TenantBody, TenantState};
 use laneway_tenancy::{DestinationId, TenantId};
 use tokio::sync::{broadcast, watch};
 
@@ -203,6 +203,11 @@ impl Directory {
                 ControlKind::Tenant => {
                     let parsed: TenantBody =
                         serde_json::from_str(&event.body).map_err(|e| body("tenant", e))?;
+                    if parsed.state == TenantState::Closed {
+                        t.devices = HashMap::new();
+                        t.gone = 0;
+                        t.destinations.clear();
+                    }
                     t.entry = Some(Arc::new(TenantEntry {
                         id: tenant,
                         body: parsed,

@@ -9,6 +9,7 @@
 mod access;
 mod backup;
 mod chunks;
+mod closures;
 mod codec;
 mod config;
 mod credentials;
@@ -31,6 +32,7 @@ mod settings;
 mod source;
 mod tenants;
 
+pub use closures::{Closure, ClosureStep, Closures};
 pub use config::{Config, ConfigEntry, MOST_CONFIG_ENTRIES};
 pub use credentials::{Credential, CredentialKind, Credentials, NewSecret};
 pub use destinations::{Destination, Destinations, NewDestination};

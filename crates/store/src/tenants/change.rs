@@ -8,6 +8,7 @@ use sqlx::Row;
 
 use super::{Tenant, row, slugs};
 use crate::access::Tx;
+use crate::closures;
 use crate::codec::{Named, to_json, variant_name};
 use crate::error::{Doing, Result, StoreError};
 use crate::outbox::{Change, emit, next_version};
@@ -70,6 +71,9 @@ pub(super) async fn change(
     match change {
         TenantChange::State(state) => {
             tenant.own_state = state;
+            if state == TenantState::Closing {
+                closures::begin(tx, id, at).await?;
+            }
             tenant.body.state = row::effective(state, tenant.held);
         }
         TenantChange::Limits(limits) => {

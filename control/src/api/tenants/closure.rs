@@ -1,0 +1,74 @@
+//! How far the closing of a tenant is, and what went when: `GET /tenants/{tenant}/closure`.
+
+use std::sync::Arc;
+
+use axum::response::Response;
+use http::StatusCode;
+use laneway_tenancy::control::RoleAuthority;
+use laneway_tenancy::{Grant, TenantId};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::Control;
+use crate::api::page::time;
+use crate::caller::Managing;
+use crate::error::{ApiError, ApiResult};
+use crate::json::answer;
+
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ClosureView {
+    #[schema(value_type = String)]
+    tenant_id: TenantId,
+    begun_at: String,
+    /// What went, in that order.
+    erased: Vec<ErasedView>,
+    /// Since then nothing is left of it but its name, its audit trail without personal data, its
+    /// usage by day, and what is in the topics below.
+    closed_at: Option<String>,
+    /// Until when events that were accepted before may still be in the shared topics, which
+    /// nobody but the operator reads.
+    topics_until: Option<String>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ErasedView {
+    /// `destinations`, `rows` of the database, or keys of a compacted topic by its name.
+    what: String,
+    count: u64,
+    at: String,
+}
+
+#[utoipa::path(get, path = "/tenants/{tenant}/closure", tag = "tenants",
+    params(("tenant" = String, Path, description = "Its id or its slug")),
+    responses((status = 200, body = ClosureView), (status = 403), (status = 404, description = "It is not being closed")))]
+pub(crate) async fn find(managing: Managing, control: Arc<Control>) -> ApiResult<Response> {
+    managing.may(Grant::TenantOwn, Grant::TenantsRead)?;
+    let deps = &control.deps;
+    let scope = RoleAuthority::scope(&deps.authority, managing.tenant.id);
+    let closure = deps
+        .store
+        .closure(&scope)
+        .await?
+        .ok_or_else(ApiError::not_found)?;
+    let retention_us =
+        i64::try_from(deps.settings.retention_seconds.saturating_mul(1_000_000)).unwrap_or(0);
+    let view = ClosureView {
+        tenant_id: closure.tenant,
+        begun_at: time(closure.begun_at),
+        erased: closure
+            .done
+            .into_iter()
+            .map(|step| ErasedView {
+                what: step.what,
+                count: step.count,
+                at: time(step.at),
+            })
+            .collect(),
+        closed_at: closure.closed_at.map(time),
+        topics_until: closure
+            .closed_at
+            .filter(|_| retention_us > 0)
+            .map(|at| time(at.saturating_add(retention_us))),
+    };
+    Ok(answer(StatusCode::OK, &view))
+}

@@ -1,0 +1,159 @@
+//! Closing tenants: everything that a tenant has is erased, step by step. Each step may be done
+//! twice and is noted when it is done, so that a node that dies on the way leaves nothing behind
+//! that the next one would not finish.
+
+mod topics;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use laneway_log::Topic;
+use laneway_runtime::Lifecycle;
+use laneway_store::{Closure, ClosureStep, TenantChange};
+use laneway_tenancy::control::{TenantKind, TenantState};
+use laneway_tenancy::{OperatorScope, TenantScope};
+
+use crate::Control;
+
+const LEASE: &str = "closing";
+const LEASE_US: i64 = 60_000_000;
+const EVERY: Duration = Duration::from_secs(1);
+/// Closures that are looked at in one round.
+const MOST: u32 = 100;
+const PAGE: u32 = 500;
+
+/// Compacted topics that a tenant leaves records in, by the name of their step.
+const TOPICS: [Topic; 4] = [
+    Topic::TenantEvents,
+    Topic::ProcessorState,
+    Topic::SinkCursors,
+    Topic::SinkSignals,
+];
+
+/// Carries closures out until the drain.
+pub(crate) async fn run(control: &Arc<Control>, lifecycle: &Lifecycle) -> anyhow::Result<()> {
+    let draining = lifecycle.draining();
+    tokio::pin!(draining);
+    loop {
+        tokio::select! {
+            () = &mut draining => return Ok(()),
+            () = tokio::time::sleep(EVERY) => {}
+        }
+        if let Err(error) = round(control).await {
+            tracing::warn!(
+                error = format!("{error:#}"),
+                "tenants are not being closed; trying again"
+            );
+        }
+    }
+}
+
+async fn round(control: &Control) -> anyhow::Result<()> {
+    let deps = &control.deps;
+    let closures = deps.store.closures(&deps.authority);
+    for mut closure in closures.open(MOST).await? {
+        let leases = deps.store.leases(&deps.authority);
+        let now = deps.clock.now_us();
+        if !leases
+            .take(LEASE, &deps.settings.node, now, LEASE_US)
+            .await?
+        {
+            return Ok(());
+        }
+        close(control, &mut closure).await?;
+    }
+    Ok(())
+}
+
+/// Goes as far as it can.
+async fn close(control: &Control, closure: &mut Closure) -> anyhow::Result<()> {
+    let deps = &control.deps;
+    let operator = OperatorScope::of_role(&deps.authority);
+    let scope = operator.scope(closure.tenant);
+    if !below(control, &scope).await? {
+        return Ok(());
+    }
+    let closures = deps.store.closures(&deps.authority);
+    if !closure.has_done("destinations") {
+        let count = destinations(control, &scope).await?;
+        closures
+            .note(closure, step(control, "destinations", count))
+            .await?;
+    }
+    if !closure.has_done("rows") {
+        let count = closures.erase(closure.tenant).await?;
+        closures.note(closure, step(control, "rows", count)).await?;
+    }
+    // What is still to be told of it would come after the marks.
+    if !closures.is_told(closure.tenant).await? {
+        return Ok(());
+    }
+    for topic in TOPICS {
+        if !closure.has_done(topic.name()) {
+            let count = topics::erase(control, &operator, closure.tenant, topic).await?;
+            closures
+                .note(closure, step(control, topic.name(), count))
+                .await?;
+        }
+    }
+    closures
+        .finish(&operator, closure.tenant, deps.clock.now_us())
+        .await?;
+    tracing::info!(tenant = %closure.tenant, "a tenant is closed");
+    Ok(())
+}
+
+fn step(control: &Control, what: &str, count: u64) -> ClosureStep {
+    ClosureStep {
+        what: what.to_owned(),
+        count,
+        at: control.deps.clock.now_us(),
+    }
+}
+
+/// Whether all tenants and namespaces below are closed; those that are open begin to close.
+async fn below(control: &Control, scope: &TenantScope) -> anyhow::Result<bool> {
+    let deps = &control.deps;
+    let family = deps.store.family(scope);
+    let mut closed = true;
+    for kind in [TenantKind::Tenant, TenantKind::Namespace] {
+        let mut after = None;
+        loop {
+            let page = family.list(kind, after, PAGE).await?;
+            let Some(last) = page.last() else { break };
+            after = Some(last.id);
+            for tenant in page {
+                closed &= tenant.own_state == TenantState::Closed;
+                if matches!(
+                    tenant.own_state,
+                    TenantState::Active | TenantState::Suspended
+                ) {
+                    let change = TenantChange::State(TenantState::Closing);
+                    family
+                        .change(tenant.id, None, change, deps.clock.now_us())
+                        .await?;
+                }
+            }
+        }
+    }
+    Ok(closed)
+}
+
+/// Each with news of it: the sinks let go of them.
+async fn destinations(control: &Control, scope: &TenantScope) -> anyhow::Result<u64> {
+    let deps = &control.deps;
+    let destinations = deps.store.destinations(scope);
+    let mut count = 0;
+    loop {
+        let page = destinations.list(None, PAGE).await?;
+        if page.is_empty() {
+            return Ok(count);
+        }
+        for destination in page {
+            destinations
+                .delete(destination.id, deps.clock.now_us())
+                .await?;
+            count += 1;
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! Closing tenants: what is done of it survives whoever does it.
+
+use laneway_tenancy::control::{RoleAuthority, TenantState};
+use laneway_tenancy::{OperatorScope, TenantId, TenantScope};
+use serde::{Deserialize, Serialize};
+use sqlx::Row;
+use sqlx::any::AnyRow;
+
+use crate::Store;
+use crate::access::{Access, Tx};
+use crate::codec::{Named, to_json};
+use crate::error::{Doing, Result};
+use crate::open::Kind;
+
+/// Tables whose rows of a tenant are erased with it, each before those that it refers to. What
+/// stays is the tenant's own row and slugs, its audit trail, and its usage by day.
+const ERASED: [&str; 8] = [
+    "credentials",
+    "devices",
+    "api_keys",
+    "destinations",
+    "latest_positions",
+    "sessions",
+    "config_entries",
+    "idempotent_answers",
+];
+/// Rows that one transaction erases.
+const CHUNK: i64 = 5000;
+
+/// A step of a closure that is done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClosureStep {
+    /// What went: `tenants`, `destinations`, `rows`, a topic's name.
+    pub what: String,
+    /// How many.
+    pub count: u64,
+    pub at: i64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Closure {
+    pub tenant: TenantId,
+    pub begun_at: i64,
+    pub done: Vec<ClosureStep>,
+    pub closed_at: Option<i64>,
+}
+
+impl Closure {
+    pub fn has_done(&self, what: &str) -> bool {
+        self.done.iter().any(|step| step.what == what)
+    }
+}
+
+/// For the worker that carries closures out.
+pub struct Closures<'a> {
+    store: &'a Store,
+}
+
+const COLUMNS: &str = "SELECT tenant_id, begun_at, done, closed_at FROM closures";
+
+impl Store {
+    pub fn closures(&self, _authority: &RoleAuthority) -> Closures<'_> {
+        Closures { store: self }
+    }
+
+    /// What is known of the closing of a tenant.
+    pub async fn closure(&self, scope: &TenantScope) -> Result<Option<Closure>> {
+        let mut tx = self.read(Access::Tenant(scope.tenant())).await?;
+        let row = sqlx::query(sqlx::AssertSqlSafe(format!(
+            "{COLUMNS} WHERE tenant_id = $1"
+        )))
+        .bind(scope.tenant().to_string())
+        .fetch_optional(&mut *tx.inner)
+        .await
+        .doing("looking for a closure")?;
+        tx.commit().await?;
+        row.as_ref().map(closure).transpose()
+    }
+}
+
+impl Closures<'_> {
+    /// Those that are not finished.
+    pub async fn open(&self, limit: u32) -> Result<Vec<Closure>> {
+        let mut tx = self.store.read(Access::Platform).await?;
+        let rows = sqlx::query(sqlx::AssertSqlSafe(format!(
+            "{COLUMNS} WHERE closed_at IS NULL ORDER BY tenant_id LIMIT $1"
+        )))
+        .bind(i64::from(limit))
+        .fetch_all(&mut *tx.inner)
+        .await
+        .doing("listing closures")?;
+        tx.commit().await?;
+        rows.iter().map(closure).collect()
+    }
+
+    /// Whether all news of the tenant is in the log.
+    pub async fn is_told(&self, tenant: TenantId) -> Result<bool> {
+        let mut tx = self.store.read(Access::Platform).await?;
+        let left = sqlx::query("SELECT seq FROM outbox WHERE tenant_id = $1 LIMIT 1")
+            .bind(tenant.to_string())
+            .fetch_optional(&mut *tx.inner)
+            .await
+            .doing("looking for news of a tenant")?;
+        tx.commit().await?;
+        Ok(left.is_none())
+    }
+
+    /// Notes that a step is done.
+    pub async fn note(&self, closure: &mut Closure, step: ClosureStep) -> Result<()> {
+        closure.done.push(step);
+        let mut tx = self.store.write(Access::Platform).await?;
+        sqlx::query("UPDATE closures SET done = $2 WHERE tenant_id = $1")
+            .bind(closure.tenant.to_string())
+            .bind(to_json(&closure.done)?)
+            .execute(&mut *tx.inner)
+            .await
+            .doing("noting a step of a closure")?;
+        tx.commit().await
+    }
+
+    /// Erases the tenant's rows; how many there were.
+    pub async fn erase(&self, tenant: TenantId) -> Result<u64> {
+        let row = match self.store.0.kind {
+            Kind::Sqlite => "rowid",
+            Kind::Postgres => "ctid",
+        };
+        let mut erased = 0;
+        for table in ERASED {
+            let sql = format!(
+                "DELETE FROM {table} WHERE tenant_id = $1 AND {row} IN
+                    (SELECT {row} FROM {table} WHERE tenant_id = $1 LIMIT {CHUNK})"
+            );
+            loop {
+                let mut tx = self.store.write(Access::Tenant(tenant)).await?;
+                let gone = sqlx::query(sqlx::AssertSqlSafe(sql.clone()))
+                    .bind(tenant.to_string())
+                    .execute(&mut *tx.inner)
+                    .await
+                    .doing("erasing what a closed tenant had")?
+                    .rows_affected();
+                tx.commit().await?;
+                erased += gone;
+                if gone == 0 {
+                    break;
+                }
+            }
+        }
+        Ok(erased)
+    }
+
+    /// The tenant is closed, for ever.
+    pub async fn finish(&self, operator: &OperatorScope, tenant: TenantId, at: i64) -> Result<()> {
+        let tenants = self.store.tenants(operator);
+        tenants.set_state(tenant, TenantState::Closed, at).await?;
+        let mut tx = self.store.write(Access::Platform).await?;
+        sqlx::query("UPDATE closures SET closed_at = $2 WHERE tenant_id = $1")
+            .bind(tenant.to_string())
+            .bind(at)
+            .execute(&mut *tx.inner)
+            .await
+            .doing("finishing a closure")?;
+        tx.commit().await
+    }
+}
+
+/// In the transaction that begins to close the tenant.
+pub(crate) async fn begin(tx: &mut Tx, tenant: TenantId, at: i64) -> Result<()> {
+    sqlx::query(
+        "INSERT INTO closures (tenant_id, begun_at) VALUES ($1, $2) ON CONFLICT DO NOTHING",
+    )
+    .bind(tenant.to_string())
+    .bind(at)
+    .execute(&mut *tx.inner)
+    .await
+    .doing("beginning to close a tenant")?;
+    Ok(())
+}
+
+fn closure(row: &AnyRow) -> Result<Closure> {
+    let id: String = row.try_get("tenant_id").doing("reading a closure")?;
+    let row = Named::new("closures", &id, row);
+    Ok(Closure {
+        tenant: row.parse("tenant_id")?,
+        begun_at: row.get("begun_at")?,
+        done: row.json("done")?,
+        closed_at: row.get("closed_at")?,
+    })
+}
