@@ -2,17 +2,21 @@
 //! `/tenants/{tenant}`, where the operator acts for the tenant that the path names, and a tenant
 //! for itself and its namespaces.
 
+pub(crate) mod bulk;
 pub(crate) mod config;
 pub(crate) mod credentials;
 pub(crate) mod dead_letters;
 pub(crate) mod destinations;
 pub(crate) mod devices;
+pub(crate) mod enrol;
 pub(crate) mod keys;
 pub(crate) mod limits;
 pub(crate) mod operator;
 pub(crate) mod page;
 pub(crate) mod positions;
+pub(crate) mod provisioning;
 pub(crate) mod quarantine;
+pub(crate) mod refused;
 pub(crate) mod status;
 pub(crate) mod tenants;
 
@@ -47,6 +51,7 @@ pub(crate) fn router(control: Weak<Control>) -> Router {
         .route("/operator/backup", post(operator::backup))
         .route("/operator/quarantine", get(quarantine::list))
         .route("/operator/quarantine/redrive", post(quarantine::redrive))
+        .route("/enrol", post(enrol::enrol))
         .merge(of_tenant())
         .nest("/tenants/{tenant}", of_tenant())
         .nest("/registry", registry::router())
@@ -81,8 +86,18 @@ fn of_tenant() -> Router<App> {
         .route("/devices", post(devices::create).get(devices::list))
         .route(
             "/devices/{device}",
-            get(devices::find).delete(devices::remove),
+            get(devices::find)
+                .patch(devices::change)
+                .delete(devices::remove)
+                // `/devices/bulk`: a device may be called so all the same.
+                .post(bulk::register),
         )
+        .route("/devices/{device}/refused", get(refused::list))
+        .route(
+            "/provisioning-keys",
+            post(provisioning::create).get(provisioning::list),
+        )
+        .route("/provisioning-keys/{key}", delete(provisioning::remove))
         .route(
             "/devices/{device}/credentials",
             post(credentials::create).get(credentials::list),

@@ -5,12 +5,11 @@ use std::sync::Arc;
 use axum::Router;
 use futures_util::future::BoxFuture;
 use http::{Request, Response};
-use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use laneway_directory::Directory;
 use laneway_log::Log;
 use laneway_runtime::http::{Body, Peer, Service, body};
-use laneway_runtime::{Clock, Lifecycle, Problem, TenantMetrics};
+use laneway_runtime::{Clock, Lifecycle, TenantMetrics};
 use laneway_schemas::Codecs;
 use laneway_store::Store;
 use laneway_tenancy::control::RoleAuthority;
@@ -109,15 +108,7 @@ impl Control {
             Ok(response) => response,
             Err(never) => match never {},
         };
-        let (parts, response_body) = response.into_parts();
-        // All answers are small and made in memory.
-        match response_body.collect().await {
-            Ok(collected) => Response::from_parts(parts, body::full(collected.to_bytes())),
-            Err(error) => {
-                tracing::error!(%error, "an answer could not be put together");
-                Problem::unavailable("The answer could not be put together.").into_response()
-            }
-        }
+        response.map(body::streamed)
     }
 }
 

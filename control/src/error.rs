@@ -107,6 +107,12 @@ impl From<AuthError> for ApiError {
                 "The tenant is not active",
                 "Ask the operator to activate it.",
             ),
+            AuthError::Disabled => Problem::new(
+                StatusCode::FORBIDDEN,
+                "device-disabled",
+                "The device is disabled",
+                "Whoever manages the tenant's devices can enable it.",
+            ),
             AuthError::TooManyFailures { retry_after_s } => Problem::new(
                 StatusCode::TOO_MANY_REQUESTS,
                 "too-many-failures",

@@ -2,11 +2,13 @@
 //! Confluent-compatible schema registry. Control changes go from the store's outbox to the log.
 
 mod api;
+mod bulk;
 mod caller;
 mod closing;
 mod control;
 mod deliveries;
 mod error;
+mod etag;
 mod idempotency;
 mod json;
 mod lag;

@@ -6,8 +6,8 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{ObjectBuilder, PathItem, RefOr, Required, SecurityRequirement, Type};
 
 use crate::api::{
-    config, credentials, dead_letters, destinations, devices, keys, operator, positions,
-    quarantine, status, tenants,
+    bulk, config, credentials, dead_letters, destinations, devices, enrol, keys, operator,
+    positions, provisioning, quarantine, refused, status, tenants,
 };
 use crate::registry::{self, compatibility, delete, levels, read, register};
 
@@ -46,7 +46,14 @@ const REGISTRY: &str = "/registry";
         devices::create,
         devices::list,
         devices::find,
+        devices::change,
         devices::remove,
+        bulk::register,
+        refused::list,
+        provisioning::create,
+        provisioning::list,
+        provisioning::remove,
+        enrol::enrol,
         credentials::create,
         credentials::list,
         credentials::remove,
@@ -113,7 +120,7 @@ fn under_tenants(api: &mut utoipa::openapi::OpenApi) {
         .paths
         .iter()
         .filter(|(path, _)| {
-            let all = ["/tenants", "/operator", REGISTRY];
+            let all = ["/tenants", "/operator", "/enrol", REGISTRY];
             !all.iter().any(|start| path.starts_with(start))
         })
         .map(|(path, item)| (format!("/tenants/{{tenant}}{path}"), item.clone()))

@@ -7,7 +7,7 @@ use laneway_runtime::tenants::TenantCounter;
 use laneway_tenancy::TenantInfo;
 
 /// What a route is about: a part of its path, and the label of its counter.
-static ENDPOINTS: [[(&str, &str); 1]; 9] = [
+static ENDPOINTS: [[(&str, &str); 1]; 10] = [
     [("endpoint", "operator")],
     [("endpoint", "registry")],
     [("endpoint", "tenants")],
@@ -16,6 +16,7 @@ static ENDPOINTS: [[(&str, &str); 1]; 9] = [
     [("endpoint", "position")],
     [("endpoint", "sessions")],
     [("endpoint", "keys")],
+    [("endpoint", "provisioning-keys")],
     [("endpoint", "destinations")],
 ];
 

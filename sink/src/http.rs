@@ -225,7 +225,7 @@ impl Sink {
 fn refused(error: AuthError) -> Problem {
     match error {
         AuthError::Missing | AuthError::Invalid => Problem::unauthorized(),
-        AuthError::Suspended => Problem::forbidden(error.to_string()),
+        AuthError::Suspended | AuthError::Disabled => Problem::forbidden(error.to_string()),
         AuthError::TooManyFailures { retry_after_s } => Problem::new(
             StatusCode::TOO_MANY_REQUESTS,
             "too-many-failures",

@@ -4,13 +4,15 @@ use std::sync::Arc;
 
 use axum::response::Response;
 use http::StatusCode;
-use laneway_store::{Credential, CredentialKind, NewSecret};
-use laneway_tenancy::{ChangeKind, CredentialId, DeviceId, Grant, Token, TokenKind, new_id};
+use laneway_store::{Credential, CredentialKind, NewCredential, NewSecret};
+use laneway_tenancy::{
+    ChangeKind, CredentialId, DeviceId, Grant, Token, TokenKind, Validity, new_id,
+};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::devices::DevicePath;
-use super::page::time;
+use super::page::{micros, time};
 use crate::Control;
 use crate::caller::Acting;
 use crate::error::{ApiError, ApiResult};
@@ -19,13 +21,67 @@ use crate::json::{In, Json, answer};
 #[derive(Deserialize, ToSchema)]
 #[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
 pub(crate) enum CredentialNew {
-    /// A bearer token, which the platform makes.
-    Token {},
-    /// A password for HTTP basic authentication; it takes the place of the one before.
-    Password {
-        /// 12 to 256 bytes.
-        password: String,
-    },
+    /// A bearer token, which the platform makes; it stands beside the others.
+    Token(TokenNew),
+    /// A password for HTTP basic authentication; it takes the place of those before it when it
+    /// begins.
+    Password(PasswordNew),
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TokenNew {
+    /// Holds from then on, RFC 3339; at once where it is not said.
+    not_before: Option<String>,
+    /// Holds until before then.
+    expires_at: Option<String>,
+    /// When the tokens that the device has end; they stay where it is not said.
+    others_end: Option<String>,
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PasswordNew {
+    /// 12 to 256 bytes.
+    password: String,
+    /// Holds from then on, RFC 3339; at once where it is not said.
+    not_before: Option<String>,
+    /// Holds until before then.
+    expires_at: Option<String>,
+    /// When the passwords that the device has end; they end when this one begins where it is not
+    /// said. At most four hold at a time.
+    others_end: Option<String>,
+}
+
+/// When a new credential begins and ends, and when the others do.
+struct Times {
+    valid: Validity,
+    others_end: Option<i64>,
+}
+
+impl CredentialNew {
+    fn times(&self, now: i64) -> ApiResult<Times> {
+        let (not_before, expires_at, others_end) = match self {
+            CredentialNew::Token(new) => (&new.not_before, &new.expires_at, &new.others_end),
+            CredentialNew::Password(new) => (&new.not_before, &new.expires_at, &new.others_end),
+        };
+        let valid = Validity {
+            not_before: micros("not_before", not_before.as_deref())?,
+            expires_at: micros("expires_at", expires_at.as_deref())?,
+        };
+        let begins = valid.not_before.unwrap_or(now).max(now);
+        if valid.ends_at() <= begins {
+            return Err(ApiError::invalid(
+                "expires_at: it has to be in the future, and after not_before.",
+            ));
+        }
+        let others_end = micros("others_end", others_end.as_deref())?;
+        let replaces = matches!(self, CredentialNew::Password(_)).then_some(begins);
+        Ok(Times {
+            valid,
+            others_end: others_end.or(replaces),
+        })
+    }
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -47,6 +103,10 @@ pub(crate) struct CredentialView {
     id: CredentialId,
     kind: &'static str,
     created_at: String,
+    not_before: Option<String>,
+    expires_at: Option<String>,
+    /// Within some minutes.
+    last_used_at: Option<String>,
 }
 
 impl From<Credential> for CredentialView {
@@ -55,6 +115,9 @@ impl From<Credential> for CredentialView {
             id: credential.id,
             kind: kind_name(credential.kind),
             created_at: time(credential.created_at),
+            not_before: credential.valid.not_before.map(time),
+            expires_at: credential.valid.expires_at.map(time),
+            last_used_at: credential.last_used_at.map(time),
         }
     }
 }
@@ -82,8 +145,9 @@ pub(crate) async fn create(
     let deps = &control.deps;
     let now = deps.clock.now_us();
     let id = CredentialId::from_u128(new_id(&*deps.random, now));
+    let times = new.times(now)?;
     let (secret, token, login) = match new {
-        CredentialNew::Token {} => {
+        CredentialNew::Token(_) => {
             let token = Token::generate(TokenKind::Device, &*deps.random);
             let hash = deps.authenticator.hasher().hash(token.reveal().as_bytes());
             (
@@ -92,7 +156,7 @@ pub(crate) async fn create(
                 None,
             )
         }
-        CredentialNew::Password { password } => {
+        CredentialNew::Password(PasswordNew { password, .. }) => {
             let hash = deps
                 .authenticator
                 .passwords()
@@ -105,13 +169,19 @@ pub(crate) async fn create(
             )
         }
     };
+    let new = NewCredential {
+        id,
+        secret,
+        valid: times.valid,
+        others_end: times.others_end,
+    };
     let created = deps
         .store
         .credentials(scope)
-        .create(id, &path.device, secret, now)
+        .add(&path.device, new, now)
         .await?;
-    if created.kind == CredentialKind::Password {
-        // The password before it ends now.
+    if times.others_end.is_some() {
+        // Those before it end, now or later.
         deps.authenticator
             .forget(scope.tenant(), ChangeKind::Device, path.device.as_str());
     }

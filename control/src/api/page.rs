@@ -21,6 +21,10 @@ pub(crate) struct PageQuery {
 }
 
 impl PageQuery {
+    pub(crate) fn new(after: Option<String>, limit: Option<u32>) -> Self {
+        PageQuery { after, limit }
+    }
+
     pub(crate) fn limit(&self) -> u32 {
         self.limit.unwrap_or(100).clamp(1, MOST)
     }
@@ -56,6 +60,16 @@ impl<T: Serialize> Page<T> {
         let next = items.last().filter(|_| full).map(id);
         answer(StatusCode::OK, &Page { items, next })
     }
+}
+
+/// RFC 3339 as microseconds since 1970; `name` is the field's.
+pub(crate) fn micros(name: &str, text: Option<&str>) -> ApiResult<Option<i64>> {
+    let parse = |text: &str| {
+        text.parse::<jiff::Timestamp>()
+            .map(|time| time.as_microsecond())
+            .map_err(|error| ApiError::invalid(format!("{name}: {error}.")))
+    };
+    text.map(parse).transpose()
 }
 
 /// Microseconds since 1970 as RFC 3339.

@@ -12,7 +12,7 @@ use laneway_tenancy::OperatorScope;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::page::{Page, time};
+use super::page::{Page, micros, time};
 use crate::Control;
 use crate::caller::{Operator, find_tenant};
 use crate::error::{ApiError, ApiResult};
@@ -273,16 +273,7 @@ fn place(text: &str) -> ApiResult<Place> {
         .map_err(|error| ApiError::invalid(format!("{error}.")))
 }
 
-fn micros(name: &str, text: Option<&str>) -> ApiResult<Option<i64>> {
-    let parse = |text: &str| {
-        text.parse::<jiff::Timestamp>()
-            .map(|time| time.as_microsecond())
-            .map_err(|error| ApiError::invalid(format!("{name}: {error}.")))
-    };
-    text.map(parse).transpose()
-}
-
-fn log_trouble(error: anyhow::Error) -> ApiError {
+pub(super) fn log_trouble(error: anyhow::Error) -> ApiError {
     tracing::warn!(
         error = format!("{error:#}"),
         "the quarantine cannot be read or redriven"

@@ -256,6 +256,7 @@ async fn the_latest_position_is_answered_as_it_was_written(database: Database) {
         tenant,
         device: "truck".parse().unwrap(),
         recorded_at: 5,
+        received_at: 6,
         fix_id: "f".into(),
         revision: 0,
         body: r#"{"latitude":52.5,"longitude":13.4}"#.into(),

@@ -15,7 +15,7 @@ pub fn record_key(event: &TenantEvent) -> serde_json::Result<String> {
     };
     let mut key = format!("{}/{kind}/{}", event.tenant_id, event.id);
     if event.kind == ControlKind::Device {
-        let DeviceBody { since } = serde_json::from_str(&event.body)?;
+        let DeviceBody { since, .. } = serde_json::from_str(&event.body)?;
         key.push_str(&format!("/{since}"));
     }
     Ok(key)

@@ -14,13 +14,19 @@ pub(crate) fn chunks<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
 
 /// `($1, $2), ($3, $4)` for two rows of two columns: both databases take numbered parameters.
 pub(crate) fn placeholders(columns: usize, rows: usize) -> String {
-    let row = |row: usize| {
-        let all: Vec<String> = (1..=columns)
-            .map(|c| format!("${}", row * columns + c))
-            .collect();
-        format!("({})", all.join(", "))
-    };
+    placeholders_from(1, columns, rows)
+}
+
+/// The same, with the parameters from `first` on.
+pub(crate) fn placeholders_from(first: usize, columns: usize, rows: usize) -> String {
+    let row = |row: usize| format!("({})", list(first + row * columns, columns));
     (0..rows).map(row).collect::<Vec<_>>().join(", ")
+}
+
+/// `$2, $3` for two values from the second parameter on.
+pub(crate) fn list(first: usize, values: usize) -> String {
+    let all: Vec<String> = (first..first + values).map(|n| format!("${n}")).collect();
+    all.join(", ")
 }
 
 #[cfg(test)]
@@ -39,5 +45,6 @@ mod tests {
     fn placeholders_are_numbered_through() {
         assert_eq!(placeholders(2, 2), "($1, $2), ($3, $4)");
         assert_eq!(placeholders(3, 1), "($1, $2, $3)");
+        assert_eq!(list(2, 3), "$2, $3, $4");
     }
 }

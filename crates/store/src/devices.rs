@@ -1,23 +1,95 @@
 //! Devices.
 
+mod labels;
+mod limit;
+mod list;
+mod many;
+
+use std::fmt;
+
 use laneway_schemas::ControlKind;
 use laneway_tenancy::control::DeviceBody;
-use laneway_tenancy::{DeviceId, TenantScope};
+use laneway_tenancy::details::Labels;
+use laneway_tenancy::{CredentialId, DeviceDetails, DeviceId, TenantScope};
 use sqlx::Row;
-use sqlx::any::AnyRow;
 
 use crate::Store;
 use crate::access::{Access, Tx};
-use crate::codec::{Named, to_json};
+use crate::codec::to_json;
 use crate::error::{Doing, Result, StoreError};
 use crate::outbox::{Change, emit, next_version};
+
+pub(crate) use limit::room;
+pub use list::DeviceFilter;
+pub(crate) use many::insert;
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Device {
     pub id: DeviceId,
     /// The control version that registered it.
     pub since: i64,
+    /// The control version that changed it last.
+    pub version: i64,
     pub created_at: i64,
+    pub details: DeviceDetails,
+    /// Its credentials let it do nothing.
+    pub disabled: bool,
+    pub seen: Option<Seen>,
+}
+
+/// What the projection has seen of a device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seen {
+    /// Event time of its latest fix.
+    pub recorded_at: i64,
+    /// When the last fix to arrive was received.
+    pub received_at: Option<i64>,
+}
+
+#[derive(Clone)]
+pub struct NewDevice {
+    pub id: DeviceId,
+    /// Checked by the caller.
+    pub details: DeviceDetails,
+    /// A token that it gets at once.
+    pub token: Option<NewToken>,
+}
+
+#[derive(Clone)]
+pub struct NewToken {
+    pub credential: CredentialId,
+    /// The keyed hash.
+    pub hash: [u8; 32],
+}
+
+impl fmt::Debug for NewToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "NewToken({})", self.credential)
+    }
+}
+
+/// What came of one device of several.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Registered {
+    /// By this control version.
+    Created {
+        since: i64,
+    },
+    Exists,
+    /// The tenant has as many as it may have.
+    OverLimit {
+        most: u64,
+    },
+}
+
+/// What is to be different of a device; `None` for what stays.
+#[derive(Debug, Clone, Default)]
+pub struct DeviceChange {
+    pub name: Option<String>,
+    pub group: Option<String>,
+    /// All of them.
+    pub labels: Option<Labels>,
+    pub disabled: Option<bool>,
 }
 
 /// The devices of one tenant.
@@ -27,32 +99,87 @@ pub struct Devices<'a> {
 }
 
 impl Devices<'_> {
+    /// A device of which nothing is said but its id.
     pub async fn create(&self, id: &DeviceId, at: i64) -> Result<Device> {
+        let new = NewDevice {
+            id: id.clone(),
+            details: DeviceDetails::default(),
+            token: None,
+        };
+        self.register(new, at).await
+    }
+
+    pub async fn register(&self, new: NewDevice, at: i64) -> Result<Device> {
+        let all = [new];
+        let outcome = self.register_many(&all, at).await?.pop();
+        let [NewDevice { id, details, .. }] = all;
+        match outcome {
+            Some(Registered::Created { since }) => Ok(Device {
+                id,
+                since,
+                version: since,
+                created_at: at,
+                details,
+                disabled: false,
+                seen: None,
+            }),
+            Some(Registered::OverLimit { most }) => Err(StoreError::LimitReached {
+                limit: "devices",
+                most,
+            }),
+            Some(Registered::Exists) | None => Err(StoreError::Exists {
+                what: format!("device {id}"),
+            }),
+        }
+    }
+
+    /// Changes it where `judge` says so, which is given the device as it is.
+    pub async fn change<E: From<StoreError>>(
+        &self,
+        id: &DeviceId,
+        at: i64,
+        judge: impl FnOnce(&Device) -> std::result::Result<DeviceChange, E>,
+    ) -> std::result::Result<Device, E> {
         let tenant = self.scope.tenant();
         let mut tx = self.store.write(Access::Tenant(tenant)).await?;
-        let since = next_version(&mut tx, tenant).await?;
-        let inserted = sqlx::query(
-            "INSERT INTO devices (tenant_id, device_id, since, created_at) VALUES ($1, $2, $3, $4)
-             ON CONFLICT DO NOTHING",
+        let version = next_version(&mut tx, tenant).await?;
+        let mut device = list::one(&mut tx, tenant, id)
+            .await?
+            .ok_or_else(|| missing(id))?;
+        let change = judge(&device)?;
+        let details = &mut device.details;
+        details.name = change.name.unwrap_or_else(|| details.name.clone());
+        details.group = change.group.unwrap_or_else(|| details.group.clone());
+        if let Some(new) = change.labels {
+            labels::remove(&mut tx, tenant, id).await?;
+            labels::insert(&mut tx, tenant, &[(id, &new)]).await?;
+            details.labels = new;
+        }
+        device.disabled = change.disabled.unwrap_or(device.disabled);
+        device.version = version;
+        sqlx::query(
+            "UPDATE devices SET name = $3, device_group = $4, labels = $5, disabled = $6, version = $7
+             WHERE tenant_id = $1 AND device_id = $2",
         )
         .bind(tenant.to_string())
         .bind(id.as_str())
-        .bind(since)
-        .bind(at)
+        .bind(device.details.name.as_str())
+        .bind(device.details.group.as_str())
+        .bind(to_json(&device.details.labels)?)
+        .bind(i64::from(device.disabled))
+        .bind(version)
         .execute(&mut *tx.inner)
         .await
-        .doing("registering a device")?;
-        if inserted.rows_affected() == 0 {
-            return Err(StoreError::Exists {
-                what: format!("device {id}"),
-            });
-        }
-        let body = Some(to_json(&DeviceBody { since })?);
+        .doing("changing a device")?;
+        let body = Some(to_json(&DeviceBody {
+            since: device.since,
+            disabled: device.disabled,
+        })?);
         emit(
             &mut tx,
             Change {
                 tenant,
-                version: since,
+                version,
                 kind: ControlKind::Device,
                 id: id.as_str(),
                 deleted: false,
@@ -62,42 +189,7 @@ impl Devices<'_> {
         )
         .await?;
         self.store.commit_change(tx).await?;
-        Ok(Device {
-            id: id.clone(),
-            since,
-            created_at: at,
-        })
-    }
-
-    pub async fn find(&self, id: &DeviceId) -> Result<Option<Device>> {
-        let mut tx = self.store.read(Access::Tenant(self.scope.tenant())).await?;
-        let row = sqlx::query(
-            "SELECT device_id, since, created_at FROM devices WHERE tenant_id = $1 AND device_id = $2",
-        )
-        .bind(self.scope.tenant().to_string())
-        .bind(id.as_str())
-        .fetch_optional(&mut *tx.inner)
-        .await
-        .doing("looking for a device")?;
-        tx.commit().await?;
-        row.as_ref().map(device).transpose()
-    }
-
-    /// Devices by id, after `after`.
-    pub async fn list(&self, after: Option<&DeviceId>, limit: u32) -> Result<Vec<Device>> {
-        let mut tx = self.store.read(Access::Tenant(self.scope.tenant())).await?;
-        let rows = sqlx::query(
-            "SELECT device_id, since, created_at FROM devices
-             WHERE tenant_id = $1 AND device_id > $2 ORDER BY device_id LIMIT $3",
-        )
-        .bind(self.scope.tenant().to_string())
-        .bind(after.map_or("", DeviceId::as_str))
-        .bind(i64::from(limit))
-        .fetch_all(&mut *tx.inner)
-        .await
-        .doing("listing devices")?;
-        tx.commit().await?;
-        rows.iter().map(device).collect()
+        Ok(device)
     }
 
     /// Removes a device with its credentials. What it sent stays.
@@ -106,7 +198,10 @@ impl Devices<'_> {
         let mut tx = self.store.write(Access::Tenant(tenant)).await?;
         let version = next_version(&mut tx, tenant).await?;
         let since = lock(&mut tx, self.scope, id).await?;
-        let body = Some(to_json(&DeviceBody { since })?);
+        let body = Some(to_json(&DeviceBody {
+            since,
+            disabled: false,
+        })?);
         emit(
             &mut tx,
             Change {
@@ -121,12 +216,17 @@ impl Devices<'_> {
         )
         .await?;
         crate::credentials::delete_of_device(&mut tx, self.scope, id, at).await?;
-        sqlx::query("DELETE FROM devices WHERE tenant_id = $1 AND device_id = $2")
+        labels::remove(&mut tx, tenant, id).await?;
+        for table in ["enrolments", "devices"] {
+            sqlx::query(sqlx::AssertSqlSafe(format!(
+                "DELETE FROM {table} WHERE tenant_id = $1 AND device_id = $2"
+            )))
             .bind(tenant.to_string())
             .bind(id.as_str())
             .execute(&mut *tx.inner)
             .await
             .doing("removing a device")?;
+        }
         self.store.commit_change(tx).await
     }
 }
@@ -140,18 +240,12 @@ pub(crate) async fn lock(tx: &mut Tx, scope: &TenantScope, id: &DeviceId) -> Res
         .fetch_optional(&mut *tx.inner)
         .await
         .doing("looking for a device")?
-        .ok_or_else(|| StoreError::Missing {
-            what: format!("device {id}"),
-        })?;
+        .ok_or_else(|| missing(id))?;
     row.try_get("since").doing("looking for a device")
 }
 
-fn device(row: &AnyRow) -> Result<Device> {
-    let id: String = row.try_get("device_id").doing("reading a device")?;
-    let row = Named::new("devices", &id, row);
-    Ok(Device {
-        id: row.parse("device_id")?,
-        since: row.get("since")?,
-        created_at: row.get("created_at")?,
-    })
+fn missing(id: &DeviceId) -> StoreError {
+    StoreError::Missing {
+        what: format!("device {id}"),
+    }
 }

@@ -15,6 +15,7 @@ mod config;
 mod credentials;
 mod destinations;
 mod devices;
+mod enrolment;
 mod error;
 mod idempotency;
 mod keys;
@@ -24,6 +25,7 @@ mod open;
 mod outbox;
 mod positions;
 mod projection;
+mod provisioning;
 mod rates;
 mod schemas;
 mod secrets;
@@ -34,9 +36,12 @@ mod tenants;
 
 pub use closures::{Closure, ClosureStep, Closures};
 pub use config::{Config, ConfigEntry, MOST_CONFIG_ENTRIES};
-pub use credentials::{Credential, CredentialKind, Credentials, NewSecret};
+pub use credentials::{Credential, CredentialKind, Credentials, NewCredential, NewSecret};
 pub use destinations::{Destination, Destinations, NewDestination};
-pub use devices::{Device, Devices};
+pub use devices::{
+    Device, DeviceChange, DeviceFilter, Devices, NewDevice, NewToken, Registered, Seen,
+};
+pub use enrolment::{Enrolled, EnrolledBy, Enrolment, NotEnrolled};
 pub use error::{Result, StoreError};
 pub use idempotency::{Begun, IdempotentAnswers};
 pub use keys::{ApiKey, ApiKeys, NewKey};
@@ -45,6 +50,7 @@ pub use open::{Store, StoreConfig};
 pub use outbox::{Outbox, OutboxRow};
 pub use positions::{LatestPosition, Positions};
 pub use projection::{PositionRow, ProjectionBatch, SessionRow};
+pub use provisioning::{ProvisioningKey, ProvisioningKeys, ProvisioningTerms};
 pub use rates::{RateShares, Share};
 pub use schemas::{Deletion, RegisteredSchema, SchemaStore};
 pub use sessions::{Session, SessionState, Sessions};

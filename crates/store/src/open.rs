@@ -13,7 +13,7 @@ use crate::error::{Doing, Result, StoreError};
 use crate::secrets::Secrets;
 use crate::{
     ApiKeys, Config, Credentials, Destinations, Devices, Family, Leases, Outbox, Positions,
-    RateShares, SchemaStore, Sessions, Settings, Tenants, migrate,
+    ProvisioningKeys, RateShares, SchemaStore, Sessions, Settings, Tenants, migrate,
 };
 
 #[derive(Clone)]
@@ -126,6 +126,10 @@ impl Store {
 
     pub fn credentials<'a>(&'a self, scope: &'a TenantScope) -> Credentials<'a> {
         Credentials { store: self, scope }
+    }
+
+    pub fn provisioning_keys<'a>(&'a self, scope: &'a TenantScope) -> ProvisioningKeys<'a> {
+        ProvisioningKeys { store: self, scope }
     }
 
     pub fn keys<'a>(&'a self, scope: &'a TenantScope) -> ApiKeys<'a> {

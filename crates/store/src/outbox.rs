@@ -8,6 +8,7 @@ use tokio::sync::watch;
 
 use crate::Store;
 use crate::access::{Access, Tx};
+use crate::chunks::{chunks, list, placeholders};
 use crate::codec::{Named, variant_name};
 use crate::error::{Doing, Result, StoreError};
 
@@ -66,9 +67,14 @@ impl Outbox<'_> {
     /// Removes changes that are durable in the log.
     pub async fn relayed(&self, rows: &[OutboxRow]) -> Result<()> {
         let mut tx = self.store.write(Access::Platform).await?;
-        for row in rows {
-            sqlx::query("DELETE FROM outbox WHERE seq = $1")
-                .bind(row.seq)
+        for chunk in chunks(rows) {
+            let seqs = list(1, chunk.len());
+            let sql = format!("DELETE FROM outbox WHERE seq IN ({seqs})");
+            let mut query = sqlx::query(sqlx::AssertSqlSafe(sql));
+            for row in chunk {
+                query = query.bind(row.seq);
+            }
+            query
                 .execute(&mut *tx.inner)
                 .await
                 .doing("removing a relayed change from the outbox")?;
@@ -94,10 +100,17 @@ impl Store {
 /// Takes the tenant's next control version. Its row stays locked until the transaction ends, so
 /// that versions become visible in their order.
 pub(crate) async fn next_version(tx: &mut Tx, tenant: TenantId) -> Result<i64> {
+    next_versions(tx, tenant, 1).await
+}
+
+/// Takes the tenant's next `count` control versions, each of which has to be emitted; returns
+/// the last one. With none it does nothing but lock the tenant's row.
+pub(crate) async fn next_versions(tx: &mut Tx, tenant: TenantId, count: usize) -> Result<i64> {
     let row = sqlx::query(
-        "UPDATE tenants SET control_version = control_version + 1 WHERE tenant_id = $1 RETURNING control_version",
+        "UPDATE tenants SET control_version = control_version + $2 WHERE tenant_id = $1 RETURNING control_version",
     )
     .bind(tenant.to_string())
+    .bind(i64::try_from(count).unwrap_or(i64::MAX))
     .fetch_optional(&mut *tx.inner)
     .await
     .doing("numbering a control change")?
@@ -117,19 +130,31 @@ pub(crate) struct Change<'a> {
 }
 
 pub(crate) async fn emit(tx: &mut Tx, change: Change<'_>) -> Result<()> {
-    sqlx::query(
-        "INSERT INTO outbox (tenant_id, version, kind, id, deleted, effective_from, body)
-         VALUES ($1, $2, $3, $4, $5, $6, $7)",
-    )
-    .bind(change.tenant.to_string())
-    .bind(change.version)
-    .bind(variant_name(&change.kind)?)
-    .bind(change.id)
-    .bind(i64::from(change.deleted))
-    .bind(change.at)
-    .bind(change.body.unwrap_or_else(|| "{}".to_owned()))
-    .execute(&mut *tx.inner)
-    .await
-    .doing("writing a control change to the outbox")?;
+    emit_many(tx, &[change]).await
+}
+
+/// Changes in the order of their versions.
+pub(crate) async fn emit_many(tx: &mut Tx, changes: &[Change<'_>]) -> Result<()> {
+    for chunk in chunks(changes) {
+        let sql = format!(
+            "INSERT INTO outbox (tenant_id, version, kind, id, deleted, effective_from, body) VALUES {}",
+            placeholders(7, chunk.len())
+        );
+        let mut query = sqlx::query(sqlx::AssertSqlSafe(sql));
+        for change in chunk {
+            query = query
+                .bind(change.tenant.to_string())
+                .bind(change.version)
+                .bind(variant_name(&change.kind)?)
+                .bind(change.id)
+                .bind(i64::from(change.deleted))
+                .bind(change.at)
+                .bind(change.body.as_deref().unwrap_or("{}"));
+        }
+        query
+            .execute(&mut *tx.inner)
+            .await
+            .doing("writing control changes to the outbox")?;
+    }
     Ok(())
 }

@@ -18,6 +18,8 @@ pub struct PositionRow {
     pub tenant: TenantId,
     pub device: DeviceId,
     pub recorded_at: i64,
+    /// The newest that was received stays, whichever position is the latest.
+    pub received_at: i64,
     pub fix_id: String,
     pub revision: i64,
     /// JSON, as the API answers it.
@@ -173,9 +175,11 @@ fn newest_positions(rows: Vec<PositionRow>) -> Vec<PositionRow> {
                 slot.insert(row);
             }
             std::collections::hash_map::Entry::Occupied(mut slot) => {
+                let received_at = row.received_at.max(slot.get().received_at);
                 if order(&row) > order(slot.get()) {
                     slot.insert(row);
                 }
+                slot.get_mut().received_at = received_at;
             }
         }
     }
@@ -219,14 +223,24 @@ fn in_key_order<K: Ord, V>(rows: HashMap<K, V>) -> Vec<V> {
 }
 
 async fn upsert_positions(tx: &mut Tx, rows: &[PositionRow]) -> Result<()> {
+    // One that is not the latest may still be the last that was received.
+    let newer = "(excluded.recorded_at, excluded.fix_id, excluded.revision)
+             > (latest_positions.recorded_at, latest_positions.fix_id, latest_positions.revision)";
+    let newest = |column: &str| {
+        format!(
+            "{column} = CASE WHEN {newer} THEN excluded.{column} ELSE latest_positions.{column} END"
+        )
+    };
+    let columns = ["recorded_at", "fix_id", "revision", "body"].map(newest);
     let sql = format!(
-        "INSERT INTO latest_positions (tenant_id, device_id, recorded_at, fix_id, revision, body) VALUES {}
-         ON CONFLICT (tenant_id, device_id) DO UPDATE SET
-            recorded_at = excluded.recorded_at, fix_id = excluded.fix_id,
-            revision = excluded.revision, body = excluded.body
-         WHERE (excluded.recorded_at, excluded.fix_id, excluded.revision)
-             > (latest_positions.recorded_at, latest_positions.fix_id, latest_positions.revision)",
-        placeholders(6, rows.len())
+        "INSERT INTO latest_positions (tenant_id, device_id, recorded_at, fix_id, revision, body, received_at) VALUES {}
+         ON CONFLICT (tenant_id, device_id) DO UPDATE SET {},
+            received_at = CASE WHEN latest_positions.received_at > excluded.received_at
+                THEN latest_positions.received_at ELSE excluded.received_at END
+         WHERE {newer} OR latest_positions.received_at IS NULL
+            OR excluded.received_at > latest_positions.received_at",
+        placeholders(7, rows.len()),
+        columns.join(", ")
     );
     let mut query = sqlx::query(sqlx::AssertSqlSafe(sql));
     for row in rows {
@@ -236,7 +250,8 @@ async fn upsert_positions(tx: &mut Tx, rows: &[PositionRow]) -> Result<()> {
             .bind(row.recorded_at)
             .bind(row.fix_id.as_str())
             .bind(row.revision)
-            .bind(row.body.as_str());
+            .bind(row.body.as_str())
+            .bind(row.received_at);
     }
     query
         .execute(&mut *tx.inner)

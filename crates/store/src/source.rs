@@ -2,13 +2,15 @@
 
 use futures_util::future::BoxFuture;
 use laneway_tenancy::{
-    CredentialSource, SourceError, StoredCredential, StoredLogin, StoredPrincipal, TenantId,
+    CredentialSource, DeviceId, MAX_PASSWORDS, SourceError, StoredCredential, StoredLogin,
+    StoredPassword, StoredPrincipal, TenantId, Validity,
 };
 use sqlx::Row;
 
 use crate::Store;
 use crate::access::{Access, Tx};
 use crate::codec::{Named, hex};
+use crate::credentials::validity;
 use crate::error::{Doing, Result};
 use crate::keys::grants;
 use crate::tenants;
@@ -40,16 +42,24 @@ impl CredentialSource for StoreCredentials {
 impl StoreCredentials {
     async fn token(&self, hash: &str) -> Result<Option<StoredCredential>> {
         let mut tx = self.0.read(Access::Secret(hash.to_owned())).await?;
-        let Some((tenant, principal)) = principal(&mut tx, hash).await? else {
+        let Some(mut found) = principal(&mut tx, hash).await? else {
             return Ok(None);
         };
-        tx.narrow(tenant).await?;
-        let tenant = tenants::by_id(&mut tx, tenant).await?;
+        tx.narrow(found.tenant).await?;
+        let tenant = tenants::by_id(&mut tx, found.tenant).await?;
+        if let StoredPrincipal::Device {
+            device, disabled, ..
+        } = &mut found.principal
+        {
+            *disabled = is_disabled(&mut tx, found.tenant, device).await?;
+        }
         tx.commit().await?;
         Ok(tenant.map(|t| StoredCredential {
             control_version: t.control_version,
             tenant: t.into_info(),
-            principal,
+            principal: found.principal,
+            valid: found.valid,
+            last_used_at: found.last_used_at,
         }))
     }
 
@@ -59,32 +69,71 @@ impl StoreCredentials {
             return Ok(None);
         };
         tx.narrow(tenant.id).await?;
-        let row = sqlx::query(
-            "SELECT credential_id, device_id, password_hash FROM credentials
-             WHERE tenant_id = $1 AND device_id = $2 AND kind = 'password'",
+        let rows = sqlx::query(
+            "SELECT credential_id, password_hash, not_before, expires_at, last_used_at
+             FROM credentials WHERE tenant_id = $1 AND device_id = $2 AND kind = 'password'
+             ORDER BY credential_id DESC LIMIT $3",
         )
         .bind(tenant.id.to_string())
         .bind(device)
-        .fetch_optional(&mut *tx.inner)
+        .bind(MAX_PASSWORDS as i64)
+        .fetch_all(&mut *tx.inner)
         .await
-        .doing("looking for a device's password")?;
+        .doing("looking for a device's passwords")?;
+        let Ok(device) = device.parse::<DeviceId>() else {
+            return Ok(None);
+        };
+        if rows.is_empty() {
+            tx.commit().await?;
+            return Ok(None);
+        }
+        let disabled = is_disabled(&mut tx, tenant.id, &device).await?;
         tx.commit().await?;
-        let Some(row) = row else { return Ok(None) };
         let name = format!("{}/{device}", tenant.id);
-        let row = Named::new("credentials", &name, &row);
+        let password = |row| {
+            let row = Named::new("credentials", &name, row);
+            Ok(StoredPassword {
+                credential: row.parse("credential_id")?,
+                hash: row.get("password_hash")?,
+                valid: validity(&row)?,
+                last_used_at: row.get("last_used_at")?,
+            })
+        };
         Ok(Some(StoredLogin {
             control_version: tenant.control_version,
-            device: row.parse("device_id")?,
-            credential: row.parse("credential_id")?,
-            password_hash: row.get("password_hash")?,
+            passwords: rows.iter().map(password).collect::<Result<_>>()?,
+            device,
+            disabled,
             tenant: tenant.into_info(),
         }))
     }
 }
 
-async fn principal(tx: &mut Tx, hash: &str) -> Result<Option<(TenantId, StoredPrincipal)>> {
+/// Whose a token is.
+struct Owner {
+    tenant: TenantId,
+    principal: StoredPrincipal,
+    valid: Validity,
+    last_used_at: Option<i64>,
+}
+
+async fn is_disabled(tx: &mut Tx, tenant: TenantId, device: &DeviceId) -> Result<bool> {
+    let row = sqlx::query("SELECT disabled FROM devices WHERE tenant_id = $1 AND device_id = $2")
+        .bind(tenant.to_string())
+        .bind(device.as_str())
+        .fetch_optional(&mut *tx.inner)
+        .await
+        .doing("looking for a credential's device")?;
+    let disabled: Option<i64> = row
+        .map(|row| row.try_get(0).doing("looking for a credential's device"))
+        .transpose()?;
+    Ok(disabled.is_some_and(|disabled| disabled != 0))
+}
+
+async fn principal(tx: &mut Tx, hash: &str) -> Result<Option<Owner>> {
     let row = sqlx::query(
-        "SELECT tenant_id, credential_id, device_id FROM credentials WHERE token_hash = $1",
+        "SELECT tenant_id, credential_id, device_id, not_before, expires_at, last_used_at
+         FROM credentials WHERE token_hash = $1",
     )
     .bind(hash)
     .fetch_optional(&mut *tx.inner)
@@ -98,8 +147,15 @@ async fn principal(tx: &mut Tx, hash: &str) -> Result<Option<(TenantId, StoredPr
         let principal = StoredPrincipal::Device {
             device: row.parse("device_id")?,
             credential: row.parse("credential_id")?,
+            // As its own row says, once the tenant is known.
+            disabled: false,
         };
-        return Ok(Some((row.parse("tenant_id")?, principal)));
+        return Ok(Some(Owner {
+            tenant: row.parse("tenant_id")?,
+            principal,
+            valid: validity(&row)?,
+            last_used_at: row.get("last_used_at")?,
+        }));
     }
     let row = sqlx::query("SELECT tenant_id, key_id, grants FROM api_keys WHERE token_hash = $1")
         .bind(hash)
@@ -109,11 +165,13 @@ async fn principal(tx: &mut Tx, hash: &str) -> Result<Option<(TenantId, StoredPr
     let Some(row) = row else { return Ok(None) };
     let id: String = row.try_get("key_id").doing("looking for an API key")?;
     let row = Named::new("api_keys", &id, &row);
-    Ok(Some((
-        row.parse("tenant_id")?,
-        StoredPrincipal::Key {
+    Ok(Some(Owner {
+        tenant: row.parse("tenant_id")?,
+        principal: StoredPrincipal::Key {
             id: row.parse("key_id")?,
             grants: grants(&row)?,
         },
-    )))
+        valid: Validity::default(),
+        last_used_at: None,
+    }))
 }

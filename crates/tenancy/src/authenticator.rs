@@ -6,6 +6,7 @@
 //! old; a credential that is not cached is then neither accepted nor refused.
 
 mod cache;
+mod provisioning;
 mod verify;
 
 use std::net::IpAddr;
@@ -16,12 +17,15 @@ use crate::control::{TenantKind, TenantState};
 use crate::failures::{FailureKey, FailureLimiter};
 use crate::source::{CredentialSource, SourceError, TenantInfo};
 use crate::token::TokenHasher;
+use crate::uses::Uses;
 use crate::{
-    Clock, Grant, Grants, PasswordError, Passwords, Principal, TenantId, TenantScope, basic,
+    Clock, CredentialUse, Grant, Grants, PasswordError, Passwords, Principal, TenantId,
+    TenantScope, basic,
 };
 
 use cache::{Cached, Entry};
-use verify::Found;
+pub use provisioning::ProvisioningSecret;
+use verify::{Found, Verified};
 
 /// Who was authenticated. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -70,6 +74,8 @@ pub enum AuthError {
     Invalid,
     #[error("the tenant is not active; ask the operator")]
     Suspended,
+    #[error("the device is disabled; ask its tenant")]
+    Disabled,
     #[error("authentication failed too often; try again in {retry_after_s} s")]
     TooManyFailures { retry_after_s: u32 },
     #[error("credentials cannot be verified at the moment; try again later")]
@@ -129,6 +135,7 @@ pub struct Authenticator {
     passwords: Passwords,
     cached: Cached,
     failures: FailureLimiter,
+    uses: Uses,
     /// Since when the store is away; 0 while it is there.
     away_since: AtomicI64,
 }
@@ -149,6 +156,7 @@ impl Authenticator {
                 settings.failures_per_address,
                 settings.failures_per_device,
             ),
+            uses: Uses::default(),
             away_since: AtomicI64::new(0),
             settings,
             clock,
@@ -218,13 +226,26 @@ impl Authenticator {
             self.refuse_after_failures(device.as_ref(), now)?;
         }
         let mark = self.cached.mark();
-        match self.find(presented, known.as_deref()).await {
-            Ok(Found::Valid(authenticated, password_hash)) => {
+        match self.find(presented, known.as_deref(), now).await {
+            Ok(Found::Valid(verified)) => {
                 self.away_since.store(0, Ordering::Relaxed);
+                let Verified {
+                    authenticated,
+                    proof,
+                    last_used_at,
+                } = *verified;
                 let active = authenticated.tenant.body.state == TenantState::Active;
                 let tenant = authenticated.tenant.id;
-                let entry = Entry::new(authenticated.clone(), password_hash, self.clock.now_us());
                 if active {
+                    if let Some(credential) = proof.credential {
+                        let used = CredentialUse {
+                            tenant,
+                            credential,
+                            at: now,
+                        };
+                        self.uses.note(used, last_used_at);
+                    }
+                    let entry = Entry::new(authenticated.clone(), proof, self.clock.now_us());
                     self.cached.insert(key, tenant, entry, mark);
                     Ok(authenticated)
                 } else {
@@ -232,13 +253,16 @@ impl Authenticator {
                     Err(AuthError::Suspended)
                 }
             }
-            Ok(Found::Nothing) => {
+            Ok(Found::Disabled) => {
                 self.away_since.store(0, Ordering::Relaxed);
                 self.cached.remove(key);
-                self.cached.refuse(
-                    key,
-                    now + i64::from(self.settings.negative_seconds) * 1_000_000,
-                );
+                Err(AuthError::Disabled)
+            }
+            Ok(Found::Nothing { until }) => {
+                self.away_since.store(0, Ordering::Relaxed);
+                self.cached.remove(key);
+                let negative_us = i64::from(self.settings.negative_seconds) * 1_000_000;
+                self.cached.refuse(key, until.min(now + negative_us));
                 Err(self.failed(address.as_ref(), device.as_ref(), now))
             }
             Err(Away::Source(error)) => {
@@ -248,7 +272,7 @@ impl Authenticator {
                 match self
                     .cached
                     .get(key)
-                    .filter(|e| now - e.verified_at() < offline_us)
+                    .filter(|e| now - e.verified_at() < offline_us && !e.ended(now))
                 {
                     Some(entry) => {
                         entry.accept_unverified(now);
@@ -268,6 +292,12 @@ impl Authenticator {
     /// dropped, and what is being looked up at this moment is not kept.
     pub fn forget(&self, tenant: TenantId, kind: ChangeKind, id: &str) {
         self.cached.forget(tenant, kind, id);
+    }
+
+    /// Credentials that were used since the last call, each at most once in
+    /// [`crate::NOTED_EVERY_US`], for the store to note.
+    pub fn drain_uses(&self) -> Vec<CredentialUse> {
+        self.uses.drain()
     }
 
     /// Why known credentials are accepted without the store, if they are.

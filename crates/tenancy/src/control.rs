@@ -112,6 +112,9 @@ impl TenantBody {
 pub struct DeviceBody {
     /// The control version that registered the device (the last time).
     pub since: i64,
+    /// Its credentials let it do nothing; it is known as before.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub disabled: bool,
 }
 
 /// Body of a `credential` change: whose it is.

@@ -117,6 +117,10 @@ given_id!(
     CredentialId, "crd_", "a credential id"
 );
 given_id!(
+    /// A key with which devices enrol themselves.
+    ProvisioningKeyId, "pvk_", "a provisioning key's id"
+);
+given_id!(
     /// A destination.
     DestinationId, "dst_", "a destination id"
 );

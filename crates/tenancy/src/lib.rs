@@ -5,6 +5,7 @@ mod authenticator;
 mod basic;
 mod clock;
 pub mod control;
+pub mod details;
 mod failures;
 mod gcra;
 mod id;
@@ -20,11 +21,18 @@ mod share;
 pub mod slug;
 mod source;
 mod token;
+mod uses;
+mod validity;
 
-pub use authenticator::{AuthError, AuthSettings, Authenticated, Authenticator, ChangeKind};
+pub use authenticator::{
+    AuthError, AuthSettings, Authenticated, Authenticator, ChangeKind, ProvisioningSecret,
+};
 pub use clock::Clock;
+pub use details::DeviceDetails;
 pub use gcra::{Gcra, Rate};
-pub use id::{CredentialId, DestinationId, DeviceId, IdError, KeyId, SessionId, TenantId};
+pub use id::{
+    CredentialId, DestinationId, DeviceId, IdError, KeyId, ProvisioningKeyId, SessionId, TenantId,
+};
 pub use limits::{Limited, TenantLimiter};
 pub use operator::{LocalSocket, OperatorScope};
 pub use password::{PasswordError, Passwords};
@@ -34,6 +42,9 @@ pub use role::Role;
 pub use scope::{Grant, Grants, Principal, TenantScope};
 pub use share::ShareError;
 pub use source::{
-    CredentialSource, SourceError, StoredCredential, StoredLogin, StoredPrincipal, TenantInfo,
+    CredentialSource, MAX_PASSWORDS, SourceError, StoredCredential, StoredLogin, StoredPassword,
+    StoredPrincipal, TenantInfo,
 };
 pub use token::{Token, TokenHasher, TokenKind, token_kind};
+pub use uses::{CredentialUse, NOTED_EVERY_US};
+pub use validity::Validity;

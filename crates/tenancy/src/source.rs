@@ -5,7 +5,10 @@ use std::fmt;
 use futures_util::future::BoxFuture;
 
 use crate::control::TenantBody;
-use crate::{CredentialId, DeviceId, Grants, KeyId, TenantId};
+use crate::{CredentialId, DeviceId, Grants, KeyId, TenantId, Validity};
+
+/// Passwords that a device may have at a time, and so hashes that a login may cost.
+pub const MAX_PASSWORDS: usize = 4;
 
 /// A tenant as a request needs it: placement, limits, state.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,6 +24,8 @@ pub enum StoredPrincipal {
     Device {
         device: DeviceId,
         credential: CredentialId,
+        /// The device is turned off for a while: its credentials are right, and let it do nothing.
+        disabled: bool,
     },
     Key {
         id: KeyId,
@@ -28,25 +33,38 @@ pub enum StoredPrincipal {
     },
 }
 
-/// A device token or an API key that is valid, with its tenant in whatever state that is.
+/// A device token or an API key, with its tenant in whatever state that is.
 #[derive(Debug, Clone)]
 pub struct StoredCredential {
     pub tenant: TenantInfo,
     /// The tenant's control version that this was read at.
     pub control_version: i64,
     pub principal: StoredPrincipal,
+    pub valid: Validity,
+    /// As it was noted last.
+    pub last_used_at: Option<i64>,
 }
 
-/// The password of a device.
+/// The passwords of a device.
 #[derive(Debug, Clone)]
 pub struct StoredLogin {
     pub tenant: TenantInfo,
     /// The tenant's control version that this was read at.
     pub control_version: i64,
     pub device: DeviceId,
+    pub disabled: bool,
+    /// At most [`MAX_PASSWORDS`], whether they hold at this time or not.
+    pub passwords: Vec<StoredPassword>,
+}
+
+#[derive(Debug, Clone)]
+pub struct StoredPassword {
     pub credential: CredentialId,
     /// Argon2id, as a PHC string.
-    pub password_hash: String,
+    pub hash: String,
+    pub valid: Validity,
+    /// As it was noted last.
+    pub last_used_at: Option<i64>,
 }
 
 /// The source is away; nothing is known about the credential.

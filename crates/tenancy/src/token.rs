@@ -1,4 +1,5 @@
-//! Secrets that the platform gives out: device tokens (`lwd_…`) and API keys (`lwk_…`).
+//! Secrets that the platform gives out: device tokens (`lwd_…`), API keys (`lwk_…`) and
+//! provisioning keys (`lwp_…`).
 //!
 //! `prefix` + 39 characters of base 32 (192 random bits) + 6 check characters. The check part
 //! lets a mistyped or truncated one be refused without asking the store, and lets secret
@@ -20,6 +21,8 @@ const CHECK: usize = 6;
 pub enum TokenKind {
     Device,
     Key,
+    /// Devices enrol themselves with it, which is all that it is good for.
+    Provisioning,
 }
 
 impl TokenKind {
@@ -27,6 +30,7 @@ impl TokenKind {
         match self {
             TokenKind::Device => "lwd_",
             TokenKind::Key => "lwk_",
+            TokenKind::Provisioning => "lwp_",
         }
     }
 }
@@ -65,6 +69,7 @@ pub fn token_kind(text: &[u8]) -> Option<TokenKind> {
     let kind = match text.get(..4)? {
         b"lwd_" => TokenKind::Device,
         b"lwk_" => TokenKind::Key,
+        b"lwp_" => TokenKind::Provisioning,
         _ => return None,
     };
     let (signed, check) = text.split_at_checked(4 + BODY)?;

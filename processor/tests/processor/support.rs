@@ -218,7 +218,11 @@ impl World {
 
     pub fn add_device(&mut self, id: TenantId, device: &str) -> i64 {
         let since = self.versions.get(&id).map_or(1, |v| v + 1);
-        let body = serde_json::to_string(&DeviceBody { since }).unwrap();
+        let body = serde_json::to_string(&DeviceBody {
+            since,
+            disabled: false,
+        })
+        .unwrap();
         self.change(id, ControlKind::Device, device, body, false)
     }
 

@@ -74,6 +74,7 @@ fn position(event: &PositionData<'_>) -> Option<PositionRow> {
         tenant,
         device,
         recorded_at: event.recorded_at.0,
+        received_at: event.received_at.0,
         fix_id: event.fix_id.to_owned(),
         revision: i64::from(event.revision),
         body: serde_json::to_string(event).ok()?,

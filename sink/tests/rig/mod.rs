@@ -23,7 +23,7 @@ use laneway_tenancy::control::{DestinationBody, DestinationState, RoleAuthority,
 use laneway_tenancy::{
     AuthSettings, Authenticator, CredentialSource, DestinationId, Grant, Grants, KeyId, Placement,
     SourceError, StoredCredential, StoredLogin, StoredPrincipal, SystemRandom, TenantId,
-    TenantInfo, TenantScope, Token, TokenHasher, TokenKind,
+    TenantInfo, TenantScope, Token, TokenHasher, TokenKind, Validity,
 };
 
 pub const TOKEN_KEY: &str = "an unguessable key of more than 32 bytes";
@@ -140,6 +140,8 @@ impl Rig {
                 id: KeyId::from_u128(number),
                 grants: Grants::of([Grant::StreamRead]),
             },
+            valid: Validity::default(),
+            last_used_at: None,
         };
         self.keys.0.lock().unwrap().insert(hash, credential);
         let scope = RoleAuthority::for_role("test").scope(id);

@@ -1,11 +1,15 @@
 //! Bodies: made from bytes and JSON, and read within bounds.
 
 use std::io::Read;
+use std::pin::Pin;
+use std::sync::{Mutex, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
+use hyper::body::{Frame, SizeHint};
 use serde::Serialize;
 
 use super::{Body, BodyError};
@@ -24,6 +28,43 @@ pub fn full(bytes: impl Into<Bytes>) -> Body {
     Full::new(bytes.into())
         .map_err(|never| match never {})
         .boxed()
+}
+
+/// A router's body, sent as it comes.
+pub fn streamed(body: axum::body::Body) -> Body {
+    Streamed(Mutex::new(body)).boxed()
+}
+
+/// A router's bodies are not `Sync`, as ours have to be. Nobody ever waits for the lock: who sends
+/// a body has it alone.
+struct Streamed(Mutex<axum::body::Body>);
+
+impl hyper::body::Body for Streamed {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let body = self.get_mut().0.get_mut();
+        let body = Pin::new(body.unwrap_or_else(PoisonError::into_inner));
+        body.poll_frame(context).map_err(Into::into)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .size_hint()
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_end_stream()
+    }
 }
 
 /// A response with a body of JSON.

@@ -24,6 +24,7 @@ fn position(
         tenant,
         device: device.parse().unwrap(),
         recorded_at,
+        received_at: recorded_at + 1,
         fix_id: fix.into(),
         revision,
         body: format!(r#"{{"fix":"{fix}","revision":{revision}}}"#),

@@ -68,10 +68,12 @@ async fn a_new_password_takes_the_old_ones_place(database: Database) {
         .await
         .unwrap()
         .unwrap();
-    assert_eq!(
-        (login.password_hash.as_str(), login.credential),
-        ("$second", CredentialId::from_u128(2))
-    );
+    let passwords: Vec<_> = login
+        .passwords
+        .iter()
+        .map(|p| (p.hash.as_str(), p.credential))
+        .collect();
+    assert_eq!(passwords, [("$second", CredentialId::from_u128(2))]);
     let all = rig
         .store
         .credentials(&scope)

@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use quick_cache::sync::Cache;
 
+use super::verify::Proof;
 use super::{AuthSettings, Authenticated, ChangeKind};
-use crate::{CredentialId, Principal, TenantId};
+use crate::{Principal, TenantId};
 
 /// How long the other requests of a caller go on with an entry that one of them verifies anew.
 const GRACE_US: i64 = 5_000_000;
@@ -16,25 +17,17 @@ const MARKS: usize = 1024;
 
 pub(super) struct Entry {
     pub(super) authenticated: Authenticated,
-    /// Of a device: the credential that was used.
-    pub(super) credential: Option<CredentialId>,
-    /// Of a password: the stored form that it matched.
-    pub(super) password_hash: Option<Box<str>>,
+    pub(super) proof: Proof,
     verified_at: i64,
     /// One request at a time verifies anew; the others go on until then.
     retry_at: AtomicI64,
 }
 
 impl Entry {
-    pub(super) fn new(
-        authenticated: Authenticated,
-        (credential, password_hash): (Option<CredentialId>, Option<Box<str>>),
-        now: i64,
-    ) -> Self {
+    pub(super) fn new(authenticated: Authenticated, proof: Proof, now: i64) -> Self {
         Entry {
             authenticated,
-            credential,
-            password_hash,
+            proof,
             verified_at: now,
             retry_at: AtomicI64::new(0),
         }
@@ -44,9 +37,17 @@ impl Entry {
         self.verified_at
     }
 
+    /// Whether the credential itself has ended, whatever the store would say.
+    pub(super) fn ended(&self, now: i64) -> bool {
+        now >= self.proof.ends_at
+    }
+
     /// Whether the entry may be taken as it is: it is not due, or another caller is verifying it
     /// anew at this moment.
     pub(super) fn holds(&self, now: i64, settings: &AuthSettings) -> bool {
+        if self.ended(now) {
+            return false;
+        }
         let age = now - self.verified_at;
         age < i64::from(settings.refresh_seconds) * 1_000_000
             || (age < i64::from(settings.offline_seconds) * 1_000_000
@@ -86,7 +87,9 @@ impl Entry {
         match (kind, scope.principal()) {
             (ChangeKind::Tenant, _) => true,
             (ChangeKind::Device, Principal::Device(device)) => device.as_str() == id,
-            (ChangeKind::Credential, _) => self.credential.is_some_and(|c| c.to_string() == id),
+            (ChangeKind::Credential, _) => {
+                self.proof.credential.is_some_and(|c| c.to_string() == id)
+            }
             (ChangeKind::Key, Principal::Key { id: key, .. }) => key.to_string() == id,
             _ => false,
         }

@@ -9,7 +9,7 @@ use super::*;
 use crate::control::TenantBody;
 use crate::{
     CredentialId, DeviceId, Grant, Grants, KeyId, Placement, Principal, StoredCredential,
-    StoredLogin, StoredPrincipal, SystemRandom, Token, TokenKind,
+    StoredLogin, StoredPassword, StoredPrincipal, SystemRandom, Token, TokenKind, Validity,
 };
 
 #[derive(Default)]
@@ -104,6 +104,8 @@ impl Rig {
             tenant: tenant(slug, state),
             control_version: 3,
             principal,
+            valid: Validity::default(),
+            last_used_at: None,
         };
         let hash = self.authenticator.hasher().hash(token.reveal().as_bytes());
         self.fake.tokens.lock().unwrap().insert(hash, stored);
@@ -121,6 +123,7 @@ fn device(name: &str) -> StoredPrincipal {
     StoredPrincipal::Device {
         device: name.parse().unwrap(),
         credential: CredentialId::from_u128(9),
+        disabled: false,
     }
 }
 
@@ -280,8 +283,13 @@ async fn passwords_work_are_not_hashed_again_when_due_and_a_changed_one_ends_the
         tenant: tenant("acme", TenantState::Active),
         control_version: 1,
         device: "truck".parse().unwrap(),
-        credential: CredentialId::from_u128(4),
-        password_hash: hash,
+        disabled: false,
+        passwords: vec![StoredPassword {
+            credential: CredentialId::from_u128(4),
+            hash,
+            valid: Validity::default(),
+            last_used_at: None,
+        }],
     };
     let passwords = rig.authenticator.passwords();
     let first = passwords
@@ -326,4 +334,133 @@ async fn passwords_work_are_not_hashed_again_when_due_and_a_changed_one_ends_the
             .await
             .is_ok()
     );
+}
+
+#[tokio::test]
+async fn a_credential_holds_from_its_beginning_to_its_end_cached_or_not() {
+    let rig = Rig::new();
+    let start = rig.time.load(Ordering::SeqCst);
+    let header = rig.token("acme", TenantState::Active, device("truck"));
+    let bound = |not_before, expires_at| {
+        for stored in rig.fake.tokens.lock().unwrap().values_mut() {
+            stored.valid = Validity {
+                not_before,
+                expires_at,
+            };
+        }
+    };
+    bound(Some(start + 2_000_000), Some(start + 10_000_000));
+    assert_eq!(rig.try_as(&header).await.unwrap_err(), AuthError::Invalid);
+    // It was refused a moment ago, but not beyond its beginning.
+    rig.pass(2);
+    assert!(rig.try_as(&header).await.is_ok());
+    rig.pass(7);
+    assert!(rig.authenticator.cached(&header).is_some());
+    rig.pass(1);
+    assert!(rig.authenticator.cached(&header).is_none(), "it has ended");
+    rig.fake.away.store(true, Ordering::SeqCst);
+    assert_eq!(
+        rig.try_as(&header).await.unwrap_err(),
+        AuthError::Unavailable,
+        "nor does it outlive its end while the store is away"
+    );
+    rig.fake.away.store(false, Ordering::SeqCst);
+    assert_eq!(rig.try_as(&header).await.unwrap_err(), AuthError::Invalid);
+}
+
+#[tokio::test]
+async fn a_disabled_device_is_told_so_and_works_again_when_it_is_enabled() {
+    let rig = Rig::new();
+    let header = rig.token("acme", TenantState::Active, device("truck"));
+    let id = rig.try_as(&header).await.unwrap().tenant.id;
+    let disable = |to| {
+        for stored in rig.fake.tokens.lock().unwrap().values_mut() {
+            if let StoredPrincipal::Device { disabled, .. } = &mut stored.principal {
+                *disabled = to;
+            }
+        }
+        rig.authenticator.forget(id, ChangeKind::Device, "truck");
+    };
+    disable(true);
+    assert_eq!(rig.try_as(&header).await.unwrap_err(), AuthError::Disabled);
+    disable(false);
+    assert!(rig.try_as(&header).await.is_ok());
+}
+
+#[tokio::test]
+async fn each_of_several_passwords_works_in_its_own_time() {
+    let rig = Rig::new();
+    let start = rig.time.load(Ordering::SeqCst);
+    let mut stored = StoredLogin {
+        tenant: tenant("acme", TenantState::Active),
+        control_version: 1,
+        device: "truck".parse().unwrap(),
+        disabled: false,
+        passwords: Vec::new(),
+    };
+    let times = [(None, Some(start + 60_000_000)), (Some(start), None)];
+    for (n, (not_before, expires_at)) in times.into_iter().enumerate() {
+        let hashed = rig
+            .authenticator
+            .passwords()
+            .hash(format!("password number {n}"), &SystemRandom)
+            .await;
+        stored.passwords.push(StoredPassword {
+            credential: CredentialId::from_u128(n as u128),
+            hash: hashed.unwrap(),
+            valid: Validity {
+                not_before,
+                expires_at,
+            },
+            last_used_at: None,
+        });
+    }
+    let key = "truck@acme".to_owned();
+    rig.fake.logins.lock().unwrap().insert(key, stored);
+    let headers = [0, 1].map(|n| {
+        let login = format!("truck@acme:password number {n}");
+        format!(
+            "Basic {}",
+            base64::engine::general_purpose::STANDARD.encode(login)
+        )
+        .into_bytes()
+    });
+    for header in &headers {
+        assert!(rig.try_as(header).await.is_ok());
+    }
+    rig.pass(60);
+    assert_eq!(
+        rig.try_as(&headers[0]).await.unwrap_err(),
+        AuthError::Invalid
+    );
+    assert!(rig.try_as(&headers[1]).await.is_ok());
+    let used: Vec<u128> = rig
+        .authenticator
+        .drain_uses()
+        .iter()
+        .map(|used| used.credential.as_u128())
+        .collect();
+    assert_eq!(used.len(), 2, "{used:?}");
+}
+
+#[tokio::test]
+async fn a_provisioning_key_opens_nothing_but_enrolment() {
+    let rig = Rig::new();
+    let key = Token::generate(TokenKind::Provisioning, &SystemRandom);
+    let header = format!("Bearer {}", key.reveal()).into_bytes();
+    let stored = StoredCredential {
+        tenant: tenant("acme", TenantState::Active),
+        control_version: 1,
+        principal: device("truck"),
+        valid: Validity::default(),
+        last_used_at: None,
+    };
+    let hash = rig.authenticator.hasher().hash(key.reveal().as_bytes());
+    rig.fake.tokens.lock().unwrap().insert(hash, stored);
+    assert_eq!(rig.try_as(&header).await.unwrap_err(), AuthError::Invalid);
+    let secret = rig.authenticator.provisioning(Some(&header), None);
+    assert_eq!(secret.map(|s| *s.hash()).unwrap_or_default(), hash);
+    let token = rig.token("acme", TenantState::Active, device("truck"));
+    let refused = rig.authenticator.provisioning(Some(&token), None);
+    assert_eq!(refused.err(), Some(AuthError::Invalid));
 }

@@ -5,17 +5,38 @@ use std::sync::Arc;
 use super::cache::Entry;
 use super::{Authenticated, Authenticator, Away};
 use crate::basic::{Login, Presented};
-use crate::source::{StoredCredential, StoredPrincipal};
-use crate::token::token_kind;
+use crate::source::{MAX_PASSWORDS, StoredCredential, StoredPassword, StoredPrincipal};
+use crate::token::{TokenKind, token_kind};
 use crate::{CredentialId, Grant, Principal, TenantScope};
 
-/// The credential that was used and the stored form that a password matched.
-pub(super) type Proof = (Option<CredentialId>, Option<Box<str>>);
+/// What a caller was verified by.
+pub(super) struct Proof {
+    /// Of a device: the credential that was used.
+    pub(super) credential: Option<CredentialId>,
+    /// Of a password: the stored form that it matched.
+    pub(super) password_hash: Option<Box<str>>,
+    /// When the credential ends by itself.
+    pub(super) ends_at: i64,
+}
+
+pub(super) struct Verified {
+    pub(super) authenticated: Authenticated,
+    pub(super) proof: Proof,
+    /// As it was noted last.
+    pub(super) last_used_at: Option<i64>,
+}
 
 pub(super) enum Found {
-    Valid(Authenticated, Proof),
-    Nothing,
+    Valid(Box<Verified>),
+    /// The credential of a device that is turned off.
+    Disabled,
+    /// No such credential holds, nor will one before `until` (where nothing changes).
+    Nothing {
+        until: i64,
+    },
 }
+
+const NOTHING: Found = Found::Nothing { until: i64::MAX };
 
 /// The slug of the platform's own tenant, whose keys alone may be an operator's.
 pub const PLATFORM_SLUG: &str = "platform";
@@ -25,17 +46,18 @@ impl Authenticator {
         &self,
         presented: Option<Presented<'_>>,
         known: Option<&Entry>,
+        now: i64,
     ) -> Result<Found, Away> {
         match presented {
-            None => Ok(Found::Nothing),
-            Some(Presented::Token(token)) => self.find_token(token).await,
-            Some(Presented::Login(login)) => self.find_login(login, known).await,
+            None => Ok(NOTHING),
+            Some(Presented::Token(token)) => self.find_token(token, now).await,
+            Some(Presented::Login(login)) => self.find_login(login, known, now).await,
         }
     }
 
-    async fn find_token(&self, token: &[u8]) -> Result<Found, Away> {
-        if token_kind(token).is_none() {
-            return Ok(Found::Nothing);
+    async fn find_token(&self, token: &[u8], now: i64) -> Result<Found, Away> {
+        if !matches!(token_kind(token), Some(TokenKind::Device | TokenKind::Key)) {
+            return Ok(NOTHING);
         }
         // The lookup is by a keyed hash of 256 bits: how long it takes tells nothing of a token.
         let stored = self
@@ -43,54 +65,96 @@ impl Authenticator {
             .by_token(self.hasher.hash(token))
             .await
             .map_err(Away::Source)?;
-        Ok(stored.map_or(Found::Nothing, valid))
+        Ok(stored.map_or(NOTHING, |stored| valid(stored, now)))
     }
 
-    async fn find_login(&self, login: Login, known: Option<&Entry>) -> Result<Found, Away> {
+    async fn find_login(
+        &self,
+        login: Login,
+        known: Option<&Entry>,
+        now: i64,
+    ) -> Result<Found, Away> {
         let stored = self
             .source
             .by_login(&login.tenant_slug, &login.device)
             .await
             .map_err(Away::Source)?;
+        let passwords = stored.as_ref().map_or(&[][..], |s| s.passwords.as_slice());
+        let (holding, others): (Vec<_>, Vec<_>) = passwords
+            .iter()
+            .take(MAX_PASSWORDS)
+            .partition(|p| p.valid.holds(now));
         // A password that matched the same stored form before need not be hashed again.
-        let unchanged = match (&stored, known.and_then(|k| k.password_hash.as_deref())) {
-            (Some(stored), Some(matched)) => stored.password_hash == matched,
-            _ => false,
+        let matched = known.and_then(|k| k.proof.password_hash.as_deref());
+        let unchanged = holding.iter().find(|p| Some(p.hash.as_str()) == matched);
+        let found = match unchanged {
+            Some(found) => Some(*found),
+            None => self.matching(login.password, &holding).await?,
         };
-        let hash = stored.as_ref().map(|s| s.password_hash.clone());
-        if !unchanged
-            && !self
-                .passwords
-                .verify(login.password, hash)
-                .await
-                .map_err(Away::Password)?
-        {
-            return Ok(Found::Nothing);
-        }
+        let Some(password) = found.cloned() else {
+            let begins = others.iter().filter_map(|p| p.valid.not_before);
+            let until = begins.filter(|at| *at > now).min().unwrap_or(i64::MAX);
+            return Ok(Found::Nothing { until });
+        };
         let Some(stored) = stored else {
-            return Ok(Found::Nothing);
+            return Ok(NOTHING);
         };
+        if stored.disabled {
+            return Ok(Found::Disabled);
+        }
         let authenticated = Authenticated {
             scope: TenantScope::new(stored.tenant.id, Principal::Device(stored.device)),
             tenant: Arc::new(stored.tenant),
             control_version: stored.control_version,
         };
-        Ok(Found::Valid(
+        Ok(Found::Valid(Box::new(Verified {
             authenticated,
-            (Some(stored.credential), Some(stored.password_hash.into())),
-        ))
+            proof: Proof {
+                credential: Some(password.credential),
+                password_hash: Some(password.hash.into()),
+                ends_at: password.valid.ends_at(),
+            },
+            last_used_at: password.last_used_at,
+        })))
+    }
+
+    /// Which of them the password is. Without any it takes as long as with one.
+    async fn matching<'a>(
+        &self,
+        password: Vec<u8>,
+        stored: &[&'a StoredPassword],
+    ) -> Result<Option<&'a StoredPassword>, Away> {
+        if stored.is_empty() {
+            let checked = self.passwords.verify(password, None).await;
+            return checked.map(|_| None).map_err(Away::Password);
+        }
+        for one in stored {
+            let hash = Some(one.hash.clone());
+            let checked = self.passwords.verify(password.clone(), hash).await;
+            if checked.map_err(Away::Password)? {
+                return Ok(Some(one));
+            }
+        }
+        Ok(None)
     }
 }
 
-fn valid(stored: StoredCredential) -> Found {
+fn valid(stored: StoredCredential, now: i64) -> Found {
+    if !stored.valid.holds(now) {
+        let until = stored.valid.not_before.filter(|at| *at > now);
+        return Found::Nothing {
+            until: until.unwrap_or(i64::MAX),
+        };
+    }
     let (principal, credential) = match stored.principal {
-        StoredPrincipal::Device { device, credential } => {
-            (Principal::Device(device), Some(credential))
-        }
+        StoredPrincipal::Device { disabled: true, .. } => return Found::Disabled,
+        StoredPrincipal::Device {
+            device, credential, ..
+        } => (Principal::Device(device), Some(credential)),
         StoredPrincipal::Key { id, grants } => {
             if grants.has(Grant::Operator) && stored.tenant.slug != PLATFORM_SLUG {
                 tracing::error!(key = %id, tenant = %stored.tenant.id, "a tenant's key carries the operator's grant: refused; delete the key");
-                return Found::Nothing;
+                return NOTHING;
             }
             (Principal::Key { id, grants }, None)
         }
@@ -100,5 +164,13 @@ fn valid(stored: StoredCredential) -> Found {
         tenant: Arc::new(stored.tenant),
         control_version: stored.control_version,
     };
-    Found::Valid(authenticated, (credential, None))
+    Found::Valid(Box::new(Verified {
+        authenticated,
+        proof: Proof {
+            credential,
+            password_hash: None,
+            ends_at: stored.valid.ends_at(),
+        },
+        last_used_at: stored.last_used_at,
+    }))
 }

@@ -22,6 +22,12 @@ pub fn of_authentication(error: AuthError) -> Problem {
             "The tenant is not active",
             "Ask the operator of the platform.",
         ),
+        AuthError::Disabled => Problem::new(
+            StatusCode::FORBIDDEN,
+            "device-disabled",
+            "The device is disabled",
+            "Whoever manages the tenant's devices can enable it.",
+        ),
         AuthError::TooManyFailures { retry_after_s } => Problem::new(
             StatusCode::TOO_MANY_REQUESTS,
             "too-many-failures",

@@ -1,0 +1,168 @@
+//! Devices that enrol themselves.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::extract::FromRequestParts;
+use axum::response::Response;
+use http::request::Parts;
+use http::{StatusCode, header};
+use laneway_runtime::Problem;
+use laneway_runtime::http::Peer;
+use laneway_store::{Enrolled, Enrolment, NewToken, NotEnrolled, StoreError};
+use laneway_tenancy::details::check_labels;
+use laneway_tenancy::{
+    AuthError, CredentialId, DeviceId, ProvisioningSecret, Token, TokenKind, new_id,
+};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::Control;
+use crate::caller::App;
+use crate::error::{ApiError, ApiResult};
+use crate::json::{Json, answer};
+
+/// Who has a provisioning key, as far as can be told before the store is asked.
+pub(crate) struct Newcomer {
+    secret: ProvisioningSecret,
+    address: Option<IpAddr>,
+}
+
+impl FromRequestParts<App> for Newcomer {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> ApiResult<Self> {
+        let address = parts.extensions.get::<Peer>().and_then(|p| p.address);
+        let authorization = parts.headers.get(header::AUTHORIZATION);
+        let secret = app
+            .control()?
+            .deps
+            .authenticator
+            .provisioning(authorization.map(|value| value.as_bytes()), address)?;
+        Ok(Newcomer { secret, address })
+    }
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct EnrolNew {
+    device_id: String,
+    /// A secret that the device makes and keeps, 16 to 128 characters. Who sends it again with the
+    /// same key and device gets a new token in place of the one before, should the first answer
+    /// have been lost; without it a device enrols once.
+    proof: Option<String>,
+    /// What the device says of itself: as many and as large as labels.
+    #[serde(default)]
+    hardware: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct EnrolledView {
+    device_id: String,
+    /// The tenant's slug.
+    tenant: String,
+    /// The id of the credential.
+    credential: String,
+    /// The device's own token, shown this once.
+    token: String,
+}
+
+#[utoipa::path(post, path = "/enrol", tag = "enrolment", request_body = EnrolNew,
+    responses((status = 201, body = EnrolledView),
+        (status = 200, description = "It was in already, and has proved to be the same", body = EnrolledView),
+        (status = 401, description = "There is no such provisioning key"),
+        (status = 403, description = "The key lets the device not in (any more), or the tenant has as many as it may"),
+        (status = 409, description = "There is such a device"), (status = 422)))]
+pub(crate) async fn enrol(
+    newcomer: Newcomer,
+    control: Arc<Control>,
+    Json(new): Json<EnrolNew>,
+) -> ApiResult<Response> {
+    let deps = &control.deps;
+    let device: DeviceId = new
+        .device_id
+        .parse()
+        .map_err(|e| ApiError::invalid(format!("device_id: {e}.")))?;
+    check_labels(&new.hardware).map_err(|e| ApiError::invalid(format!("hardware: {e}.")))?;
+    let long_enough = |proof: &String| (16..=128).contains(&proof.chars().count());
+    if !new.proof.as_ref().is_none_or(long_enough) {
+        return Err(ApiError::invalid("proof: 16 to 128 characters."));
+    }
+    let now = deps.clock.now_us();
+    let hasher = deps.authenticator.hasher();
+    let token = Token::generate(TokenKind::Device, &*deps.random);
+    let credential = CredentialId::from_u128(new_id(&*deps.random, now));
+    let enrolment = Enrolment {
+        device: device.clone(),
+        proof: new.proof.map(|proof| hasher.hash(proof.as_bytes())),
+        hardware: new.hardware,
+        token: NewToken {
+            credential,
+            hash: hasher.hash(token.reveal().as_bytes()),
+        },
+    };
+    let outcome = deps
+        .store
+        .enrol(&deps.authority, &newcomer.secret, enrolment, now)
+        .await?;
+    let address = newcomer.address;
+    let enrolled = match outcome {
+        Ok(enrolled) => enrolled,
+        Err(why) => {
+            tracing::info!(target: "audit", %device, ?address, ?why, "a device was not enrolled");
+            return Err(refused(&control, why, address));
+        }
+    };
+    let Enrolled {
+        tenant,
+        slug,
+        key,
+        again,
+    } = enrolled;
+    tracing::info!(target: "audit", %tenant, %device, %key, %credential, ?address, again, "a device enrolled itself");
+    let status = if again {
+        StatusCode::OK
+    } else {
+        StatusCode::CREATED
+    };
+    let view = EnrolledView {
+        device_id: device.to_string(),
+        tenant: slug,
+        credential: credential.to_string(),
+        token: token.reveal().to_owned(),
+    };
+    Ok(answer(status, &view))
+}
+
+fn refused(control: &Control, why: NotEnrolled, address: Option<IpAddr>) -> ApiError {
+    let not_in = |detail: String| {
+        ApiError(Problem::new(
+            StatusCode::FORBIDDEN,
+            "not-enrolled",
+            "The provisioning key does not let this device in",
+            detail,
+        ))
+    };
+    match why {
+        NotEnrolled::UnknownKey => control
+            .deps
+            .authenticator
+            .provisioning_failed(address)
+            .into(),
+        NotEnrolled::TenantInactive => AuthError::Suspended.into(),
+        NotEnrolled::Expired => not_in("It has expired.".to_owned()),
+        NotEnrolled::UsedUp => not_in("As many devices as it is for have come.".to_owned()),
+        NotEnrolled::Pattern(pattern) => {
+            not_in(format!("The ids of its devices have the form {pattern}."))
+        }
+        NotEnrolled::Exists => ApiError::conflict(
+            "There is such a device, and nothing proves that it is this one; choose another id, or ask whoever manages the tenant's devices for a token.",
+        ),
+        NotEnrolled::OverLimit { most } => StoreError::LimitReached {
+            limit: "devices",
+            most,
+        }
+        .into(),
+    }
+}

@@ -1,0 +1,47 @@
+//! When credentials were used last, as the roles that authenticate them say.
+
+use laneway_tenancy::control::RoleAuthority;
+use laneway_tenancy::{CredentialUse, NOTED_EVERY_US};
+
+use crate::Store;
+use crate::access::Access;
+use crate::chunks::{chunks, placeholders_from};
+use crate::error::{Doing, Result};
+
+impl Store {
+    /// Notes uses, a few hundred credentials a statement, under the newest of their times. What
+    /// another node has noted a moment ago stays.
+    pub async fn note_uses(
+        &self,
+        _authority: &RoleAuthority,
+        uses: &[CredentialUse],
+    ) -> Result<()> {
+        for chunk in chunks(uses) {
+            let at = chunk.iter().map(|used| used.at).max().unwrap_or_default();
+            // In the order of their keys, so that two nodes lock them in the same order.
+            let mut chunk = chunk.to_vec();
+            chunk.sort_unstable_by_key(|used| (used.tenant, used.credential));
+            let sql = format!(
+                "UPDATE credentials SET last_used_at = $1
+                 WHERE (last_used_at IS NULL OR last_used_at < $2)
+                    AND (tenant_id, credential_id) IN (VALUES {})",
+                placeholders_from(3, 2, chunk.len())
+            );
+            let mut query = sqlx::query(sqlx::AssertSqlSafe(sql))
+                .bind(at)
+                .bind(at.saturating_sub(NOTED_EVERY_US));
+            for used in &chunk {
+                query = query
+                    .bind(used.tenant.to_string())
+                    .bind(used.credential.to_string());
+            }
+            let mut tx = self.write(Access::Platform).await?;
+            query
+                .execute(&mut *tx.inner)
+                .await
+                .doing("noting when credentials were used")?;
+            tx.commit().await?;
+        }
+        Ok(())
+    }
+}
