@@ -21,14 +21,6 @@ pub enum StoreError {
     /// What the call is about does not exist (for this tenant).
     #[error("there is no {what}")]
     Missing { what: String },
-    /// The call goes against what already is.
-    #[error("{0}")]
-    Refused(String),
-    #[error("limits.{limit}: the tenant has its {most} already; remove one, or ask for more")]
-    LimitReached { limit: &'static str, most: u64 },
-    /// What is to be changed has changed meanwhile.
-    #[error("{what} has changed meanwhile; read it again")]
-    Changed { what: String },
     /// The projection of a partition is not where the batch begins: another member has written.
     #[error(
         "the projection of generation {generation}, partition {partition} is at {actual:?}, not at {expected}; read on from there"

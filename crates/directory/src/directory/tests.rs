@@ -15,7 +15,11 @@ fn event(version: i64, kind: ControlKind, id: &str, deleted: bool, body: String)
 }
 
 fn device(version: i64, id: &str, since: i64, deleted: bool) -> TenantEvent {
-    let body = serde_json::to_string(&DeviceBody { since }).unwrap();
+    let body = serde_json::to_string(&DeviceBody {
+        since,
+        disabled: false,
+    })
+    .unwrap();
     event(version, ControlKind::Device, id, deleted, body)
 }
 

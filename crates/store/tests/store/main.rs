@@ -3,6 +3,9 @@
 mod support;
 
 mod control_changes;
+mod credentials;
+mod devices;
+mod enrolment;
 mod nodes;
 mod opening;
 mod projection;
