@@ -97,7 +97,10 @@ fn of_tenant() -> Router<App> {
             "/provisioning-keys",
             post(provisioning::create).get(provisioning::list),
         )
-        .route("/provisioning-keys/{key}", delete(provisioning::remove))
+        .route(
+            "/provisioning-keys/{provisioning_key}",
+            delete(provisioning::remove),
+        )
         .route(
             "/devices/{device}/credentials",
             post(credentials::create).get(credentials::list),

@@ -8,7 +8,6 @@ mod closing;
 mod control;
 mod deliveries;
 mod error;
-mod etag;
 mod idempotency;
 mod json;
 mod lag;

@@ -2,6 +2,8 @@
 
 mod ask;
 mod command;
+mod device;
+mod import;
 mod quarantine;
 mod show;
 
@@ -13,9 +15,7 @@ use serde_json::json;
 use crate::client::{Client, Target};
 use ask::Api;
 pub use command::Admin;
-use command::{
-    Credential, CredentialKind, Destination, Device, Key, Of, OperatorKey, Tenant, What,
-};
+use command::{Credential, CredentialKind, Destination, Key, Of, OperatorKey, Tenant, What};
 
 /// `socket` says where the local socket is by the configuration.
 pub async fn run(
@@ -41,8 +41,9 @@ pub async fn run(
     );
     match admin.what {
         What::Tenant(command) => tenant(&mut api, command).await,
-        What::Device(command) => device(&mut api, command).await,
+        What::Device(command) => device::run(&mut api, command).await,
         What::Credential(command) => credential(&mut api, command).await,
+        What::ProvisioningKey(command) => device::provisioning(&mut api, command).await,
         What::Key(command) => self::key(&mut api, command).await,
         What::Destination(command) => destination(&mut api, command).await,
         What::OperatorKey(OperatorKey::Create { name }) => {
@@ -88,20 +89,6 @@ async fn tenant(api: &mut Api, command: Tenant) -> anyhow::Result<()> {
                 .await
         }
         Tenant::Activate { tenant } => api.put(&state(&tenant), &json!({"state": "active"})).await,
-    }
-}
-
-async fn device(api: &mut Api, command: Device) -> anyhow::Result<()> {
-    match command {
-        Device::Create { of, id } => api.create(&of.path("/devices"), &json!({ "id": id })).await,
-        Device::List { of } => {
-            api.list(&of.path("/devices"), &["id", "since", "created_at"])
-                .await
-        }
-        Device::Delete { of, id } => {
-            api.delete(&of.path(&format!("/devices/{}", ask::segment(&id))))
-                .await
-        }
     }
 }
 

@@ -9,6 +9,7 @@ use anyhow::Context;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full};
+use hyper::body::{Body, Incoming};
 use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
 
@@ -168,17 +169,7 @@ impl Client {
         path: &str,
         body: Option<Bytes>,
     ) -> anyhow::Result<Answer> {
-        let mut request = Request::builder()
-            .method(method)
-            .uri(self.target.path(path))
-            .header(header::HOST, self.target.authority())
-            .header(
-                header::USER_AGENT,
-                concat!("laneway/", env!("CARGO_PKG_VERSION")),
-            );
-        if let Some(authorization) = &self.authorization {
-            request = request.header(header::AUTHORIZATION, authorization);
-        }
+        let mut request = self.head(method, path);
         if body.is_some() {
             request = request.header(header::CONTENT_TYPE, "application/json");
         }
@@ -191,6 +182,60 @@ impl Client {
             headers: head.headers,
             body,
         })
+    }
+
+    /// Posts a body as it comes, on a connection of its own. Returns when the answer begins; the
+    /// rest of both goes on at the same time.
+    pub async fn upload<B>(
+        &self,
+        path: &str,
+        kind: &'static str,
+        body: B,
+    ) -> anyhow::Result<Incoming>
+    where
+        B: Body<Data = Bytes, Error = std::io::Error> + Send + Unpin + 'static,
+    {
+        let begun = async {
+            let stream = self.target.connect(self.extra_ca.as_deref()).await?;
+            let (mut connection, driver) =
+                hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+            // Its end shows in the answer.
+            tokio::spawn(driver);
+            let request = self
+                .head(Method::POST, path)
+                .header(header::CONTENT_TYPE, kind)
+                .body(body)?;
+            anyhow::Ok(connection.send_request(request).await?.into_parts())
+        };
+        let (head, body) = tokio::time::timeout(REQUEST_BOUND, begun)
+            .await
+            .map_err(|_| anyhow::anyhow!("no answer within {} s", REQUEST_BOUND.as_secs()))
+            .and_then(|begun| begun)
+            .with_context(|| format!("asking {} for POST {path}", self.target))?;
+        if !head.status.is_success() {
+            let answer = Answer {
+                status: head.status,
+                headers: head.headers,
+                body: body.collect().await?.to_bytes(),
+            };
+            anyhow::bail!("POST {path} was refused: {}", answer.refusal());
+        }
+        Ok(body)
+    }
+
+    fn head(&self, method: Method, path: &str) -> http::request::Builder {
+        let request = Request::builder()
+            .method(method)
+            .uri(self.target.path(path))
+            .header(header::HOST, self.target.authority())
+            .header(
+                header::USER_AGENT,
+                concat!("laneway/", env!("CARGO_PKG_VERSION")),
+            );
+        match &self.authorization {
+            Some(authorization) => request.header(header::AUTHORIZATION, authorization),
+            None => request,
+        }
     }
 
     async fn connection(&mut self) -> anyhow::Result<&mut SendRequest<Full<Bytes>>> {

@@ -3,6 +3,7 @@
 mod health;
 mod parts;
 mod start;
+mod uses;
 
 use std::sync::Arc;
 

@@ -15,8 +15,7 @@ use super::page::{Page, PageQuery, time};
 use crate::Control;
 use crate::caller::Acting;
 use crate::error::{ApiError, ApiResult};
-use crate::etag::{IfMatch, tagged};
-use crate::json::{In, Json, Params, answer};
+use crate::json::{IfMatch, In, Json, Params, answer_tagged};
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -138,8 +137,11 @@ pub(crate) async fn create(
     let now = deps.clock.now_us();
     let device = deps.store.devices(scope).register(new, now).await?;
     let version = device.version;
-    let answer = answer(StatusCode::CREATED, &DeviceView::from(device));
-    Ok(tagged(answer, version))
+    Ok(answer_tagged(
+        StatusCode::CREATED,
+        &DeviceView::from(device),
+        version,
+    ))
 }
 
 /// Which devices are listed: those that are all that is said.
@@ -203,7 +205,7 @@ pub(crate) async fn find(
     let mut view = DeviceView::from(found);
     let by = devices.enrolled_by(&path.device).await?;
     view.enrolment = by.map(EnrolmentView::from);
-    Ok(tagged(answer(StatusCode::OK, &view), version))
+    Ok(answer_tagged(StatusCode::OK, &view, version))
 }
 
 /// What is not said stays.
@@ -253,13 +255,13 @@ pub(crate) async fn change(
     acting: Acting,
     control: Arc<Control>,
     In(path): In<DevicePath>,
-    wanted: IfMatch,
+    IfMatch(based_on): IfMatch,
     Json(patch): Json<DevicePatch>,
 ) -> ApiResult<Response> {
     let scope = acting.may(Grant::DevicesWrite)?;
     let deps = &control.deps;
     let judge = |device: &Device| {
-        if !wanted.holds(device.version) {
+        if based_on.is_some_and(|version| version != device.version) {
             return Err(ApiError::from(StoreError::Changed {
                 what: format!("device {}", device.id),
             }));
@@ -274,8 +276,11 @@ pub(crate) async fn change(
     deps.authenticator
         .forget(scope.tenant(), ChangeKind::Device, path.device.as_str());
     let version = changed.version;
-    let answer = answer(StatusCode::OK, &DeviceView::from(changed));
-    Ok(tagged(answer, version))
+    Ok(answer_tagged(
+        StatusCode::OK,
+        &DeviceView::from(changed),
+        version,
+    ))
 }
 
 #[utoipa::path(delete, path = "/devices/{device}", tag = "devices", params(("device" = String, Path)),

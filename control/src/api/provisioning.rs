@@ -114,7 +114,7 @@ pub(crate) struct ProvisioningKeyCreated {
 
 #[derive(Debug, Deserialize)]
 pub(crate) struct ProvisioningKeyPath {
-    key: ProvisioningKeyId,
+    provisioning_key: ProvisioningKeyId,
 }
 
 #[utoipa::path(post, path = "/provisioning-keys", tag = "devices", request_body = ProvisioningKeyNew,
@@ -163,7 +163,7 @@ pub(crate) async fn list(
     Ok(Page::answer(items, &page, |k| k.id.to_string()))
 }
 
-#[utoipa::path(delete, path = "/provisioning-keys/{key}", tag = "devices", params(("key" = String, Path)),
+#[utoipa::path(delete, path = "/provisioning-keys/{provisioning_key}", tag = "devices", params(("provisioning_key" = String, Path)),
     responses((status = 204, description = "It lets nobody in any more; the devices that came in stay"), (status = 404)))]
 pub(crate) async fn remove(
     acting: Acting,
@@ -175,7 +175,7 @@ pub(crate) async fn remove(
         .deps
         .store
         .provisioning_keys(scope)
-        .delete(path.key)
+        .delete(path.provisioning_key)
         .await?;
     Ok(StatusCode::NO_CONTENT)
 }

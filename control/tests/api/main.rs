@@ -3,8 +3,12 @@
 mod support;
 
 mod access;
+mod bulk;
+mod credentials;
 mod deliveries;
+mod device_details;
 mod devices;
+mod enrolment;
 mod families;
 mod openapi;
 mod operator;

@@ -12,6 +12,7 @@ use crate::support::{Answer, Rig, rig};
 
 laneway_testkit::on_both_databases!(
     the_quarantine_is_listed_by_page_reason_tenant_topic_partition_and_time,
+    a_tenant_sees_what_was_refused_of_its_own_device_alone,
     a_redriven_record_is_as_it_was_but_for_the_version_that_it_is_judged_by,
 );
 
@@ -247,4 +248,55 @@ async fn a_redriven_record_is_as_it_was_but_for_the_version_that_it_is_judged_by
         let refused = redrive(body.clone()).await.status;
         assert!([400, 422].contains(&refused), "{body}: {refused}");
     }
+}
+
+async fn a_tenant_sees_what_was_refused_of_its_own_device_alone(database: Database) {
+    let rig = rig(database).await;
+    let (id, placement) = refused(&rig).await;
+    let lane = placement.lane("truck");
+    // Beside what is there already: of the device, of another one, and of another tenant's.
+    let other = TenantId::from_u128(9).to_string();
+    let mut records = Records::new();
+    for (at, key) in [(0, "truck"), (1, "van"), (2, "truck")] {
+        for tenant in [&id, &other] {
+            let key = format!("{tenant}/{key}");
+            let quarantined = Quarantined {
+                reason: "unknown-device".to_owned(),
+                detail: "in words".to_owned(),
+                topic: Topic::LocationUpdates.name().to_owned(),
+                partition: i32::try_from(lane).unwrap(),
+                offset: 1,
+                refused_at: TIME + at * 1_000_000,
+                key: key.clone().into_bytes().into(),
+                value: None,
+                headers: BTreeMap::new(),
+            };
+            let mut encoded = Vec::new();
+            rig.codecs.encode(&quarantined, &mut encoded).unwrap();
+            records.push(Topic::Quarantine, lane, 1, key.as_bytes(), [], &encoded);
+        }
+    }
+    rig.log.append(records).await.unwrap();
+    let admin = rig.key("acme", &["tenant:admin"]).await;
+    rig.directory.wait_for(id.parse().unwrap(), 1).await;
+    let get = async |path: &str| rig.ask("GET", path, &admin, &Value::Null).await;
+    // The device need not be there (any more).
+    let before = if [3, 5].contains(&lane) { 3 } else { 0 };
+    let all = get("/devices/truck/refused").await;
+    let found = positions(&all).len();
+    assert!((2..=2 + before).contains(&found), "{}", all.body);
+    let last = &all.body["items"][found - 1];
+    assert_eq!(
+        (&last["reason"], &last["topic"], last.get("key")),
+        (&json!("unknown-device"), &json!("location-updates"), None)
+    );
+    let first = get("/devices/truck/refused?limit=1").await;
+    assert_eq!(positions(&first), positions(&all)[..1]);
+    let next = first.body["next"].as_str().unwrap();
+    let rest = get(&format!("/devices/truck/refused?after={next}")).await;
+    assert_eq!(positions(&rest), positions(&all)[1..]);
+    assert!(rest.body["next"].is_null());
+    assert!(positions(&get("/devices/nobody/refused").await).is_empty());
+    let wrong = get("/devices/truck/refused?after=x").await;
+    assert_eq!(wrong.status, 422);
 }

@@ -254,6 +254,22 @@ impl Rig {
     }
 }
 
+impl Rig {
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Whoever has these credentials, as ingest would know them.
+    pub async fn who(
+        &self,
+        authorization: &str,
+    ) -> Result<laneway_tenancy::Authenticated, laneway_tenancy::AuthError> {
+        self.authenticator
+            .authenticate(Some(authorization.as_bytes()), None)
+            .await
+    }
+}
+
 pub fn bearer(token: &Value) -> String {
     format!("Bearer {}", token.as_str().unwrap())
 }

@@ -41,6 +41,8 @@ pub struct DirectoryChange {
     pub kind: ControlKind,
     pub id: String,
     pub deleted: bool,
+    /// A device begins with it: there was nothing of it before.
+    pub registers: bool,
 }
 
 #[derive(Default)]
@@ -193,6 +195,7 @@ impl Directory {
             .map_err(|e| format!("tenant_id: {e}"))?;
         let body =
             |what: &str, e: serde_json::Error| format!("{what} {} of {tenant}: {e}", event.id);
+        let mut registers = false;
         {
             let mut tenants = self.tenants.write().unwrap_or_else(PoisonError::into_inner);
             let t = tenants.entry(tenant).or_default();
@@ -219,6 +222,7 @@ impl Directory {
                         serde_json::from_str(&event.body).map_err(|e| body("device", e))?;
                     let until = event.deleted.then_some(event.version);
                     t.device(&event.id, parsed.since, until);
+                    registers = parsed.since == event.version;
                 }
                 ControlKind::Destination => {
                     let id: DestinationId =
@@ -249,6 +253,7 @@ impl Directory {
             kind: event.kind,
             id: event.id.clone(),
             deleted: event.deleted,
+            registers,
         });
         Ok(())
     }

@@ -10,6 +10,8 @@ impl DirectoryChange {
     pub fn forget_in(&self, authenticator: &Authenticator) {
         let kind = match self.kind {
             ControlKind::Tenant => ChangeKind::Tenant,
+            // Nothing is kept of it, and there may be very many at a time.
+            ControlKind::Device if self.registers => return,
             ControlKind::Device => ChangeKind::Device,
             ControlKind::Credential => ChangeKind::Credential,
             ControlKind::Key => ChangeKind::Key,

@@ -70,7 +70,8 @@ impl Outbox<'_> {
         for chunk in chunks(rows) {
             let seqs = list(1, chunk.len());
             let sql = format!("DELETE FROM outbox WHERE seq IN ({seqs})");
-            let mut query = sqlx::query(sqlx::AssertSqlSafe(sql));
+            // Planned for the table as it is, which may have been all but empty a moment ago.
+            let mut query = sqlx::query(sqlx::AssertSqlSafe(sql)).persistent(false);
             for row in chunk {
                 query = query.bind(row.seq);
             }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use bytes::Bytes;
 use http::Method;
+use hyper::body::{Body, Incoming};
 use serde_json::{Value, json};
 
 use super::show;
@@ -125,6 +126,23 @@ impl Api {
             answer["folder"] = to.display().to_string().into();
         }
         self.print(&answer)
+    }
+
+    pub fn wants_json(&self) -> bool {
+        self.as_json
+    }
+
+    /// Sends a body as it comes; the answer is there before the body has ended.
+    pub async fn upload<B>(
+        &self,
+        path: &str,
+        kind: &'static str,
+        body: B,
+    ) -> anyhow::Result<Incoming>
+    where
+        B: Body<Data = Bytes, Error = std::io::Error> + Send + Unpin + 'static,
+    {
+        self.client.upload(path, kind, body).await
     }
 
     pub async fn ask(

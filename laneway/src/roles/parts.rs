@@ -14,6 +14,7 @@ use laneway_tenancy::{AuthSettings, Authenticator, Random, SystemRandom};
 use super::Role;
 use super::health::{failing, watch_store};
 use super::start::patiently;
+use super::uses;
 use crate::config::Config;
 use crate::secrets;
 
@@ -139,6 +140,10 @@ impl Parts {
                     .degraded()
                     .map_or(CheckState::Ok, CheckState::Degraded)
             });
+        }
+        if let (Some(authenticator), Some(store)) = (&self.authenticator, &self.store) {
+            let noting = uses::note(authenticator.clone(), store.clone(), lifecycle.clone());
+            lifecycle.spawn("uses of credentials", noting);
         }
         if let Some(store) = self.store.clone().filter(|_| self.needs_store) {
             watch_store(store, lifecycle, health);

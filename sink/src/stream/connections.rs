@@ -134,6 +134,7 @@ mod tests {
             kind: ControlKind::Tenant,
             id: tenant.to_string(),
             deleted: false,
+            registers: false,
         };
         connections.apply(&change(3));
         assert!(!open.revoked.is_cancelled());

@@ -81,11 +81,34 @@ async fn the_commands_of_the_streams_guide_work_as_they_stand() -> Result<()> {
     deployment.stop().await
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_commands_of_the_devices_guide_work_as_they_stand() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let deployment = Deployment::embedded(&laneway_binary()?, folder.path()).await?;
+    deployment.admin(&["tenant", "create", "acme"]).await?;
+    let admin = key(&deployment, "acme", "devices:read,devices:write").await?;
+    let setting = format!("KEY={admin}\n");
+    let printed = run(&deployment, folder.path(), "docs/devices.md", &setting).await?;
+    for expected in [
+        "\"group\":\"south\",\"labels\":{}",
+        "\"outcome\":\"created\"",
+        "\"outcome\":\"exists\"",
+        "\"complete\":true",
+        "\"expires_at\":\"2099-01-01T00:00:00Z\"",
+        "\"device_id\":\"van-7\",\"tenant\":\"acme\"",
+        "serial=S-1",
+    ] {
+        ensure!(printed.contains(expected), "no {expected} in {printed}");
+    }
+    deployment.stop().await
+}
+
 #[test]
 fn every_block_of_commands_is_fenced_as_such_and_so_is_run() -> Result<()> {
     for document in [
         "README.md",
         "docs/operations.md",
+        "docs/devices.md",
         "docs/stream.md",
         "docs/webhooks.md",
     ] {

@@ -62,6 +62,26 @@ fn a_change_that_comes_again_changes_nothing_and_is_no_news() {
 }
 
 #[test]
+fn a_registration_is_told_from_a_change_of_what_is_there() {
+    let directory = Directory::new();
+    let mut news = directory.changes();
+    let run = [
+        device(1, "truck", 1, false),
+        device(2, "truck", 1, false),
+        device(3, "truck", 1, true),
+        device(4, "truck", 4, false),
+    ];
+    let registers: Vec<bool> = run
+        .iter()
+        .map(|change| {
+            directory.apply(change).unwrap();
+            news.try_recv().unwrap().registers
+        })
+        .collect();
+    assert_eq!(registers, [true, false, false, true]);
+}
+
+#[test]
 fn a_deleted_tenant_is_none_any_more_but_is_remembered_with_its_lanes() {
     let directory = Directory::new();
     let id = TenantId::from_u128(1);

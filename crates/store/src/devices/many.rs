@@ -165,7 +165,11 @@ async fn existing(tx: &mut Tx, tenant: TenantId, devices: &[NewDevice]) -> Resul
         let ids = list(2, chunk.len());
         let sql =
             format!("SELECT device_id FROM devices WHERE tenant_id = $1 AND device_id IN ({ids})");
-        let mut query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(tenant.to_string());
+        // Planned for the table as it is: a plan that is kept from when it was small would read
+        // all of it, once it is large, for each of the ids.
+        let mut query = sqlx::query(sqlx::AssertSqlSafe(sql))
+            .persistent(false)
+            .bind(tenant.to_string());
         for device in chunk {
             query = query.bind(device.id.as_str());
         }
