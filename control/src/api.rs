@@ -2,6 +2,7 @@
 //! `/tenants/{tenant}`, where the operator acts for the tenant that the path names, and a tenant
 //! for itself and its namespaces.
 
+pub(crate) mod audit;
 pub(crate) mod bulk;
 pub(crate) mod config;
 pub(crate) mod credentials;
@@ -17,6 +18,7 @@ pub(crate) mod positions;
 pub(crate) mod provisioning;
 pub(crate) mod quarantine;
 pub(crate) mod refused;
+pub(crate) mod secrets;
 pub(crate) mod status;
 pub(crate) mod tenants;
 
@@ -28,7 +30,7 @@ use laneway_runtime::Problem;
 
 use crate::Control;
 use crate::caller::App;
-use crate::{idempotency, registry};
+use crate::{idempotency, registry, trail};
 
 /// Every route, for the test that walks them and for the OpenAPI check.
 pub(crate) fn router(control: Weak<Control>) -> Router {
@@ -47,6 +49,7 @@ pub(crate) fn router(control: Weak<Control>) -> Router {
             post(tenants::below::create).get(tenants::below::list),
         )
         .route("/operator/keys", post(operator::create_key))
+        .route("/operator/secrets/rotate", post(secrets::rotate))
         .route("/operator/lag", get(operator::lag))
         .route("/operator/backup", post(operator::backup))
         .route("/operator/quarantine", get(quarantine::list))
@@ -67,6 +70,11 @@ pub(crate) fn router(control: Weak<Control>) -> Router {
         .layer(axum::middleware::from_fn_with_state(
             App(control.clone()),
             idempotency::layer,
+        ))
+        // Around all others: it sees what they answer.
+        .layer(axum::middleware::from_fn_with_state(
+            App(control.clone()),
+            trail::record,
         ))
         .with_state(App(control))
 }
@@ -111,6 +119,8 @@ fn of_tenant() -> Router<App> {
         )
         .route("/devices/{device}/position", get(positions::latest))
         .route("/devices/{device}/sessions", get(positions::sessions))
+        .route("/audit", get(audit::list))
+        .route("/audit/export", get(audit::export))
         .route("/keys", post(keys::create).get(keys::list))
         .route("/keys/{key}", delete(keys::remove))
         .route(

@@ -12,8 +12,8 @@ use laneway_store::Tenant;
 use laneway_tenancy::control::TenantState;
 use laneway_tenancy::{AuthError, Authenticated, Grant, OperatorScope, TenantScope};
 
-use crate::Control;
 use crate::error::{ApiError, ApiResult};
+use crate::{Control, trail};
 
 /// The state of the router. It does not keep the role alive.
 #[derive(Clone)]
@@ -62,6 +62,7 @@ impl FromRequestParts<App> for Caller {
             .map(|value| value.as_bytes());
         let local = peer.is_some_and(|p| p.local_operator) && authorization.is_none();
         if let (true, Some(proof)) = (local, &control.deps.local_socket) {
+            trail::known(parts, None);
             return Ok(Caller::LocalOperator(OperatorScope::local(proof)));
         }
         let address = peer.and_then(|p| p.address);
@@ -70,6 +71,10 @@ impl FromRequestParts<App> for Caller {
             .authenticator
             .authenticate(authorization, address)
             .await?;
+        trail::known(parts, Some(&authenticated.scope));
+        control
+            .rates
+            .of_key(&authenticated, control.deps.clock.now_us())?;
         if let Some(route) = parts.extensions.get::<MatchedPath>() {
             control
                 .requests
@@ -120,6 +125,14 @@ impl FromRequestParts<App> for Acting {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> ApiResult<Self> {
+        let acting = Acting::find(parts, app).await?;
+        trail::acts_for(parts, acting.scope.tenant());
+        Ok(acting)
+    }
+}
+
+impl Acting {
+    async fn find(parts: &mut Parts, app: &App) -> ApiResult<Self> {
         let caller = Caller::from_request_parts(parts, app).await?;
         let named = named(parts, app).await;
         let control = app.control()?;
@@ -156,9 +169,7 @@ impl FromRequestParts<App> for Acting {
             None => Err(Problem::tenant_mismatch().into()),
         }
     }
-}
 
-impl Acting {
     fn as_itself(caller: Authenticated) -> Self {
         Acting {
             slug: caller.tenant.slug.clone(),
@@ -197,6 +208,14 @@ impl FromRequestParts<App> for Managing {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> ApiResult<Self> {
+        let managing = Managing::find(parts, app).await?;
+        trail::acts_for(parts, managing.tenant.id);
+        Ok(managing)
+    }
+}
+
+impl Managing {
+    async fn find(parts: &mut Parts, app: &App) -> ApiResult<Self> {
         let caller = Caller::from_request_parts(parts, app).await?;
         let name = named(parts, app).await.ok_or_else(ApiError::not_found)?;
         let control = app.control()?;
@@ -231,7 +250,11 @@ impl FromRequestParts<App> for Managing {
 
 async fn named(parts: &mut Parts, app: &App) -> Option<String> {
     let path = Path::<HashMap<String, String>>::from_request_parts(parts, app).await;
-    path.ok().and_then(|Path(mut parts)| parts.remove("tenant"))
+    let named = path
+        .ok()
+        .and_then(|Path(mut parts)| parts.remove("tenant"))?;
+    trail::names(parts, &named);
+    Some(named)
 }
 
 fn is_own(caller: &Authenticated, name: &str) -> bool {

@@ -18,8 +18,10 @@ use tokio::sync::broadcast::error::RecvError;
 use tower::ServiceExt;
 
 use crate::deliveries::Deliveries;
+use crate::rates::Rates;
 use crate::relay::Relay;
 use crate::requests::Requests;
+use crate::trail::Trail;
 use crate::{ControlSettings, api, platform};
 
 /// Writes a consistent copy of the embedded log and store to a folder. Composition provides it
@@ -50,6 +52,8 @@ pub struct Control {
     pub(crate) deps: ControlDeps,
     pub(crate) deliveries: Deliveries,
     pub(crate) requests: Requests,
+    pub(crate) rates: Rates,
+    pub(crate) trail: Trail,
     router: Router,
 }
 
@@ -57,6 +61,8 @@ impl Control {
     pub fn build(deps: ControlDeps) -> Arc<Control> {
         Arc::new_cyclic(|weak| Control {
             requests: Requests::new(deps.tenant_metrics.clone()),
+            rates: Rates::new(&deps.settings),
+            trail: Trail::new(deps.store.clone()),
             deps,
             deliveries: Deliveries::default(),
             router: api::router(weak.clone()),
@@ -74,6 +80,7 @@ impl Control {
             crate::lag::measure(&*self.deps.log, &lifecycle),
             crate::closing::run(&self, &lifecycle),
             self.deliveries.follow(&self.deps.log, &lifecycle),
+            self.trail.run(&self.deps, &lifecycle),
         )?;
         Ok(())
     }

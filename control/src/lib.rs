@@ -14,10 +14,12 @@ mod lag;
 mod openapi;
 mod platform;
 mod quarantine;
+mod rates;
 mod registry;
 mod relay;
 mod requests;
 mod settings;
+mod trail;
 
 pub use control::{Backup, Control, ControlDeps};
 pub use openapi::openapi_json;

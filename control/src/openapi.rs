@@ -6,8 +6,8 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{ObjectBuilder, PathItem, RefOr, Required, SecurityRequirement, Type};
 
 use crate::api::{
-    bulk, config, credentials, dead_letters, destinations, devices, enrol, keys, operator,
-    positions, provisioning, quarantine, refused, status, tenants,
+    audit, bulk, config, credentials, dead_letters, destinations, devices, enrol, keys, operator,
+    positions, provisioning, quarantine, refused, secrets, status, tenants,
 };
 use crate::registry::{self, compatibility, delete, levels, read, register};
 
@@ -59,6 +59,9 @@ const REGISTRY: &str = "/registry";
         credentials::remove,
         positions::latest,
         positions::sessions,
+        audit::list,
+        audit::export,
+        secrets::rotate,
         keys::create,
         keys::list,
         keys::remove,

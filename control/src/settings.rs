@@ -18,6 +18,12 @@ pub struct ControlSettings {
     pub retention_seconds: u64,
     /// Lets destinations have `http://` addresses.
     pub allow_plain_http: bool,
+    /// Requests a second of one key; 0 is no limit.
+    pub key_requests_per_second: u32,
+    /// Requests a second of one address; 0 is no limit.
+    pub address_requests_per_second: u32,
+    /// How often the heads of audit trails that grew are logged, in seconds.
+    pub audit_anchor_seconds: u64,
 }
 
 impl Default for ControlSettings {
@@ -29,6 +35,9 @@ impl Default for ControlSettings {
             relay_lease_ms: 45_000,
             retention_seconds: 0,
             allow_plain_http: false,
+            key_requests_per_second: 1000,
+            address_requests_per_second: 2000,
+            audit_anchor_seconds: 3600,
         }
     }
 }

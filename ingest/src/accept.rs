@@ -29,6 +29,7 @@ pub use refused::Refused;
 pub use start_stop::{SessionAnswer, SessionMoment};
 
 use crate::IngestDeps;
+use crate::refusal::shown;
 use device::Sender;
 pub use metrics::Endpoint;
 use metrics::Metrics;
@@ -98,12 +99,8 @@ impl Accept {
             return Ok(());
         }
         self.metrics.tenant_mismatch.increment(1);
-        tracing::warn!(
-            target: "audit",
-            tenant = %who.tenant.id,
-            principal = ?who.scope.principal(),
-            "a request names a tenant that its credentials do not belong to"
-        );
-        Err(Refused::TenantMismatch)
+        Err(Refused::TenantMismatch {
+            named: shown(named).to_owned(),
+        })
     }
 }

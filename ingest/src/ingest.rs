@@ -7,6 +7,7 @@ use laneway_log::Log;
 use laneway_runtime::{Clock, Lifecycle, TenantMetrics};
 use laneway_schemas::Codecs;
 use laneway_store::Store;
+use laneway_store::audit::Denials;
 use laneway_tenancy::{Authenticator, Random, new_id};
 use tokio::sync::broadcast::error::RecvError;
 
@@ -36,15 +37,19 @@ pub struct Ingest {
     pub(crate) accept: Accept,
     pub(crate) authenticator: Arc<Authenticator>,
     pub(crate) settings: IngestSettings,
+    /// Refusals on their way to the audit trail.
+    pub(crate) denials: Denials,
 }
 
 impl Ingest {
     pub fn build(deps: IngestDeps) -> Arc<Self> {
         let (authenticator, settings) = (deps.authenticator.clone(), deps.settings.clone());
+        let denials = Denials::new(deps.store.clone());
         Arc::new(Ingest {
             accept: Accept::new(deps),
             authenticator,
             settings,
+            denials,
         })
     }
 
@@ -59,9 +64,16 @@ impl Ingest {
             accept.clock.clone(),
             node,
         );
+        let clock = accept.clock.clone();
+        let denials = async {
+            let now = move || clock.now_us();
+            self.denials.run(now, lifecycle.draining()).await;
+            Ok(())
+        };
         tokio::try_join!(
             rates.run(&accept.limiter, &lifecycle),
-            self.follow(&lifecycle)
+            self.follow(&lifecycle),
+            denials
         )?;
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! `laneway admin`: tenants and what belongs to them, through the API.
 
 mod ask;
+mod audit;
 mod command;
 mod device;
 mod import;
@@ -15,7 +16,9 @@ use serde_json::json;
 use crate::client::{Client, Target};
 use ask::Api;
 pub use command::Admin;
-use command::{Credential, CredentialKind, Destination, Key, Of, OperatorKey, Tenant, What};
+use command::{
+    Credential, CredentialKind, Destination, Key, Of, OperatorKey, Secrets, Tenant, What,
+};
 
 /// `socket` says where the local socket is by the configuration.
 pub async fn run(
@@ -50,6 +53,8 @@ pub async fn run(
             api.create("/operator/keys", &json!({ "name": name })).await
         }
         What::Quarantine(command) => quarantine::run(&mut api, command).await,
+        What::Audit(command) => audit::run(&mut api, command).await,
+        What::Secrets(Secrets::Rotate) => api.rotate_secrets().await,
         What::Lag => api.lag().await,
         What::Backup { path } => api.backup(path).await,
     }

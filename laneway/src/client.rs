@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Incoming};
 use hyper::client::conn::http1::SendRequest;
@@ -17,6 +17,9 @@ pub use connect::Io;
 
 /// Bound on one request, from connecting to the last byte of its answer.
 const REQUEST_BOUND: Duration = Duration::from_secs(120);
+
+/// Longest line of a long answer, in bytes.
+const LONGEST_LINE: usize = 1 << 20;
 
 /// Where the API is.
 #[derive(Debug, Clone)]
@@ -163,25 +166,92 @@ impl Client {
         answer.with_context(|| format!("asking {} for {method} {path}", self.target))
     }
 
+    /// Asks for a long answer, and hands on each of its lines as it comes.
+    pub async fn lines(
+        &mut self,
+        path: &str,
+        take: impl FnMut(&str) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let read = self.read_lines(path, take).await;
+        if read.is_err() {
+            self.connection = None;
+        }
+        read.with_context(|| format!("asking {} for GET {path}", self.target))
+    }
+
+    async fn read_lines(
+        &mut self,
+        path: &str,
+        mut take: impl FnMut(&str) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let late = |_| anyhow::anyhow!("no answer within {} s", REQUEST_BOUND.as_secs());
+        let sent = self.send(Method::GET, path, None);
+        let (head, mut body) = tokio::time::timeout(REQUEST_BOUND, sent)
+            .await
+            .map_err(late)??
+            .into_parts();
+        if !head.status.is_success() {
+            let refused = Answer {
+                status: head.status,
+                headers: head.headers,
+                body: body.collect().await?.to_bytes(),
+            };
+            anyhow::bail!("refused: {}", refused.refusal());
+        }
+        let mut rest = Vec::new();
+        loop {
+            let frame = tokio::time::timeout(REQUEST_BOUND, body.frame()).await;
+            let Some(frame) = frame.map_err(late)? else {
+                break;
+            };
+            let Ok(data) = frame?.into_data() else {
+                continue;
+            };
+            rest.extend_from_slice(&data);
+            let Some(end) = rest.iter().rposition(|byte| *byte == b'\n') else {
+                anyhow::ensure!(
+                    rest.len() <= LONGEST_LINE,
+                    "a line of the answer is too long"
+                );
+                continue;
+            };
+            for line in rest[..end].split(|byte| *byte == b'\n') {
+                take(std::str::from_utf8(line)?)?;
+            }
+            rest.drain(..=end);
+        }
+        anyhow::ensure!(rest.is_empty(), "the answer ends within a line");
+        Ok(())
+    }
+
     async fn exchange(
         &mut self,
         method: Method,
         path: &str,
         body: Option<Bytes>,
     ) -> anyhow::Result<Answer> {
-        let mut request = self.head(method, path);
-        if body.is_some() {
-            request = request.header(header::CONTENT_TYPE, "application/json");
-        }
-        let request = request.body(Full::new(body.unwrap_or_default()))?;
-        let connection = self.connection().await?;
-        let (head, body) = connection.send_request(request).await?.into_parts();
+        let (head, body) = self.send(method, path, body).await?.into_parts();
         let body = body.collect().await?.to_bytes();
         Ok(Answer {
             status: head.status,
             headers: head.headers,
             body,
         })
+    }
+
+    async fn send(
+        &mut self,
+        method: Method,
+        path: &str,
+        body: Option<Bytes>,
+    ) -> anyhow::Result<Response<Incoming>> {
+        let mut request = self.head(method, path);
+        if body.is_some() {
+            request = request.header(header::CONTENT_TYPE, "application/json");
+        }
+        let request = request.body(Full::new(body.unwrap_or_default()))?;
+        let connection = self.connection().await?;
+        Ok(connection.send_request(request).await?)
     }
 
     /// Posts a body as it comes, on a connection of its own. Returns when the answer begins; the

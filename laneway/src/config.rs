@@ -85,7 +85,11 @@ pub struct StoreConfig {
     pub url: Secret,
     pub max_connections: u32,
     pub acquire_timeout_ms: u64,
+    pub slow_query_ms: u64,
     pub secret_key: Secret,
+    pub secret_keys_old: Secret,
+    pub secret_key_command: String,
+    pub secret_key_command_timeout_ms: u64,
 }
 
 #[derive(Debug, Deserialize)]

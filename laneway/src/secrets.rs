@@ -1,5 +1,7 @@
 //! Secrets of the embedded default: made at the first start, kept in the data folder.
 
+pub mod command;
+
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
@@ -20,6 +22,12 @@ pub fn parse(text: &str) -> Option<Key> {
         *byte = u8::from_str_radix(text.get(2 * i..2 * i + 2)?, 16).ok()?;
     }
     Some(key)
+}
+
+/// Keys of before: each 64 hexadecimal digits, separated by commas.
+pub fn parse_list(text: &str) -> Option<Vec<Key>> {
+    let keys = text.split(',').map(str::trim).filter(|key| !key.is_empty());
+    keys.map(parse).collect()
 }
 
 /// The configured key; else the one that is kept in the data folder, made where there is none.

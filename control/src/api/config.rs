@@ -109,7 +109,13 @@ pub(crate) async fn remove(
     In(path): In<ConfigPath>,
 ) -> ApiResult<StatusCode> {
     let scope = acting.may(Grant::TenantWrite)?;
-    control.deps.store.config(scope).delete(&path.key).await?;
+    let now = control.deps.clock.now_us();
+    control
+        .deps
+        .store
+        .config(scope)
+        .delete(&path.key, now)
+        .await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -134,6 +134,7 @@ pub(crate) async fn redrive(
             let one = |l: Parked| ask(Some(l.letter.event_id), Some(l.lane));
             letters.into_iter().map(one).collect()
         };
+        control.trail.begun(deps).await?;
         append(&control, &requests).await?;
         tracing::info!(tenant = acting.slug, destination = %id, redriving, "dead letters are redriven");
     }

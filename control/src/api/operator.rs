@@ -82,6 +82,7 @@ pub(crate) async fn backup(_operator: Operator, control: Arc<Control>) -> ApiRes
             "Only an embedded log and store are backed up this way: use the tools of the database and the broker.",
         ));
     };
+    control.trail.begun(&control.deps).await?;
     let folder = backup.run().await.map_err(|error| {
         tracing::error!(error = format!("{error:#}"), "a backup failed");
         ApiError::internal()

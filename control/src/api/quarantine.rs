@@ -136,6 +136,7 @@ pub(crate) async fn redrive(
     Json(what): Json<Redrive>,
 ) -> ApiResult<Response> {
     let mut done = Redriven::default();
+    control.trail.begun(&control.deps).await?;
     match what {
         Redrive::Positions(positions) => {
             for mut places in by_partition(&positions)? {

@@ -24,6 +24,7 @@ pub(crate) async fn subject(
     flags: Flags,
 ) -> RegistryResult<Response> {
     let schemas = writable(&control, &caller?, &subject)?;
+    control.trail.begun(&control.deps).await?;
     match schemas
         .delete(&subject, None, flags.has("permanent"))
         .await?
@@ -53,6 +54,7 @@ pub(crate) async fn version(
         Some(number) => number,
         None => find(&schemas, &subject, "latest", permanent).await?.version,
     };
+    control.trail.begun(&control.deps).await?;
     match schemas.delete(&subject, Some(version), permanent).await? {
         Deletion::Done(_) => answer(&version),
         Deletion::Unknown if schemas.versions(&subject).await?.is_empty() => {

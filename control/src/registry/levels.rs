@@ -74,6 +74,7 @@ pub(crate) async fn set_general(
         return Err(RegistryApiError::forbidden("This takes an operator's key."));
     }
     let level = LevelNew::parse(&body)?;
+    control.trail.begun(&control.deps).await?;
     visible(&control, &caller).set_general_level(level).await?;
     LevelNew::answer(level)
 }
@@ -120,6 +121,7 @@ pub(crate) async fn set(
     let schemas = writable(&control, &caller?, &subject)?;
     check_subject(&subject)?;
     let level = LevelNew::parse(&body)?;
+    control.trail.begun(&control.deps).await?;
     schemas.set_level(&subject, level).await?;
     LevelNew::answer(level)
 }
@@ -136,6 +138,7 @@ pub(crate) async fn remove(
     let schemas = writable(&control, &caller?, &subject)?;
     let own = schemas.own_level(&subject).await?;
     let level = own.ok_or_else(|| RegistryApiError::no_level(&subject))?;
+    control.trail.begun(&control.deps).await?;
     schemas.remove_level(&subject).await?;
     LevelInForce::answer(level)
 }

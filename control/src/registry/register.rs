@@ -82,6 +82,7 @@ pub(crate) async fn register(
     let schemas = writable(&control, &caller?, &subject)?;
     let schema = schema(&body)?;
     check_subject(&subject)?;
+    control.trail.begun(&control.deps).await?;
     let id = schemas.register(&subject, &schema).await?;
     answer(&SchemaId { id })
 }

@@ -46,6 +46,12 @@ pub struct Answer {
 }
 
 pub async fn rig(database: Database) -> Rig {
+    rig_with(database, |_| {}).await
+}
+
+pub async fn rig_with(database: Database, change: impl FnOnce(&mut ControlSettings)) -> Rig {
+    let mut settings = ControlSettings::default();
+    change(&mut settings);
     let folder = tempfile::tempdir().unwrap();
     let empty = database.empty().await.unwrap();
     let config = StoreConfig {
@@ -53,6 +59,8 @@ pub async fn rig(database: Database) -> Rig {
         max_connections: 4,
         acquire_timeout_ms: 10_000,
         secret_key: [3; 32],
+        secret_keys_old: Vec::new(),
+        slow_query_ms: 0,
     };
     let store = Store::open(&config).await.unwrap();
     let log = laneway_log::open(&log_config(folder.path().join("log")))
@@ -90,7 +98,7 @@ pub async fn rig(database: Database) -> Rig {
         local_socket: Some(LocalSocket::bound_for_operator()),
         backup: None,
         tenant_metrics: TenantMetrics::new(50),
-        settings: ControlSettings::default(),
+        settings,
     });
     lifecycle.spawn("control", control.clone().run(lifecycle.clone()));
     let server = Server::bind(ListenConfig::plain(([127, 0, 0, 1], 0).into())).unwrap();
@@ -169,6 +177,19 @@ impl Rig {
     pub async fn operate(&self, method: &str, path: &str, body: &Value) -> Answer {
         let stream = UnixStream::connect(&self.socket).await.unwrap();
         exchange(stream, method, path, "", "", body).await
+    }
+
+    /// The text of an answer whose body is sent in chunks.
+    pub async fn ask_text(&self, method: &str, path: &str, authorization: &str) -> String {
+        let stream = TcpStream::connect(self.address).await.unwrap();
+        let raw = exchanged(stream, method, path, authorization, &Value::Null).await;
+        unchunked(&raw)
+    }
+
+    pub async fn operate_text(&self, method: &str, path: &str) -> String {
+        let stream = UnixStream::connect(&self.socket).await.unwrap();
+        let raw = exchanged(stream, method, path, "", &Value::Null).await;
+        unchunked(&raw)
     }
 
     pub async fn operator_key(&self) -> String {
@@ -274,14 +295,48 @@ pub fn bearer(token: &Value) -> String {
     format!("Bearer {}", token.as_str().unwrap())
 }
 
+/// What the chunks of a good answer hold.
+fn unchunked(raw: &str) -> String {
+    let (head, mut rest) = raw.split_once("\r\n\r\n").unwrap();
+    assert!(head.contains(" 200 "), "{raw}");
+    let mut text = String::new();
+    loop {
+        let (size, after) = rest.split_once("\r\n").unwrap();
+        let size = usize::from_str_radix(size, 16).unwrap();
+        if size == 0 {
+            return text;
+        }
+        text.push_str(&after[..size]);
+        rest = &after[size + 2..];
+    }
+}
+
 async fn exchange(
-    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    stream: impl AsyncRead + AsyncWrite + Unpin,
     method: &str,
     path: &str,
     authorization: &str,
     headers: &str,
     body: &Value,
 ) -> Answer {
+    let answer = exchanged(stream, method, path, authorization, body).await;
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    let body = serde_json::from_str(body).unwrap_or(Value::Null);
+    Answer {
+        status,
+        head: head.to_ascii_lowercase(),
+        body,
+    }
+}
+
+async fn exchanged(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    method: &str,
+    path: &str,
+    authorization: &str,
+    body: &Value,
+) -> String {
     let body = if body.is_null() {
         String::new()
     } else {
@@ -300,13 +355,5 @@ async fn exchange(
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await.unwrap();
-    let answer = String::from_utf8(answer).unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-    let body = serde_json::from_str(body).unwrap_or(Value::Null);
-    Answer {
-        status,
-        head: head.to_ascii_lowercase(),
-        body,
-    }
+    String::from_utf8(answer).unwrap()
 }

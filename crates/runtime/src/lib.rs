@@ -12,5 +12,5 @@ pub mod tenants;
 pub use clock::{Clock, SystemClock};
 pub use health::{CheckState, Health};
 pub use lifecycle::Lifecycle;
-pub use problem::Problem;
+pub use problem::{Problem, ProblemKind};
 pub use tenants::TenantMetrics;

@@ -18,6 +18,10 @@ pub struct Problem {
     pub retry_after: Option<u32>,
 }
 
+/// The kind of the problem that a response tells of, among its extensions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProblemKind(pub &'static str);
+
 impl Problem {
     pub fn new(
         status: StatusCode,
@@ -113,6 +117,7 @@ impl Problem {
         let body = Bytes::from(self.to_json().to_string());
         let mut response = Response::new(Full::new(body).map_err(|never| match never {}).boxed());
         *response.status_mut() = self.status;
+        response.extensions_mut().insert(ProblemKind(self.kind));
         let headers = response.headers_mut();
         headers.insert(
             header::CONTENT_TYPE,

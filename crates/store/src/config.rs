@@ -88,7 +88,8 @@ impl Config<'_> {
         .execute(&mut *tx.inner)
         .await
         .doing("setting configuration")?;
-        tx.commit().await?;
+        tx.touches(tenant, "config", key, false, at);
+        tx.commit_recorded().await?;
         Ok(ConfigEntry {
             key: key.to_owned(),
             value,
@@ -97,7 +98,7 @@ impl Config<'_> {
         })
     }
 
-    pub async fn delete(&self, key: &str) -> Result<()> {
+    pub async fn delete(&self, key: &str, at: i64) -> Result<()> {
         let tenant = self.scope.tenant();
         let mut tx = self.store.write(Access::Tenant(tenant)).await?;
         let deleted = sqlx::query("DELETE FROM config_entries WHERE tenant_id = $1 AND key = $2")
@@ -111,7 +112,8 @@ impl Config<'_> {
                 what: format!("configuration {key}"),
             });
         }
-        tx.commit().await
+        tx.touches(tenant, "config", key, true, at);
+        tx.commit_recorded().await
     }
 
     async fn read(&self, tx: &mut Tx, key: &str) -> Result<Option<ConfigEntry>> {

@@ -38,6 +38,16 @@ pub enum StoreError {
         row: String,
         reason: String,
     },
+    /// A secret was encrypted with a key that this process was not given.
+    #[error(
+        "{table}, row {row}: its secret was encrypted with the key {key}, and this process has {known}; give it that key, as store.secret_key or in store.secret_keys_old"
+    )]
+    UnknownKey {
+        table: &'static str,
+        row: String,
+        key: String,
+        known: String,
+    },
     #[error("the store configuration is wrong: {0}")]
     Config(String),
     #[error(
@@ -60,6 +70,7 @@ pub(crate) trait Doing<T> {
 
 impl<T> Doing<T> for std::result::Result<T, sqlx::Error> {
     fn doing(self, doing: &'static str) -> Result<T> {
+        crate::slow::ended(doing);
         self.map_err(|error| StoreError::Unavailable {
             doing,
             reason: error.to_string(),

@@ -7,6 +7,7 @@
 //! that owns nothing, and says for whom it acts in a setting that ends with it.
 
 mod access;
+pub mod audit;
 mod backup;
 mod chunks;
 mod closures;
@@ -27,10 +28,13 @@ mod positions;
 mod projection;
 mod provisioning;
 mod rates;
+mod rotation;
 mod schemas;
 mod secrets;
 mod sessions;
 mod settings;
+mod share;
+mod slow;
 mod source;
 mod tenants;
 
@@ -52,6 +56,7 @@ pub use positions::{LatestPosition, Positions};
 pub use projection::{PositionRow, ProjectionBatch, SessionRow};
 pub use provisioning::{ProvisioningKey, ProvisioningKeys, ProvisioningTerms};
 pub use rates::{RateShares, Share};
+pub use rotation::{Rotated, Rotation};
 pub use schemas::{Deletion, RegisteredSchema, SchemaStore};
 pub use sessions::{Session, SessionState, Sessions};
 pub use settings::Settings;

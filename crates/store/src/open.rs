@@ -9,11 +9,13 @@ use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::{AnyPool, ConnectOptions, Executor};
 use tokio::sync::{Mutex, watch};
 
+use crate::audit::{Audit, AuditHeads};
 use crate::error::{Doing, Result, StoreError};
 use crate::secrets::Secrets;
+use crate::share::Shares;
 use crate::{
     ApiKeys, Config, Credentials, Destinations, Devices, Family, Leases, Outbox, Positions,
-    ProvisioningKeys, RateShares, SchemaStore, Sessions, Settings, Tenants, migrate,
+    ProvisioningKeys, RateShares, Rotation, SchemaStore, Sessions, Settings, Tenants, migrate,
 };
 
 #[derive(Clone)]
@@ -24,8 +26,12 @@ pub struct StoreConfig {
     pub max_connections: u32,
     /// How long a call waits for a connection, in milliseconds.
     pub acquire_timeout_ms: u64,
-    /// Encrypts the secrets of destinations (AES-256-GCM). The same on all nodes, for ever.
+    /// Encrypts the secrets of destinations (AES-256-GCM). The same on all nodes.
     pub secret_key: [u8; 32],
+    /// Keys of before, which still open what they encrypted.
+    pub secret_keys_old: Vec<[u8; 32]>,
+    /// A query that takes longer is logged, in milliseconds; 0 is none.
+    pub slow_query_ms: u64,
 }
 
 impl std::fmt::Debug for StoreConfig {
@@ -50,6 +56,9 @@ pub(crate) struct Inner {
     pub(crate) kind: Kind,
     pub(crate) pool: AnyPool,
     pub(crate) secrets: Secrets,
+    pub(crate) shares: Shares,
+    /// Queries that take longer are logged.
+    pub(crate) slow: Duration,
     /// SQLite has one writer: those of this process take turns here instead of polling.
     pub(crate) writer: Arc<Mutex<()>>,
     /// Counts committed control changes of this process.
@@ -64,9 +73,10 @@ impl Store {
         let options: AnyConnectOptions = url
             .parse()
             .map_err(|e| StoreError::Config(format!("store.url cannot be read: {e}")))?;
+        let patience = Duration::from_millis(config.acquire_timeout_ms.max(1));
         let pool = AnyPoolOptions::new()
             .max_connections(config.max_connections.max(1))
-            .acquire_timeout(Duration::from_millis(config.acquire_timeout_ms.max(1)))
+            .acquire_timeout(patience)
             .after_connect(move |connection, _| {
                 Box::pin(async move {
                     if kind == Kind::Sqlite {
@@ -80,12 +90,14 @@ impl Store {
             })
             .connect_lazy_with(options.disable_statement_logging());
         migrate::run(kind, &pool).await?;
-        let secrets = Secrets::new(&config.secret_key)?;
+        let secrets = Secrets::new(&config.secret_key, &config.secret_keys_old)?;
         let writer = Arc::new(Mutex::new(()));
         Ok(Store(Arc::new(Inner {
             kind,
             pool,
             secrets,
+            shares: Shares::new(config.max_connections, patience),
+            slow: Duration::from_millis(config.slow_query_ms),
             writer,
             changed: watch::channel(0).0,
         })))
@@ -105,6 +117,18 @@ impl Store {
 
     pub async fn close(&self) {
         self.0.pool.close().await;
+    }
+
+    pub fn audit<'a>(&'a self, scope: &'a TenantScope) -> Audit<'a> {
+        Audit { store: self, scope }
+    }
+
+    pub fn audit_heads<'a>(&'a self, operator: &'a OperatorScope) -> AuditHeads<'a> {
+        AuditHeads::new(self, operator)
+    }
+
+    pub fn rotation<'a>(&'a self, operator: &'a OperatorScope) -> Rotation<'a> {
+        Rotation::new(self, operator)
     }
 
     pub fn tenants<'a>(&'a self, operator: &'a OperatorScope) -> Tenants<'a> {

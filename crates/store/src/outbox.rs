@@ -8,6 +8,7 @@ use tokio::sync::watch;
 
 use crate::Store;
 use crate::access::{Access, Tx};
+use crate::audit::chain::Touched;
 use crate::chunks::{chunks, list, placeholders};
 use crate::codec::{Named, variant_name};
 use crate::error::{Doing, Result, StoreError};
@@ -90,9 +91,10 @@ impl Outbox<'_> {
 }
 
 impl Store {
-    /// Commits a transaction that has written to the outbox, and wakes the relay.
+    /// Commits a transaction that has written to the outbox, with its entry in the audit trail,
+    /// and wakes the relay.
     pub(crate) async fn commit_change(&self, tx: Tx) -> Result<()> {
-        tx.commit().await?;
+        tx.commit_recorded().await?;
         self.0.changed.send_modify(|n| *n += 1);
         Ok(())
     }
@@ -136,6 +138,15 @@ pub(crate) async fn emit(tx: &mut Tx, change: Change<'_>) -> Result<()> {
 
 /// Changes in the order of their versions.
 pub(crate) async fn emit_many(tx: &mut Tx, changes: &[Change<'_>]) -> Result<()> {
+    for change in changes {
+        tx.touched.push(Touched {
+            tenant: change.tenant,
+            kind: variant_name(&change.kind)?,
+            id: change.id.to_owned(),
+            deleted: change.deleted,
+            at: change.at,
+        });
+    }
     for chunk in chunks(changes) {
         let sql = format!(
             "INSERT INTO outbox (tenant_id, version, kind, id, deleted, effective_from, body) VALUES {}",

@@ -16,7 +16,7 @@ pub enum Refused {
     MayNotRead,
     /// A tenant is named that is not the credential's.
     #[error("the request names a tenant that its credentials do not belong to")]
-    TenantMismatch,
+    TenantMismatch { named: String },
     #[error("too many events")]
     RateLimited(Limited),
     /// The one thing that the request is about is wrong.

@@ -4,6 +4,7 @@ mod answer;
 pub mod api;
 mod authenticate;
 mod body;
+mod denied;
 mod problem;
 mod route;
 mod session;

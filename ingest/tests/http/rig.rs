@@ -130,6 +130,8 @@ impl Rig {
             max_connections: 4,
             acquire_timeout_ms: 10_000,
             secret_key: [7; 32],
+            secret_keys_old: Vec::new(),
+            slow_query_ms: 0,
         })
         .await
         .unwrap();

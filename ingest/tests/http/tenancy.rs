@@ -5,6 +5,7 @@ use std::time::Duration;
 use http::StatusCode;
 use laneway_log::Topic;
 use laneway_schemas::LocationUpdate;
+use laneway_store::audit::AuditQuery;
 use laneway_tenancy::control::{Limits, TenantState};
 use laneway_tenancy::{Grant, LocalSocket, OperatorScope};
 use laneway_testkit::eventually;
@@ -83,6 +84,55 @@ async fn another_tenant_in_the_body_is_refused_alike_whether_or_not_there_is_one
             StatusCode::OK
         );
     }
+}
+
+#[tokio::test]
+async fn whoever_names_another_tenant_or_may_not_send_is_in_its_own_audit_trail() {
+    let rig = Rig::start().await;
+    let tenant = rig.tenant("acme", Limits::default()).await;
+    let device = rig.device(&tenant, "truck-1").await;
+    let reader = rig.key(&tenant, &[Grant::StreamRead]).await;
+    let other = rig.tenant("other", Limits::default()).await;
+    let naming = json!({"tenant": "other", "recorded_at": NOW / 1000, "lat": 1, "lon": 2});
+    for _ in 0..50 {
+        let refused = rig.update(&device, naming.to_string()).await;
+        assert_eq!(refused.status, StatusCode::FORBIDDEN);
+    }
+    assert_eq!(rig.update(&reader, FIX).await.status, StatusCode::FORBIDDEN);
+    let query = AuditQuery {
+        action: "POST /location/update".into(),
+        limit: 100,
+        ..AuditQuery::default()
+    };
+    let trail = || async { rig.store.audit(&tenant).list(&query).await.unwrap() };
+    let bound = Duration::from_secs(20);
+    let entries = eventually("the refusals in the trail", bound, || async {
+        Some(trail().await).filter(|found| found.len() == 2)
+    })
+    .await
+    .unwrap();
+    let by = |principal: &str| {
+        let found = entries.iter().find(|e| e.facts.principal == principal);
+        found.unwrap_or_else(|| panic!("{entries:#?}"))
+    };
+    let first = by("device:truck-1");
+    assert_eq!(first.facts.outcome, "403 tenant-mismatch");
+    assert_eq!(first.facts.request_tenant, "other");
+    let address = first.personal.address.as_ref().unwrap();
+    assert_eq!(address.value, "127.0.0.1");
+    assert!(entries.iter().any(|e| e.facts.outcome == "403 forbidden"));
+    // Its repeats are one entry, a minute later.
+    rig.clock.advance(61_000_000);
+    let counted = eventually("the repeats", bound, || async {
+        let found = trail().await;
+        let all: i64 = found.iter().map(|e| e.facts.count).sum();
+        (all == 51).then_some(found.len())
+    })
+    .await
+    .unwrap();
+    assert!(counted <= 4, "{counted} entries");
+    let theirs = rig.store.audit(&other).list(&query).await.unwrap();
+    assert_eq!(theirs, []);
 }
 
 #[tokio::test]

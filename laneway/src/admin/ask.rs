@@ -72,11 +72,7 @@ impl Api {
                 None => break,
             }
         }
-        if self.as_json {
-            println!("{}", Value::Array(items));
-        } else {
-            print!("{}", show::table(&items, columns));
-        }
+        self.print_all(&items, columns);
         Ok(())
     }
 
@@ -100,6 +96,59 @@ impl Api {
         }
         print!("{}", show::table(&sums, &["group", "topic", "lag", "most"]));
         Ok(())
+    }
+
+    /// Each line of a long answer.
+    pub async fn lines(
+        &mut self,
+        path: &str,
+        take: impl FnMut(&str) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        self.client.lines(path, take).await
+    }
+
+    /// The slugs of all tenants, where the asker may know them.
+    pub async fn tenants(&mut self) -> anyhow::Result<Option<Vec<String>>> {
+        let mut slugs = Vec::new();
+        let mut path = "/tenants?limit=1000".to_owned();
+        loop {
+            let answer = self.client.request(Method::GET, &path, None).await?;
+            if answer.status == http::StatusCode::FORBIDDEN {
+                return Ok(None);
+            }
+            anyhow::ensure!(
+                answer.status.is_success(),
+                "GET {path} was refused: {}",
+                answer.refusal()
+            );
+            let page = answer.json()?;
+            for tenant in page["items"].as_array().into_iter().flatten() {
+                slugs.extend(tenant["slug"].as_str().map(str::to_owned));
+            }
+            match page["next"].as_str() {
+                Some(after) => path = format!("/tenants?limit=1000&after={}", segment(after)),
+                None => return Ok(Some(slugs)),
+            }
+        }
+    }
+
+    /// Step by step, until all secrets have been looked at.
+    pub async fn rotate_secrets(&mut self) -> anyhow::Result<()> {
+        let path = "/operator/secrets/rotate";
+        let mut body = json!({});
+        let (mut seen, mut resealed) = (0, 0);
+        loop {
+            let step = self.ask(Method::POST, path, Some(&body)).await?;
+            seen += step["seen"].as_u64().unwrap_or_default();
+            resealed += step["resealed"].as_u64().unwrap_or_default();
+            match step.get("next") {
+                Some(next) => body = json!({ "after": next }),
+                None => {
+                    let done = json!({"key": step["key"], "seen": seen, "resealed": resealed});
+                    return self.print(&done);
+                }
+            }
+        }
     }
 
     pub async fn backup(&mut self, to: Option<PathBuf>) -> anyhow::Result<()> {
@@ -159,6 +208,14 @@ impl Api {
             answer.refusal()
         );
         answer.json()
+    }
+
+    pub fn print_all(&self, items: &[Value], columns: &[&str]) {
+        if self.as_json {
+            println!("{}", Value::Array(items.to_vec()));
+        } else {
+            print!("{}", show::table(items, columns));
+        }
     }
 
     pub fn print(&self, answer: &Value) -> anyhow::Result<()> {

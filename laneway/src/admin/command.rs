@@ -46,6 +46,12 @@ pub enum What {
     /// Records that the processor refused.
     #[command(subcommand)]
     Quarantine(Quarantine),
+    /// Who did what to what: audit trails.
+    #[command(subcommand)]
+    Audit(Audit),
+    /// Secrets that are kept encrypted.
+    #[command(subcommand)]
+    Secrets(Secrets),
     /// How far each group is behind.
     Lag,
     /// Copy the embedded log and store while they run.
@@ -319,6 +325,49 @@ pub enum OperatorKey {
         #[arg(long, default_value = "made on the command line")]
         name: String,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Audit {
+    List {
+        #[command(flatten)]
+        of: Of,
+        /// Of this time (RFC 3339) or later.
+        #[arg(long, value_name = "TIME")]
+        since: Option<String>,
+        /// Before this time.
+        #[arg(long, value_name = "TIME")]
+        until: Option<String>,
+        /// Method and route, such as `POST /devices`.
+        #[arg(long)]
+        action: Option<String>,
+        /// Such as key:key_….
+        #[arg(long)]
+        principal: Option<String>,
+    },
+    /// Print a trail as JSON lines, with all that is needed to verify it.
+    Export {
+        #[command(flatten)]
+        of: Of,
+    },
+    /// Check that nothing of a trail was changed, removed or put in; without a tenant, of all
+    /// trails that the operator may read.
+    Verify {
+        #[command(flatten)]
+        of: Of,
+        /// A last hash that was noted before, which has to be in the trail.
+        #[arg(long, value_name = "HASH")]
+        head: Option<String>,
+        /// What was exported before; nothing is asked of the server.
+        #[arg(long, value_name = "FILE", conflicts_with = "tenant")]
+        file: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Secrets {
+    /// Encrypt every secret anew with the current key. Repeating is safe.
+    Rotate,
 }
 
 #[derive(Debug, Subcommand)]

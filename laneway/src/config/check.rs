@@ -74,6 +74,10 @@ fn bounds(config: &Config, wrong: &mut impl FnMut(&str, &str)) {
             "store.max_connections",
             u64::from(config.store.max_connections),
         ),
+        (
+            "store.secret_key_command_timeout_ms",
+            config.store.secret_key_command_timeout_ms,
+        ),
         ("auth.cache_entries", config.auth.cache_entries as u64),
         ("auth.password_threads", config.auth.password_threads as u64),
         ("registry.timeout_ms", config.registry.timeout_ms),
@@ -127,13 +131,27 @@ fn secrets(config: &Config, wrong: &mut impl FnMut(&str, &str)) {
             "must have at least 32 characters (openssl rand -hex 32)",
         );
     }
+    if crate::secrets::parse_list(config.store.secret_keys_old.reveal()).is_none() {
+        wrong(
+            "store.secret_keys_old",
+            "must be keys of 64 hexadecimal digits, separated by commas",
+        );
+    }
+    let command = !config.store.secret_key_command.trim().is_empty();
+    if command && !config.store.secret_key.reveal().is_empty() {
+        wrong(
+            "store.secret_key_command",
+            "is set, and so is store.secret_key: leave one out",
+        );
+    }
     for (path, key) in [
         ("auth.hash_key", &config.auth.hash_key),
         ("store.secret_key", &config.store.secret_key),
     ] {
         let text = key.reveal();
         if text.is_empty() {
-            if postgres {
+            let elsewhere = command && path == "store.secret_key";
+            if postgres && !elsewhere {
                 wrong(
                     path,
                     "is empty: with PostgreSQL all nodes must be given the same one (openssl rand -hex 32)",

@@ -163,17 +163,27 @@ async fn open_store(config: &Config, random: &dyn Random) -> anyhow::Result<Stor
     if config.store_is_embedded() {
         crate::secrets::private_folder(&config.data_dir)?;
     }
-    let secret_key = secrets::configured_or_kept(
-        "secret_key",
-        config.store.secret_key.reveal(),
-        &config.data_dir,
-        random,
-    )?;
+    let command = config.store.secret_key_command.trim();
+    let secret_key = if command.is_empty() {
+        secrets::configured_or_kept(
+            "secret_key",
+            config.store.secret_key.reveal(),
+            &config.data_dir,
+            random,
+        )?
+    } else {
+        let limit = Duration::from_millis(config.store.secret_key_command_timeout_ms);
+        secrets::command::key_of(command, limit).await?
+    };
+    let secret_keys_old = secrets::parse_list(config.store.secret_keys_old.reveal())
+        .context("store.secret_keys_old has a key that is not 64 hexadecimal digits")?;
     let store = StoreConfig {
         url: config.store.url.reveal().to_owned(),
         max_connections: config.store.max_connections,
         acquire_timeout_ms: config.store.acquire_timeout_ms,
         secret_key,
+        secret_keys_old,
+        slow_query_ms: config.store.slow_query_ms,
     };
     patiently("opening the store", || Store::open(&store)).await
 }

@@ -43,6 +43,8 @@ async fn smuggle(data: &Path, tenant: &str, lane: u32, keys: &[String]) {
         max_connections: 1,
         acquire_timeout_ms: 10_000,
         secret_key: [0; 32],
+        secret_keys_old: Vec::new(),
+        slow_query_ms: 0,
     };
     let store = Store::open(&config).await.unwrap();
     let codecs = Codecs::new(Arc::new(store.schemas()));

@@ -22,6 +22,8 @@ async fn open(url: &str, secret_key: [u8; 32]) -> Store {
         max_connections: 4,
         acquire_timeout_ms: 5000,
         secret_key,
+        secret_keys_old: Vec::new(),
+        slow_query_ms: 0,
     };
     Store::open(&config).await.unwrap()
 }

@@ -65,6 +65,35 @@ async fn the_commands_of_the_operations_guide_work_as_they_stand() -> Result<()>
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_commands_of_the_audit_guide_work_and_its_verifier_agrees() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let deployment = Deployment::embedded(&laneway_binary()?, folder.path()).await?;
+    let printed = run(&deployment, folder.path(), "docs/audit.md", "").await?;
+    ensure!(
+        printed.contains("truck-1") || printed.contains("tenant=audited"),
+        "{printed}"
+    );
+    let verifier = blocks_in("docs/audit.md", "python")?.concat();
+    let program = format!("{verifier}\nprint(*verify(open('trail.jsonl')))\n");
+    let python = Command::new("python3")
+        .args(["-c", &program])
+        .current_dir(folder.path())
+        .output()
+        .await
+        .context("running python3, which the documents are for")?;
+    let said = String::from_utf8_lossy(&python.stdout).into_owned();
+    ensure!(
+        python.status.success(),
+        "the verifier of docs/audit.md failed: {}",
+        String::from_utf8_lossy(&python.stderr)
+    );
+    let (entries, head) = said.trim().split_once(' ').context("two words")?;
+    ensure!(entries == "2", "{said}");
+    ensure!(printed.contains(head), "{head} is not in {printed}");
+    deployment.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_commands_of_the_streams_guide_work_as_they_stand() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let deployment = Deployment::embedded(&laneway_binary()?, folder.path()).await?;
@@ -111,6 +140,7 @@ fn every_block_of_commands_is_fenced_as_such_and_so_is_run() -> Result<()> {
         "docs/devices.md",
         "docs/stream.md",
         "docs/webhooks.md",
+        "docs/audit.md",
     ] {
         for block in blocks(document)? {
             let commands = block

@@ -2,13 +2,19 @@
 
 mod support;
 
+mod audit;
+mod catalog;
 mod control_changes;
 mod credentials;
 mod devices;
 mod enrolment;
+mod hot_queries;
+mod isolation;
 mod nodes;
 mod opening;
+mod pool;
 mod projection;
 mod registry;
+mod rotation;
 mod row_level_security;
 mod secrets;

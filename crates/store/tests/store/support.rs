@@ -16,6 +16,8 @@ pub fn config(url: &str, max_connections: u32) -> StoreConfig {
         max_connections,
         acquire_timeout_ms: 10_000,
         secret_key: [3; 32],
+        secret_keys_old: Vec::new(),
+        slow_query_ms: 0,
     }
 }
 
@@ -50,6 +52,19 @@ impl Rig {
             .filter(|r| r.tenant == scope.tenant())
             .map(|r| r.version)
             .collect()
+    }
+
+    pub async fn key(&self, scope: &TenantScope, id: KeyId, grants: Grants, hash: [u8; 32]) {
+        let keys = self.store.keys(scope);
+        keys.create(new_key(id, grants, hash), NOW).await.unwrap();
+    }
+
+    /// A tenant of a tenant.
+    pub async fn below(&self, scope: &TenantScope, slug: &str) -> Tenant {
+        let id = TenantId::from_u128(new_id(&SystemRandom, NOW));
+        let new = NewTenant::plain(id, slug, Placement::first(id, 4, 24));
+        let family = self.store.family(scope);
+        family.create_with(new, None, NOW).await.unwrap()
     }
 
     pub async fn tenant(&self, slug: &str) -> (Tenant, TenantScope) {

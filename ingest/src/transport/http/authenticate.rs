@@ -5,7 +5,7 @@ use laneway_runtime::Problem;
 use laneway_runtime::http::Peer;
 use laneway_tenancy::Authenticated;
 
-use super::problem;
+use super::{denied, problem};
 use crate::Ingest;
 use crate::accept::Endpoint;
 
@@ -47,6 +47,9 @@ pub async fn sender(
     peer: &Peer,
 ) -> Result<Authenticated, Problem> {
     let who = caller(ingest, endpoint, headers, peer).await?;
-    ingest.accept.may_send(&who).map_err(problem::of_refused)?;
+    ingest
+        .accept
+        .may_send(&who)
+        .map_err(|refused| denied::problem(ingest, &who, peer, endpoint, refused))?;
     Ok(who)
 }

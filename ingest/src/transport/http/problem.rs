@@ -45,7 +45,7 @@ pub fn of_refused(refused: Refused) -> Problem {
         Refused::MayNotRead => Problem::forbidden(
             "Reading sessions takes a device's credentials, or a key with the grant `positions:read` or `location:write`.",
         ),
-        Refused::TenantMismatch => Problem::new(
+        Refused::TenantMismatch { .. } => Problem::new(
             StatusCode::FORBIDDEN,
             "tenant-mismatch",
             "The request names another tenant",

@@ -11,7 +11,7 @@ use super::api::{
     Problem as ProblemBody, Session as SessionBody, SessionStart as SessionStartBody,
     SessionStarted, SessionStop as SessionStopBody, SessionStopped,
 };
-use super::{answer, authenticate, body, problem, route};
+use super::{answer, authenticate, body, denied, problem, route};
 use crate::Ingest;
 use crate::accept::{Endpoint, Refused, SessionAnswer};
 use crate::refusal::Refusal;
@@ -54,11 +54,10 @@ pub async fn start(
         session_id,
         at,
         repeated,
-    } = ingest
-        .accept
-        .start(&who, start)
-        .await
-        .map_err(problem::of_refused)?;
+    } =
+        ingest.accept.start(&who, start).await.map_err(|refused| {
+            denied::problem(ingest, &who, peer, Endpoint::SessionStart, refused)
+        })?;
     let status = if repeated {
         StatusCode::OK
     } else {
@@ -108,7 +107,7 @@ pub async fn stop(
         .accept
         .stop(&who, session, stop)
         .await
-        .map_err(problem::of_refused)?;
+        .map_err(|refused| denied::problem(ingest, &who, peer, Endpoint::SessionStop, refused))?;
     Ok(answer::json(
         StatusCode::OK,
         json!({"session_id": session_id, "stopped_at": rfc3339(at)}).to_string(),
@@ -161,7 +160,7 @@ pub async fn find(
         .session(&who, session, device_named(request.uri().query()))
         .await;
     let found = found
-        .map_err(problem::of_refused)?
+        .map_err(|refused| denied::problem(ingest, &who, peer, Endpoint::SessionRead, refused))?
         .ok_or_else(Problem::not_found)?;
     Ok(answer::json(
         StatusCode::OK,

@@ -7,7 +7,7 @@ use laneway_runtime::http::{Body, Peer};
 use laneway_tenancy::Authenticated;
 
 use super::api::{Outcomes, Problem as ProblemBody, Update};
-use super::{answer, authenticate, body, problem};
+use super::{answer, authenticate, body, denied, problem};
 use crate::Ingest;
 use crate::accept::{Endpoint, Prepared};
 use crate::wire::{Batch, BatchError, quote_non_finite};
@@ -48,13 +48,13 @@ pub async fn update(
     let (records, refused, status, answered) = {
         let repaired;
         let prepared = match Batch::parse(&bytes, ingest.settings.max_batch) {
-            Ok(batch) => prepare(ingest, &who, batch).await?,
+            Ok(batch) => prepare(ingest, &who, peer, batch).await?,
             Err(error @ BatchError::Malformed(_)) => match quote_non_finite(&bytes) {
                 Some(quoted) => {
                     repaired = quoted;
                     let batch = Batch::parse(&repaired, ingest.settings.max_batch)
                         .map_err(|e| problem::of_batch(&e))?;
-                    prepare(ingest, &who, batch).await?
+                    prepare(ingest, &who, peer, batch).await?
                 }
                 None => return Err(problem::of_batch(&error)),
             },
@@ -77,6 +77,7 @@ pub async fn update(
 async fn prepare<'a>(
     ingest: &Ingest,
     who: &Authenticated,
+    peer: &Peer,
     batch: Batch<'a>,
 ) -> Result<Prepared<'a>, Problem> {
     let named = batch
@@ -91,5 +92,5 @@ async fn prepare<'a>(
     ingest
         .accept
         .updates(who, batch)
-        .map_err(problem::of_refused)
+        .map_err(|refused| denied::problem(ingest, who, peer, Endpoint::Update, refused))
 }
