@@ -108,8 +108,12 @@ impl Bench {
             "websocket" => vec![
                 off("LANEWAY_SINK_DELIVERY_ENABLED"),
                 off("LANEWAY_SINK_PROJECTION_ENABLED"),
+                off("LANEWAY_SINK_METERING_ENABLED"),
             ],
-            "webhook" => vec![off("LANEWAY_SINK_PROJECTION_ENABLED")],
+            "webhook" => vec![
+                off("LANEWAY_SINK_PROJECTION_ENABLED"),
+                off("LANEWAY_SINK_METERING_ENABLED"),
+            ],
             _ => Vec::new(),
         };
         let deployment =

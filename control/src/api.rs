@@ -21,6 +21,7 @@ pub(crate) mod refused;
 pub(crate) mod secrets;
 pub(crate) mod status;
 pub(crate) mod tenants;
+pub(crate) mod usage;
 
 use std::sync::Weak;
 
@@ -51,6 +52,7 @@ pub(crate) fn router(control: Weak<Control>) -> Router {
         .route("/operator/keys", post(operator::create_key))
         .route("/operator/secrets/rotate", post(secrets::rotate))
         .route("/operator/lag", get(operator::lag))
+        .route("/operator/usage", get(usage::of_all))
         .route("/operator/backup", post(operator::backup))
         .route("/operator/quarantine", get(quarantine::list))
         .route("/operator/quarantine/redrive", post(quarantine::redrive))
@@ -121,6 +123,7 @@ fn of_tenant() -> Router<App> {
         .route("/devices/{device}/sessions", get(positions::sessions))
         .route("/audit", get(audit::list))
         .route("/audit/export", get(audit::export))
+        .route("/usage", get(usage::find))
         .route("/keys", post(keys::create).get(keys::list))
         .route("/keys/{key}", delete(keys::remove))
         .route(

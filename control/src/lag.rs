@@ -8,10 +8,18 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 /// What each group reads.
-const GROUPS: [(&str, &[Topic]); 3] = [
+const GROUPS: [(&str, &[Topic]); 4] = [
     ("processor", &[Topic::LocationUpdates, Topic::SessionEvents]),
     ("sink", &[Topic::TenantStreams]),
     ("projection", &[Topic::TenantStreams]),
+    (
+        "metering",
+        &[
+            Topic::LocationUpdates,
+            Topic::SessionEvents,
+            Topic::SinkCursors,
+        ],
+    ),
 ];
 const EVERY: Duration = Duration::from_secs(10);
 

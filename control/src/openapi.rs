@@ -8,6 +8,7 @@ use utoipa::openapi::{ObjectBuilder, PathItem, RefOr, Required, SecurityRequirem
 use crate::api::{
     audit, bulk, config, credentials, dead_letters, destinations, devices, enrol, keys, operator,
     positions, provisioning, quarantine, refused, secrets, status, tenants,
+    usage,
 };
 use crate::registry::{self, compatibility, delete, levels, read, register};
 
@@ -40,6 +41,7 @@ const REGISTRY: &str = "/registry";
         config::remove,
         operator::create_key,
         operator::lag,
+        usage::of_all,
         operator::backup,
         quarantine::list,
         quarantine::redrive,
@@ -73,6 +75,7 @@ const REGISTRY: &str = "/registry";
         status::find,
         dead_letters::list,
         dead_letters::redrive,
+        usage::find,
         read::types,
         read::by_id,
         read::uses,

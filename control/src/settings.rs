@@ -15,6 +15,7 @@ pub struct ControlSettings {
     /// than the bound on an append (`log.kafka.delivery_timeout_ms`).
     pub relay_lease_ms: u64,
     /// How long the log keeps events, in seconds: the log's own setting. 0 where that is not known.
+    #[serde(skip)]
     pub retention_seconds: u64,
     /// Lets destinations have `http://` addresses.
     pub allow_plain_http: bool,
@@ -33,7 +34,7 @@ impl Default for ControlSettings {
             default_lanes: 4,
             relay_poll_ms: 100,
             relay_lease_ms: 45_000,
-            retention_seconds: 0,
+            retention_seconds: 7 * 86_400,
             allow_plain_http: false,
             key_requests_per_second: 1000,
             address_requests_per_second: 2000,

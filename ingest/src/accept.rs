@@ -9,6 +9,7 @@ mod look_up;
 mod metrics;
 mod news;
 mod outcome;
+mod quota;
 mod record;
 mod refused;
 mod sessions;
@@ -22,6 +23,7 @@ use laneway_log::{Log, Records};
 use laneway_runtime::Clock;
 use laneway_schemas::Codecs;
 use laneway_store::Store;
+use laneway_tenancy::quota::{Admission, QuotaMeter};
 use laneway_tenancy::{Authenticated, Random, TenantLimiter};
 
 pub use outcome::{Note, Outcome, Prepared};
@@ -44,6 +46,7 @@ pub struct Accept {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Arc<dyn Random>,
     pub(crate) limiter: TenantLimiter,
+    pub(crate) quotas: QuotaMeter,
     sessions: Sessions,
     metrics: Metrics,
 }
@@ -74,17 +77,23 @@ impl Accept {
             clock,
             random,
             limiter: TenantLimiter::new(settings.limited_tenants, settings.limited_devices),
+            quotas: QuotaMeter::new(settings.limited_tenants),
             sessions: Sessions::new(settings.remembered_sessions),
             metrics: Metrics::new(tenant_metrics),
         }
     }
 
-    /// Resolves once every record is durable: only then may anything be confirmed.
-    pub async fn append(&self, records: Records) -> Result<(), Refused> {
+    /// Resolves once every record is durable: only then may anything be confirmed. What was
+    /// taken from quotas is given back where that fails.
+    pub async fn append(&self, records: Records, admission: Admission) -> Result<(), Refused> {
         if records.is_empty() {
             return Ok(());
         }
-        self.log.append(records).await.map_err(Refused::Log)
+        let appended = self.log.append(records).await.map_err(Refused::Log);
+        if appended.is_err() {
+            admission.give_back();
+        }
+        appended
     }
 
     /// Whether the credential may send locations at all.

@@ -12,6 +12,7 @@ use laneway_tenancy::{Authenticator, Random, new_id};
 use tokio::sync::broadcast::error::RecvError;
 
 use crate::accept::Accept;
+use crate::quotas::Quotas;
 use crate::rates::Rates;
 use crate::settings::IngestSettings;
 
@@ -54,7 +55,7 @@ impl Ingest {
     }
 
     /// Work in the background, until the drain: news of revocations reach the cache of
-    /// credentials as soon as the directory has them, and rates are shared with other nodes.
+    /// credentials as soon as the directory has them, and rates and quotas are shared with other nodes.
     pub async fn run(self: Arc<Self>, lifecycle: Lifecycle) -> anyhow::Result<()> {
         let accept = &self.accept;
         let node = format!("{:032x}", new_id(&*accept.random, accept.clock.now_us()));
@@ -62,8 +63,9 @@ impl Ingest {
             accept.store.clone(),
             accept.directory.clone(),
             accept.clock.clone(),
-            node,
+            node.clone(),
         );
+        let quotas = Quotas::new(accept.store.clone(), accept.clock.clone(), node);
         let clock = accept.clock.clone();
         let denials = async {
             let now = move || clock.now_us();
@@ -72,6 +74,7 @@ impl Ingest {
         };
         tokio::try_join!(
             rates.run(&accept.limiter, &lifecycle),
+            quotas.run(&accept.quotas, &lifecycle),
             self.follow(&lifecycle),
             denials
         )?;

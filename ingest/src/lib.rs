@@ -5,6 +5,7 @@
 
 pub mod accept;
 mod ingest;
+mod quotas;
 mod rates;
 pub mod refusal;
 mod settings;

@@ -7,6 +7,7 @@ mod device;
 mod import;
 mod quarantine;
 mod show;
+mod usage;
 
 use std::path::PathBuf;
 
@@ -55,6 +56,7 @@ pub async fn run(
         What::Quarantine(command) => quarantine::run(&mut api, command).await,
         What::Audit(command) => audit::run(&mut api, command).await,
         What::Secrets(Secrets::Rotate) => api.rotate_secrets().await,
+        What::Usage(command) => usage::run(&mut api, command).await,
         What::Lag => api.lag().await,
         What::Backup { path } => api.backup(path).await,
     }

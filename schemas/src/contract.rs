@@ -5,7 +5,8 @@ use serde::de::DeserializeOwned;
 
 use crate::{
     DestinationHealth, DestinationRedrive, LocationUpdate, Position, ProcessorState, Quarantined,
-    SessionEvent, SessionStarted, SessionStopped, SessionUpdated, SinkCursor, TenantEvent, Window,
+    QuotaWarning, SessionEvent, SessionStarted, SessionStopped, SessionUpdated, SinkCursor,
+    TenantEvent, Window,
 };
 
 /// A record type with an Avro schema.
@@ -65,6 +66,7 @@ contracts! {
     10 SinkCursor "io.laneway.SinkCursor" "sink_cursor" "sink-cursors",
     11 DestinationHealth "io.laneway.DestinationHealth" "destination_health" "sink-signals",
     12 DestinationRedrive "io.laneway.DestinationRedrive" "destination_redrive" "sink-signals",
+    13 QuotaWarning "io.laneway.QuotaWarning" "quota_warning" "tenant-streams",
 }
 
 /// The event types of `tenant-streams`, as CloudEvents name them.
@@ -76,15 +78,17 @@ pub enum EventType {
     SessionUpdated,
     SessionStopped,
     Window,
+    QuotaWarning,
 }
 
 impl EventType {
-    pub const ALL: [EventType; 5] = [
+    pub const ALL: [EventType; 6] = [
         EventType::Position,
         EventType::SessionStarted,
         EventType::SessionUpdated,
         EventType::SessionStopped,
         EventType::Window,
+        EventType::QuotaWarning,
     ];
 
     /// The CloudEvents `type`.
@@ -95,6 +99,7 @@ impl EventType {
             EventType::SessionUpdated => "laneway.session.updated",
             EventType::SessionStopped => "laneway.session.stopped",
             EventType::Window => "laneway.window",
+            EventType::QuotaWarning => "laneway.quota.warning",
         }
     }
 

@@ -281,6 +281,27 @@ pub struct Window {
     pub max_speed_mps: Option<f64>,
 }
 
+/// A quota of the tenant as a whole is nearly used up for the day.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct QuotaWarning {
+    /// Hash of tenant, day and quota.
+    pub entity_id: String,
+    /// Always 1: it is said once.
+    pub revision: i32,
+    /// The tenant, ten_….
+    pub tenant_id: String,
+    /// The day (UTC), as 2026-11-21.
+    pub day: String,
+    /// The limit's name: events_per_day or bytes_per_day.
+    pub quota: String,
+    /// What was used of it.
+    pub used: i64,
+    /// What may be used on a day.
+    pub limit: i64,
+    /// When that was noticed.
+    pub warned_at: i64,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StateKind {
@@ -327,6 +348,9 @@ pub struct SinkCursor {
     /// JSON of a dead letter. The record is then about that event alone.
     #[serde(default)]
     pub dead: Option<String>,
+    /// Events that the destination has acknowledged in the lane since it was made, each once.
+    #[serde(default)]
+    pub delivered: i64,
 }
 
 /// What the sinks know together of a destination's health.

@@ -4,6 +4,7 @@
 mod codec;
 mod contract;
 mod contracts;
+pub mod headers;
 mod registry;
 pub mod sink;
 

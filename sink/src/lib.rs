@@ -1,11 +1,12 @@
 //! The sink: derived events to their receivers. Websockets and server-sent events
-//! ([`stream`]), destinations of tenants ([`delivery`], [`webhook`]), and the projection into
-//! the store ([`projection`]).
+//! ([`stream`]), destinations of tenants ([`delivery`], [`webhook`]), the projection into the
+//! store ([`projection`]), and the counts of what tenants use ([`metering`]).
 
 pub mod delivery;
 pub mod event;
 pub mod guard;
 pub mod http;
+pub mod metering;
 pub mod position;
 pub mod projection;
 pub mod settings;
@@ -28,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use delivery::{Deliveries, DeliveryDeps, StoreDestinations};
+use metering::{Metering, MeteringDeps};
 use position::TokenKey;
 use projection::Projection;
 pub use settings::SinkSettings;
@@ -36,6 +38,7 @@ use stream::connections::Connections;
 use stream::history::History;
 use stream::hub::{Hub, Tail};
 use stream::revocations;
+use stream::socket_use::SocketReports;
 use webhook::WebhookClient;
 
 /// What the sink needs of the process.
@@ -57,8 +60,10 @@ pub struct Sink {
     deps: SinkDeps,
     stream: Arc<StreamContext>,
     tail: std::sync::Mutex<Option<Tail>>,
+    sockets: Arc<SocketReports>,
     deliveries: Arc<Deliveries>,
     projection: Arc<Projection>,
+    metering: Arc<Metering>,
 }
 
 /// Far more than the news of a control change takes to come to every sink.
@@ -85,7 +90,10 @@ impl Sink {
             history,
             tokens,
             settings: settings.stream.clone(),
-            connections: Connections::new(settings.stream.max_connections_per_tenant),
+            connections: Arc::new(Connections::new(
+                settings.stream.max_connections_per_tenant,
+                Arc::clone(&deps.clock),
+            )),
             metrics: Arc::clone(&deps.metrics),
             delivered,
             tasks: TaskTracker::new(),
@@ -121,17 +129,36 @@ impl Sink {
             settings.projection.clone(),
             deps.instance.clone(),
         ));
+        let metering = Arc::new(Metering::new(MeteringDeps {
+            log: Arc::clone(&deps.log),
+            codecs: Arc::clone(&deps.codecs),
+            directory: Arc::clone(&deps.directory),
+            store: deps.store.clone(),
+            authority: deps.authority,
+            clock: Arc::clone(&deps.clock),
+            settings: settings.metering.clone(),
+            instance: deps.instance.clone(),
+        }));
+        let sockets = Arc::new(SocketReports {
+            store: deps.store.clone(),
+            authority: deps.authority,
+            clock: Arc::clone(&deps.clock),
+            node: deps.instance.clone(),
+            life: deps.clock.now_us(),
+        });
         let tail = std::sync::Mutex::new(Some(tail));
         Ok(Arc::new(Sink {
             deps,
             stream,
             tail,
+            sockets,
             deliveries,
             projection,
+            metering,
         }))
     }
 
-    /// Runs the live tail, the deliveries and the projection until the drain has ended.
+    /// Runs the live tail, the deliveries, the projection and metering until the drain has ended.
     pub async fn run(self: Arc<Self>, lifecycle: Lifecycle) -> anyhow::Result<()> {
         let tail = self
             .tail
@@ -142,6 +169,12 @@ impl Sink {
         let settings = &self.deps.settings;
         if settings.stream.enabled {
             lifecycle.spawn("live tail", tail.run(lifecycle.clone()));
+            let connections = Arc::clone(&self.stream.connections);
+            let sockets = Arc::clone(&self.sockets);
+            lifecycle.spawn(
+                "metering of connections",
+                sockets.run(connections, lifecycle.clone()),
+            );
         }
         let revocations = revocations::follow(
             Arc::clone(&self.stream),
@@ -164,10 +197,17 @@ impl Sink {
                 Arc::clone(&self.projection).run(lifecycle.clone()),
             );
         }
+        if settings.metering.enabled {
+            lifecycle.spawn(
+                "metering",
+                Arc::clone(&self.metering).run(lifecycle.clone()),
+            );
+        }
         lifecycle.draining().await;
         self.stream.stop.cancel();
         self.stream.tasks.close();
         self.stream.tasks.wait().await;
+        self.sockets.tell(&self.stream.connections).await;
         Ok(())
     }
 
@@ -175,5 +215,6 @@ impl Sink {
     pub fn trouble(&self) -> Option<String> {
         let log = self.deps.log.health().err().map(|e| e.to_string());
         log.or_else(|| self.projection.trouble())
+            .or_else(|| self.metering.trouble())
     }
 }

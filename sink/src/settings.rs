@@ -16,6 +16,8 @@ pub struct SinkSettings {
     pub webhook: WebhookSettings,
     #[serde(default)]
     pub projection: ProjectionSettings,
+    #[serde(default)]
+    pub metering: MeteringSettings,
 }
 
 impl SinkSettings {
@@ -27,6 +29,7 @@ impl SinkSettings {
             delivery: DeliverySettings::default(),
             webhook: WebhookSettings::default(),
             projection: ProjectionSettings::default(),
+            metering: MeteringSettings::default(),
         }
     }
 }
@@ -38,6 +41,7 @@ impl std::fmt::Debug for SinkSettings {
             .field("delivery", &self.delivery)
             .field("webhook", &self.webhook)
             .field("projection", &self.projection)
+            .field("metering", &self.metering)
             .finish_non_exhaustive()
     }
 }
@@ -174,6 +178,32 @@ impl Default for ProjectionSettings {
             enabled: true,
             batch_records: 2000,
             linger_ms: 50,
+        }
+    }
+}
+
+/// Counting what tenants use.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MeteringSettings {
+    /// Whether this process counts what tenants use into the store, and warns of quotas.
+    pub enabled: bool,
+    /// Records counted in one transaction.
+    pub batch_records: usize,
+    /// Longest wait for a batch to fill, in milliseconds.
+    pub linger_ms: u64,
+    /// Days for which the store remembers which devices were counted: as far behind metering may
+    /// fall without counting a device twice.
+    pub device_days: u32,
+}
+
+impl Default for MeteringSettings {
+    fn default() -> Self {
+        MeteringSettings {
+            enabled: true,
+            batch_records: 10_000,
+            linger_ms: 200,
+            device_days: 8,
         }
     }
 }

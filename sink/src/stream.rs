@@ -14,6 +14,7 @@ pub mod protocol;
 pub mod request;
 pub mod revocations;
 pub mod socket;
+pub mod socket_use;
 pub mod sse;
 pub mod start;
 pub mod subscriber;
@@ -35,7 +36,7 @@ pub struct StreamContext {
     pub hub: hub::Hub,
     pub tokens: TokenKey,
     pub settings: StreamSettings,
-    pub connections: connections::Connections,
+    pub connections: Arc<connections::Connections>,
     pub history: Arc<history::History>,
     pub metrics: Arc<TenantMetrics>,
     pub delivered: TenantCounter,

@@ -9,6 +9,7 @@ mod cases {
     mod health;
     mod history;
     mod isolation;
+    mod metering;
     mod projection;
     mod revocation;
     mod sse;

@@ -15,9 +15,9 @@ const MOST: u32 = 1000;
 #[into_params(parameter_in = Query)]
 pub(crate) struct PageQuery {
     /// Goes on after this id: `next` of the page before.
-    after: Option<String>,
+    pub(crate) after: Option<String>,
     /// At most so many, up to 1000; 100 where it is not said.
-    limit: Option<u32>,
+    pub(crate) limit: Option<u32>,
 }
 
 impl PageQuery {

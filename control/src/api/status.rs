@@ -218,6 +218,7 @@ mod tests {
             open: open.to_vec(),
             riding,
             dead: None,
+            delivered: 0,
         }
     }
 

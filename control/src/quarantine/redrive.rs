@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use laneway_log::{Log, Records, Topic};
+use laneway_schemas::headers::REDRIVEN;
 use laneway_schemas::{Codecs, Contract, EncodeError, LocationUpdate, Quarantined, SessionEvent};
 use laneway_store::{Store, StoreError, Tenant};
 use laneway_tenancy::{OperatorScope, TenantId};
@@ -72,11 +73,14 @@ impl Redriver<'_> {
         } else {
             value.as_slice()
         };
+        let yes: &[u8] = b"1";
         let headers = || {
-            refused
+            let kept = refused
                 .headers
                 .iter()
-                .map(|(n, v)| (n.as_str(), v.as_slice()))
+                .filter(|(n, _)| n.as_str() != REDRIVEN);
+            kept.map(|(n, v)| (n.as_str(), v.as_slice()))
+                .chain([(REDRIVEN, yes)])
         };
         let size: usize = headers().map(|(n, v)| n.len() + v.len()).sum();
         if refused.key.len() + value.len() + size + 1024 > self.log.max_record_bytes() {

@@ -54,6 +54,7 @@ impl Destination {
             open: Vec::new(),
             riding: false,
             dead: None,
+            delivered: 0,
         }
     }
 

@@ -16,3 +16,4 @@ mod operator;
 mod quarantine;
 mod registry;
 mod relay;
+mod usage;

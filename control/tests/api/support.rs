@@ -43,6 +43,8 @@ pub struct Answer {
     pub status: u16,
     pub head: String,
     pub body: Value,
+    /// The body as it came.
+    pub text: String,
 }
 
 pub async fn rig(database: Database) -> Rig {
@@ -182,13 +184,13 @@ impl Rig {
     /// The text of an answer whose body is sent in chunks.
     pub async fn ask_text(&self, method: &str, path: &str, authorization: &str) -> String {
         let stream = TcpStream::connect(self.address).await.unwrap();
-        let raw = exchanged(stream, method, path, authorization, &Value::Null).await;
+        let raw = exchanged(stream, method, path, authorization, "", &Value::Null).await;
         unchunked(&raw)
     }
 
     pub async fn operate_text(&self, method: &str, path: &str) -> String {
         let stream = UnixStream::connect(&self.socket).await.unwrap();
-        let raw = exchanged(stream, method, path, "", &Value::Null).await;
+        let raw = exchanged(stream, method, path, "", "", &Value::Null).await;
         unchunked(&raw)
     }
 
@@ -319,14 +321,14 @@ async fn exchange(
     headers: &str,
     body: &Value,
 ) -> Answer {
-    let answer = exchanged(stream, method, path, authorization, body).await;
+    let answer = exchanged(stream, method, path, authorization, headers, body).await;
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-    let body = serde_json::from_str(body).unwrap_or(Value::Null);
     Answer {
         status,
         head: head.to_ascii_lowercase(),
-        body,
+        body: serde_json::from_str(body).unwrap_or(Value::Null),
+        text: body.to_owned(),
     }
 }
 
@@ -335,6 +337,7 @@ async fn exchanged(
     method: &str,
     path: &str,
     authorization: &str,
+    headers: &str,
     body: &Value,
 ) -> String {
     let body = if body.is_null() {

@@ -37,6 +37,7 @@ mod share;
 mod slow;
 mod source;
 mod tenants;
+mod usage;
 
 pub use closures::{Closure, ClosureStep, Closures};
 pub use config::{Config, ConfigEntry, MOST_CONFIG_ENTRIES};
@@ -62,3 +63,7 @@ pub use sessions::{Session, SessionState, Sessions};
 pub use settings::Settings;
 pub use source::StoreCredentials;
 pub use tenants::{Family, NewTenant, Tenant, TenantChange, Tenants};
+pub use usage::{
+    Admitted, DeliveredTotal, DeviceDay, QuotaWarningRow, Quotas, Said, SocketUse, TenantUsage,
+    Usage, UsageBatch, UsageCount, UsageDay, Usages, Warned, Warnings,
+};

@@ -15,7 +15,8 @@ use crate::secrets::Secrets;
 use crate::share::Shares;
 use crate::{
     ApiKeys, Config, Credentials, Destinations, Devices, Family, Leases, Outbox, Positions,
-    ProvisioningKeys, RateShares, Rotation, SchemaStore, Sessions, Settings, Tenants, migrate,
+    ProvisioningKeys, Quotas, RateShares, Rotation, SchemaStore, Sessions, Settings, Tenants, Usage,
+    Usages, Warnings, migrate,
 };
 
 #[derive(Clone)]
@@ -192,6 +193,25 @@ impl Store {
 
     pub fn rate_shares(&self, _authority: &RoleAuthority) -> RateShares<'_> {
         RateShares { store: self }
+    }
+
+    pub fn quotas(&self, _authority: &RoleAuthority) -> Quotas<'_> {
+        Quotas { store: self }
+    }
+
+    pub fn quota_warnings(&self, _authority: &RoleAuthority) -> Warnings<'_> {
+        Warnings { store: self }
+    }
+
+    pub fn usage<'a>(&'a self, scope: &'a TenantScope) -> Usage<'a> {
+        Usage { store: self, scope }
+    }
+
+    pub fn usages<'a>(&'a self, operator: &'a OperatorScope) -> Usages<'a> {
+        Usages {
+            store: self,
+            _operator: operator,
+        }
     }
 
     pub fn settings(&self, _authority: &RoleAuthority) -> Settings<'_> {

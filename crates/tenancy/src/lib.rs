@@ -14,6 +14,7 @@ mod operator;
 pub mod options;
 pub mod password;
 mod placement;
+pub mod quota;
 mod random;
 mod role;
 mod scope;

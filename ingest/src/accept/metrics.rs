@@ -23,6 +23,7 @@ pub enum Endpoint {
 pub struct Metrics {
     pub tenant_mismatch: Counter,
     pub rate_limited: Counter,
+    pub quota_exceeded: Counter,
     refused: [Counter; Kind::ALL.len()],
     tenants: Arc<TenantMetrics>,
     accepted_of_tenant: TenantCounter,
@@ -50,6 +51,7 @@ impl Metrics {
             ],
             tenant_mismatch: counter!("laneway_ingest_tenant_mismatches_total"),
             rate_limited: counter!("laneway_ingest_requests_rate_limited_total"),
+            quota_exceeded: counter!("laneway_ingest_requests_over_quota_total"),
             refused: Kind::ALL
                 .map(|kind| counter!("laneway_ingest_fixes_refused_total", "kind" => kind.name())),
             accepted_of_tenant: of_tenant("Fixes confirmed or refused", &[("outcome", "accepted")]),

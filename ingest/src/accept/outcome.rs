@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use laneway_log::Records;
+use laneway_tenancy::quota::Admission;
 
 use crate::refusal::Refusal;
 
@@ -38,6 +39,8 @@ pub struct Outcome<'a> {
 #[derive(Debug)]
 pub struct Prepared<'a> {
     pub records: Records,
+    /// What the records took from quotas.
+    pub admission: Admission,
     pub outcomes: Vec<Outcome<'a>>,
 }
 

@@ -3,6 +3,7 @@
 use laneway_log::LogError;
 use laneway_store::StoreError;
 use laneway_tenancy::Limited;
+use laneway_tenancy::quota::Exceeded;
 
 use crate::refusal::Refusal;
 
@@ -19,6 +20,8 @@ pub enum Refused {
     TenantMismatch { named: String },
     #[error("too many events")]
     RateLimited(Limited),
+    #[error("a quota of the day is used up")]
+    QuotaExceeded(Exceeded),
     /// The one thing that the request is about is wrong.
     #[error("{}", .0.detail)]
     Invalid(Refusal),

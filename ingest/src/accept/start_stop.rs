@@ -109,6 +109,7 @@ impl Accept {
             .map_err(Refused::Invalid)?;
         let received_at = self.clock.now_us();
         let tenant = who.scope.tenant();
+        self.check_quotas(who, received_at)?;
         self.limiter
             .admit(tenant, &[(device, 1)], &who.tenant.body.limits, received_at)
             .map_err(|limited| {
@@ -151,7 +152,8 @@ impl Accept {
             received_at,
         }
         .session(&mut records, &place, &event)?;
-        self.append(records).await?;
+        let admission = self.take_quotas(who, &records, received_at)?;
+        self.append(records, admission).await?;
         match moment {
             SessionMoment::Start => self.sessions.remember_start(key, at),
             SessionMoment::Stop => self.sessions.remember_stop(key, at),

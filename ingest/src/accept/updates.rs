@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use laneway_log::Records;
 use laneway_tenancy::Authenticated;
+use laneway_tenancy::quota::Admission;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::check::Valid;
@@ -41,6 +42,7 @@ impl Accept {
             self.same_tenant(who, item.fix.tenant.as_deref())?;
         }
         let received_at = self.clock.now_us();
+        self.check_quotas(who, received_at)?;
         self.admit_all(who, &sender, &batch.items, received_at)?;
         let request = Request {
             who,
@@ -55,6 +57,7 @@ impl Accept {
         };
         let mut prepared = Prepared {
             records: Records::with_capacity(batch.items.len(), batch.items.len() * FIXED_BYTES),
+            admission: Admission::default(),
             outcomes: Vec::with_capacity(batch.items.len()),
         };
         let mut place = None;
@@ -65,6 +68,7 @@ impl Accept {
             }
             prepared.outcomes.push(outcome);
         }
+        prepared.admission = self.take_quotas(who, &prepared.records, received_at)?;
         Ok(prepared)
     }
 

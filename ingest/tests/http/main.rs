@@ -4,6 +4,7 @@ mod bodies;
 mod durability;
 mod fixes;
 mod log;
+mod quotas;
 mod rates;
 mod rig;
 mod sessions;

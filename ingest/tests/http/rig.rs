@@ -179,6 +179,39 @@ impl Rig {
         }
     }
 
+    /// Another node with the same log, store and tenants; its address, and what ends it.
+    pub async fn another(&self) -> (std::net::SocketAddr, Lifecycle) {
+        let ingest = Ingest::build(IngestDeps {
+            log: self.log.clone(),
+            codecs: self.codecs.clone(),
+            authenticator: self.authenticator.clone(),
+            store: self.store.clone(),
+            directory: self.directory.clone(),
+            clock: self.clock.clone(),
+            random: self.random.clone(),
+            tenant_metrics: TenantMetrics::new(10),
+            settings: IngestSettings::default(),
+        });
+        let lifecycle = Lifecycle::new();
+        let server = Server::bind(ListenConfig::plain(([127, 0, 0, 1], 0).into())).unwrap();
+        let address = server.local_addr().unwrap();
+        server.serve(ingest.clone(), &lifecycle);
+        lifecycle.spawn("another", ingest.run(lifecycle.clone()));
+        (address, lifecycle)
+    }
+
+    /// The same request to another node.
+    pub async fn update_at(
+        &self,
+        address: std::net::SocketAddr,
+        authorization: &str,
+        body: impl Into<Bytes>,
+    ) -> Reply {
+        let path = "/location/update";
+        self.send_to(address, "POST", authorization, path, &[], body)
+            .await
+    }
+
     /// A tenant with its scope; the directory knows of it.
     pub async fn tenant(&self, slug: &str, limits: Limits) -> TenantScope {
         let operator = OperatorScope::local(&LocalSocket::bound_for_operator());
@@ -285,7 +318,20 @@ impl Rig {
         headers: &[(&str, &str)],
         body: impl Into<Bytes>,
     ) -> Reply {
-        let stream = TcpStream::connect(self.address).await.unwrap();
+        self.send_to(self.address, method, authorization, path, headers, body)
+            .await
+    }
+
+    async fn send_to(
+        &self,
+        address: std::net::SocketAddr,
+        method: &str,
+        authorization: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> Reply {
+        let stream = TcpStream::connect(address).await.unwrap();
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
             .await
             .unwrap();

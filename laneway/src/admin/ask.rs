@@ -76,6 +76,28 @@ impl Api {
         Ok(())
     }
 
+    /// A table of the rows in a field of an answer; all of it where JSON or one field is asked for.
+    pub fn rows(&self, answer: &Value, name: &str, columns: &[&str]) -> anyhow::Result<()> {
+        match answer[name].as_array() {
+            Some(rows) if !self.as_json && self.field.is_none() => {
+                print!("{}", show::table(rows, columns));
+                Ok(())
+            }
+            _ => self.print(answer),
+        }
+    }
+
+    /// An answer that is no JSON.
+    pub async fn text(&mut self, path: &str) -> anyhow::Result<String> {
+        let answer = self.client.request(Method::GET, path, None).await?;
+        anyhow::ensure!(
+            answer.status.is_success(),
+            "GET {path} was refused: {}",
+            answer.refusal()
+        );
+        Ok(String::from_utf8_lossy(&answer.body).into_owned())
+    }
+
     /// The sum of each group and topic; every lane as JSON.
     pub async fn lag(&mut self) -> anyhow::Result<()> {
         let answer = self.ask(Method::GET, "/operator/lag", None).await?;

@@ -52,6 +52,8 @@ pub enum What {
     /// Secrets that are kept encrypted.
     #[command(subcommand)]
     Secrets(Secrets),
+    /// What a tenant used by day, or all tenants on one day.
+    Usage(Usage),
     /// How far each group is behind.
     Lag,
     /// Copy the embedded log and store while they run.
@@ -316,6 +318,27 @@ pub enum Destination {
         #[arg(long, conflicts_with = "events")]
         all: bool,
     },
+}
+
+#[derive(Debug, Args)]
+pub struct Usage {
+    #[command(flatten)]
+    pub of: Of,
+    /// First day (UTC), as 2026-11-21. Default: 29 days before the last one.
+    #[arg(long, value_name = "DAY")]
+    pub from: Option<String>,
+    /// Last day. Default: today.
+    #[arg(long, value_name = "DAY")]
+    pub to: Option<String>,
+    /// Print CSV.
+    #[arg(long)]
+    pub csv: bool,
+    /// Of all tenants: `--day` says which day.
+    #[arg(long, conflicts_with_all = ["tenant", "from", "to", "csv"])]
+    pub all: bool,
+    /// The day. Default: today.
+    #[arg(long, value_name = "DAY", requires = "all")]
+    pub day: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]

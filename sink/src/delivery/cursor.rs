@@ -15,6 +15,9 @@ pub struct Cursor {
     open: BTreeSet<u64>,
     /// Where reading stands. Open offsets below it are in memory, others are still to be read.
     read: u64,
+    /// Events that were acknowledged, ever. It is written with what says that they are done, so
+    /// that an event counts once however often it is sent.
+    delivered: u64,
 }
 
 impl Cursor {
@@ -24,6 +27,7 @@ impl Cursor {
             offset,
             open: BTreeSet::new(),
             read: offset,
+            delivered: 0,
         }
     }
 
@@ -45,7 +49,12 @@ impl Cursor {
             .filter(|o| *o < offset)
             .collect();
         let read = open.first().copied().unwrap_or(offset);
-        Cursor { offset, open, read }
+        Cursor {
+            offset,
+            open,
+            read,
+            delivered: number(record.delivered),
+        }
     }
 
     pub fn record(
@@ -66,6 +75,7 @@ impl Cursor {
             open: self.open.iter().copied().map(number).collect(),
             riding,
             dead: None,
+            delivered: number(self.delivered),
         }
     }
 
@@ -116,6 +126,19 @@ impl Cursor {
     /// Delivered or parked.
     pub fn done(&mut self, offset: u64) {
         self.open.remove(&offset);
+    }
+
+    /// The destination has acknowledged one more event.
+    pub fn acknowledged(&mut self) {
+        self.delivered += 1;
+    }
+
+    /// Goes on counting what was acknowledged from where another cursor of the same destination
+    /// and lane is.
+    #[must_use]
+    pub fn counting_on(mut self, other: &Cursor) -> Self {
+        self.delivered = self.delivered.max(other.delivered);
+        self
     }
 }
 
@@ -197,6 +220,7 @@ mod tests {
                         let offset = *pick.get(&memory.iter().copied().collect::<Vec<_>>());
                         memory.remove(&offset);
                         cursor.done(offset);
+                        cursor.acknowledged();
                         *delivered.entry(offset).or_default() += 1;
                     }
                     // Commit and restart.
@@ -218,9 +242,11 @@ mod tests {
             }
             for offset in memory {
                 cursor.done(offset);
+                cursor.acknowledged();
                 *delivered.entry(offset).or_default() += 1;
             }
             prop_assert_eq!(cursor.contiguous(), 60);
+            prop_assert_eq!(cursor.delivered, wanted.len() as u64);
             prop_assert_eq!(delivered.keys().copied().collect::<BTreeSet<_>>(), wanted);
             prop_assert!(delivered.values().all(|n| *n == 1));
         }

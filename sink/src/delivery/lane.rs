@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use foldhash::HashMap;
 use laneway_log::{Batch, Topic};
-use laneway_schemas::SinkCursor;
 use laneway_schemas::sink::cursor_key;
+use laneway_schemas::{Codecs, SinkCursor};
 use laneway_tenancy::{DestinationId, TenantId};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -213,22 +213,9 @@ impl Lane {
 
     fn snapshot(&mut self) -> Snapshot {
         let mut records = std::mem::take(&mut self.unwritten);
-        for (id, target) in &mut self.targets {
-            let Some(record) = target.record(self.partition) else {
-                continue;
-            };
-            let mut value = Vec::new();
-            match self.shared.deps.codecs.encode(&record, &mut value) {
-                Ok(()) => {
-                    let key = cursor_key(target.entry.tenant, *id, self.partition);
-                    records.push((Topic::SinkCursors, key, Some(value)));
-                    target.written = Some(record);
-                }
-                Err(error) => {
-                    tracing::error!(destination = %id, %error, "a cursor cannot be encoded")
-                }
-            }
-        }
+        let codecs = &self.shared.deps.codecs;
+        let targets = self.targets.values_mut();
+        records.extend(targets.filter_map(|t| cursor(codecs, t, self.partition)));
         Snapshot {
             head: self.head,
             records,
@@ -325,5 +312,26 @@ impl Lane {
             }
         }
         self.shared.behind(self.partition, behind);
+    }
+}
+
+/// A target's cursor, where it has to be written.
+fn cursor(codecs: &Codecs, target: &mut Target, lane: u32) -> Option<Written> {
+    let record = target.record(lane)?;
+    let (tenant, id) = (target.entry.tenant, target.entry.id);
+    let mut value = Vec::new();
+    match codecs.encode(&record, &mut value) {
+        Ok(()) => {
+            target.written = Some(record);
+            Some((
+                Topic::SinkCursors,
+                cursor_key(tenant, id, lane),
+                Some(value),
+            ))
+        }
+        Err(error) => {
+            tracing::error!(destination = %id, %error, "a cursor cannot be encoded");
+            None
+        }
     }
 }

@@ -113,7 +113,7 @@ impl Target {
     pub fn place(&mut self, cursor: Cursor, head: u64) {
         self.placed = true;
         self.riding = self.active && cursor.read() >= head;
-        self.cursor = cursor;
+        self.cursor = cursor.counting_on(&self.cursor);
     }
 
     pub fn is_full(&self) -> bool {
@@ -137,6 +137,12 @@ impl Target {
         self.queues.push(event);
     }
 
+    /// The event is delivered, for the first time as far as the log knows.
+    pub fn delivered(&mut self, event: &Event, now: Instant) {
+        self.cursor.acknowledged();
+        self.done(event, now);
+    }
+
     /// The event is delivered or parked.
     pub fn done(&mut self, event: &Event, now: Instant) {
         self.cursor.done(event.offset);
@@ -152,14 +158,10 @@ impl Target {
     }
 
     /// The record to write, where the log's is not true any more. Of a target that rides with
-    /// nothing open one is enough: the group's committed offset says how far it is.
+    /// nothing open one is enough, until more is delivered: the group's committed offset says how
+    /// far it is.
     pub fn record(&self, lane: u32) -> Option<SinkCursor> {
-        let level = self.riding && !self.cursor.has_open();
-        let said = self
-            .written
-            .as_ref()
-            .is_some_and(|written| level && written.riding && written.open.is_empty());
-        if said || !self.placed {
+        if !self.placed {
             return None;
         }
         let record = self.cursor.record(
@@ -169,6 +171,14 @@ impl Target {
             lane,
             self.riding,
         );
+        let level = self.riding && !self.cursor.has_open();
+        let said = self.written.as_ref().is_some_and(|written| {
+            let was_level = written.riding && written.open.is_empty();
+            level && was_level && written.delivered == record.delivered
+        });
+        if said {
+            return None;
+        }
         (self.written.as_ref() != Some(&record)).then_some(record)
     }
 }

@@ -3,7 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use laneway_schemas::{Contract, Position, SessionStarted, SessionStopped, SessionUpdated, Window};
+use laneway_schemas::{
+    Contract, Position, QuotaWarning, SessionStarted, SessionStopped, SessionUpdated, Window,
+};
 use serde::{Deserialize, Serialize};
 
 use super::time::Time;
@@ -144,5 +146,25 @@ impl<'a> EventData<'a> for WindowData<'a> {
 
     fn time(&self) -> Time {
         self.window_end
+    }
+}
+
+#[derive(Deserialize, Serialize)]
+pub struct WarningData<'a> {
+    pub entity_id: &'a str,
+    pub revision: i32,
+    pub tenant_id: &'a str,
+    pub day: &'a str,
+    pub quota: &'a str,
+    pub used: i64,
+    pub limit: i64,
+    pub warned_at: Time,
+}
+
+impl<'a> EventData<'a> for WarningData<'a> {
+    type Of = QuotaWarning;
+
+    fn time(&self) -> Time {
+        self.warned_at
     }
 }

@@ -5,7 +5,9 @@ use std::time::Duration;
 use laneway_schemas::{Codecs, DecodeError, EventType, RegistryError};
 
 use super::Facts;
-use super::data::{EventData, PositionData, StartedData, StoppedData, UpdatedData, WindowData};
+use super::data::{
+    EventData, PositionData, StartedData, StoppedData, UpdatedData, WarningData, WindowData,
+};
 
 const RETRY: Duration = Duration::from_millis(250);
 
@@ -70,6 +72,7 @@ pub fn encode_event(
         EventType::SessionUpdated => write::<UpdatedData<'_>>(codecs, facts, value, out),
         EventType::SessionStopped => write::<StoppedData<'_>>(codecs, facts, value, out),
         EventType::Window => write::<WindowData<'_>>(codecs, facts, value, out),
+        EventType::QuotaWarning => write::<WarningData<'_>>(codecs, facts, value, out),
     };
     if result.is_err() {
         out.truncate(start);

@@ -2,7 +2,7 @@
 
 use laneway_schemas::EventType;
 
-use super::Facts;
+use super::{Facts, WHOLE_TENANT};
 
 /// A set of event types.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -35,6 +35,9 @@ pub struct Filter {
     types: TypeSet,
     /// Sorted; empty for all.
     devices: Box<[Box<str>]>,
+    /// It names types: then it has those that are about the tenant as a whole too, whatever
+    /// devices it names. One that names devices alone wants what is about them and no more.
+    named: bool,
 }
 
 impl Filter {
@@ -50,6 +53,7 @@ impl Filter {
         Filter {
             types: if any { TypeSet::ALL } else { named },
             devices: devices.into(),
+            named: !any,
         }
     }
 
@@ -86,6 +90,7 @@ impl Filter {
     pub fn wants(&self, event_type: EventType, device: &str) -> bool {
         self.types.contains(event_type)
             && (self.devices.is_empty()
+                || (self.named && device == WHOLE_TENANT)
                 || self.devices.binary_search_by(|d| (**d).cmp(device)).is_ok())
     }
 
@@ -105,12 +110,30 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_is_about_the_tenant_as_a_whole_comes_to_who_names_its_type_or_nothing() {
+        let wants = |types: &[&str], devices: &[&str]| {
+            let devices = devices.iter().map(|d| (*d).to_owned());
+            let filter = Filter::parse(types.iter().copied(), devices).unwrap();
+            filter.wants(EventType::QuotaWarning, WHOLE_TENANT)
+        };
+        assert!(wants(&[], &[]));
+        assert!(wants(&["laneway.quota.warning"], &[]));
+        assert!(wants(
+            &["laneway.position", "laneway.quota.warning"],
+            &["a"]
+        ));
+        assert!(!wants(&["laneway.position"], &[]));
+        assert!(!wants(&[], &["a"]));
+    }
+
+    #[test]
     fn a_filter_names_types_and_devices_or_wants_all() {
         assert!(Filter::default().wants(EventType::Window, "any"));
         let filter = Filter::parse(["laneway.position"], ["b".to_owned(), "a".to_owned()]).unwrap();
         assert!(filter.wants(EventType::Position, "a"));
         assert!(!filter.wants(EventType::Position, "c"));
         assert!(!filter.wants(EventType::Window, "a"));
+        assert!(!filter.wants(EventType::QuotaWarning, WHOLE_TENANT));
         assert_eq!(
             Filter::parse(["laneway.nothing"], []),
             Err("laneway.nothing".to_owned())

@@ -5,9 +5,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use foldhash::HashMap;
 use laneway_directory::DirectoryChange;
+use laneway_runtime::Clock;
 use laneway_schemas::ControlKind;
 use laneway_tenancy::{Principal, TenantId, TenantScope};
 use tokio_util::sync::CancellationToken;
+
+use super::socket_use::SocketMeter;
 
 struct Open {
     id: u64,
@@ -23,11 +26,26 @@ pub struct Connections {
     limit: usize,
     ids: AtomicU64,
     tenants: Arc<Mutex<Tenants>>,
+    meter: Arc<Meter>,
+}
+
+/// What is told of the connections that are and were open.
+struct Meter {
+    clock: Arc<dyn Clock>,
+    seen: Mutex<SocketMeter>,
+}
+
+impl Meter {
+    fn change(&self, tenant: TenantId, change: i64) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.change(tenant, change, self.clock.now_us());
+    }
 }
 
 /// Keeps a connection counted.
 pub struct Registered {
     tenants: Arc<Mutex<Tenants>>,
+    meter: Arc<Meter>,
     tenant: TenantId,
     id: u64,
     /// Cancelled when the connection has lost its right.
@@ -35,12 +53,22 @@ pub struct Registered {
 }
 
 impl Connections {
-    pub fn new(limit: usize) -> Self {
+    pub fn new(limit: usize, clock: Arc<dyn Clock>) -> Self {
         Connections {
             limit,
             ids: AtomicU64::new(0),
             tenants: Arc::default(),
+            meter: Arc::new(Meter {
+                clock,
+                seen: Mutex::default(),
+            }),
         }
+    }
+
+    /// What was seen of the connections.
+    pub fn metered<T>(&self, look: impl FnOnce(&mut SocketMeter) -> T) -> T {
+        let seen = &self.meter.seen;
+        look(&mut seen.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// `None` where the tenant has as many as it may.
@@ -63,8 +91,10 @@ impl Connections {
             cancel: cancel.clone(),
         });
         metrics::gauge!("laneway_stream_connections").increment(1);
+        self.meter.change(scope.tenant(), 1);
         Some(Registered {
             tenants: Arc::clone(&self.tenants),
+            meter: Arc::clone(&self.meter),
             tenant: scope.tenant(),
             id,
             revoked: cancel,
@@ -109,6 +139,7 @@ impl Drop for Registered {
             }
         }
         metrics::gauge!("laneway_stream_connections").decrement(1);
+        self.meter.change(self.tenant, -1);
     }
 }
 
@@ -118,6 +149,7 @@ fn lock(tenants: &Mutex<Tenants>) -> MutexGuard<'_, Tenants> {
 
 #[cfg(test)]
 mod tests {
+    use laneway_runtime::SystemClock;
     use laneway_tenancy::control::RoleAuthority;
 
     use super::*;
@@ -126,7 +158,7 @@ mod tests {
     fn only_what_is_newer_than_its_authentication_ends_a_connection() {
         let tenant = TenantId::from_u128(7);
         let scope = RoleAuthority::for_role("test").scope(tenant);
-        let connections = Connections::new(1);
+        let connections = Connections::new(1, Arc::new(SystemClock));
         let open = connections.register(&scope, 3).unwrap();
         let change = |version| DirectoryChange {
             tenant,

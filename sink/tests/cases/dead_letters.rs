@@ -36,7 +36,7 @@ async fn letter(rig: &Rig, tenant: &Tenant, event: &str) -> Option<DeadLetter> {
 }
 
 /// Others succeed until this one is in the dead letters.
-async fn parked(rig: &Rig, tenant: &Tenant, event: &str) -> DeadLetter {
+pub(super) async fn parked(rig: &Rig, tenant: &Tenant, event: &str) -> DeadLetter {
     let mut n = 0;
     loop {
         rig.append(tenant, "other", [n]).await;
@@ -48,7 +48,7 @@ async fn parked(rig: &Rig, tenant: &Tenant, event: &str) -> DeadLetter {
     }
 }
 
-async fn redrive(rig: &Rig, tenant: &Tenant, event: Option<&str>, requested_at: i64) {
+pub(super) async fn redrive(rig: &Rig, tenant: &Tenant, event: Option<&str>, requested_at: i64) {
     let request = DestinationRedrive {
         tenant_id: tenant.id.to_string(),
         destination_id: first().to_string(),
@@ -64,7 +64,7 @@ async fn redrive(rig: &Rig, tenant: &Tenant, event: Option<&str>, requested_at: 
     rig.log.append(records).await.unwrap();
 }
 
-async fn gone(rig: &Rig, tenant: &Tenant, event: &str) {
+pub(super) async fn gone(rig: &Rig, tenant: &Tenant, event: &str) {
     wait::until("the dead letter to be removed", BOUND, || async {
         letter(rig, tenant, event).await.is_none()
     })

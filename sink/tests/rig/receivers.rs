@@ -102,8 +102,8 @@ impl Rig {
 }
 
 pub struct Running {
-    lifecycle: Lifecycle,
-    task: tokio::task::JoinHandle<anyhow::Result<()>>,
+    pub(super) lifecycle: Lifecycle,
+    pub(super) task: tokio::task::JoinHandle<anyhow::Result<()>>,
 }
 
 impl Running {

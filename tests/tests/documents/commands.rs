@@ -132,6 +132,26 @@ async fn the_commands_of_the_devices_guide_work_as_they_stand() -> Result<()> {
     deployment.stop().await
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_commands_of_the_usage_guide_work_as_they_stand() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let deployment = Deployment::embedded(&laneway_binary()?, folder.path()).await?;
+    let (_, token) = truck(&deployment).await?;
+    let fix = json!({ "recorded_at": "2026-01-31T12:00:00.5Z", "lat": 52.5, "lon": 13.4 });
+    let sent = deployment.ingest.post("/location/update", &token, &fix);
+    sent.await?.ok()?;
+    let reader = key(&deployment, "acme", "usage:read").await?;
+    let setting = format!("KEY={reader}\n");
+    let printed = run(&deployment, folder.path(), "docs/usage.md", &setting).await?;
+    let columns = blocks_in("docs/usage.md", "csv")?.concat();
+    let now = jiff::Timestamp::from_microsecond(SystemClock.now_us())?.to_string();
+    let today = format!("\"day\":\"{}\"", &now[..10]);
+    for expected in [today.as_str(), columns.trim(), "SLUG"] {
+        ensure!(printed.contains(expected), "no {expected} in {printed}");
+    }
+    deployment.stop().await
+}
+
 #[test]
 fn every_block_of_commands_is_fenced_as_such_and_so_is_run() -> Result<()> {
     for document in [
@@ -139,6 +159,7 @@ fn every_block_of_commands_is_fenced_as_such_and_so_is_run() -> Result<()> {
         "docs/operations.md",
         "docs/devices.md",
         "docs/stream.md",
+        "docs/usage.md",
         "docs/webhooks.md",
         "docs/audit.md",
     ] {

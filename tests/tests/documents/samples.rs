@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail, ensure};
 use futures_util::{SinkExt, StreamExt};
 use laneway_testkit::laneway_binary;
 use laneway_tests::deployment::Deployment;
-use laneway_tests::tenant::key;
+use laneway_tests::tenant::{device_token, key};
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
@@ -50,6 +50,46 @@ async fn events_and_messages_of_the_stream_have_the_fields_that_are_shown() -> R
             same_fields(&message["problem"], &real["problem"])?;
         }
     }
+    deployment.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn usage_has_the_fields_that_are_shown_and_counts_what_was_sent() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let deployment = Deployment::embedded(&laneway_binary()?, folder.path()).await?;
+    let control = &deployment.control;
+    let operator = deployment.admin(&["operator-key", "create"]).await?;
+    let operator = operator["key"].as_str().context("an operator's key")?;
+    let limited = json!({ "slug": "busy", "limits": { "events_per_day": 1000 } });
+    control.post("/tenants", operator, &limited).await?.ok()?;
+    let admin = key(&deployment, "busy", "tenant:admin").await?;
+    let device = json!({ "id": "truck-7" });
+    control.post("/devices", &admin, &device).await?.ok()?;
+    let token = device_token(control, &admin, "truck-7").await?;
+    for second in ["00", "01"] {
+        let recorded_at = format!("2026-01-31T12:00:{second}Z");
+        let fix = json!({ "recorded_at": recorded_at, "lat": 52.5, "lon": 13.4 });
+        let sent = deployment.ingest.post("/location/update", &token, &fix);
+        sent.await?.ok()?;
+    }
+    let reader = key(&deployment, "busy", "usage:read").await?;
+    let counted = || async {
+        let usage = control.get("/usage", &reader).await.ok()?.ok().ok()?;
+        let days = usage["days"].as_array()?;
+        let events: i64 = days.iter().filter_map(|day| day["events"].as_i64()).sum();
+        let quota = usage["quotas"][0]["used"].as_i64();
+        (events == 2 && quota == Some(2)).then_some(usage)
+    };
+    let real =
+        laneway_testkit::wait::eventually("the events to be counted", BOUND, counted).await?;
+    let blocks = blocks_in("docs/usage.md", "json")?;
+    let [shown] = blocks.as_slice() else {
+        bail!("docs/usage.md shows one answer");
+    };
+    let shown: Value = serde_json::from_str(shown).context("the answer that is shown")?;
+    same_fields(&shown, &real)?;
+    same_fields(&shown["days"][0], &real["days"][0])?;
+    same_fields(&shown["quotas"][0], &real["quotas"][0])?;
     deployment.stop().await
 }
 

@@ -18,3 +18,4 @@ mod registry;
 mod rotation;
 mod row_level_security;
 mod secrets;
+mod usage;

@@ -117,6 +117,7 @@ mod tests {
     use crate::accept::Note;
     use crate::refusal::{Kind, Refusal};
     use laneway_log::{Records, Topic};
+    use laneway_tenancy::quota::Admission;
 
     fn body(outcomes_given: Vec<Outcome<'static>>) -> (StatusCode, String) {
         let mut records = Records::new();
@@ -124,6 +125,7 @@ mod tests {
             records.push(Topic::LocationUpdates, 0, 0, b"k", [], b"v");
         }
         let (status, body) = outcomes(&Prepared {
+            admission: Admission::default(),
             records,
             outcomes: outcomes_given,
         });

@@ -5,6 +5,7 @@ use laneway_log::LogError;
 use laneway_runtime::Problem;
 use laneway_store::StoreError;
 use laneway_tenancy::AuthError;
+use laneway_tenancy::quota::Exceeded;
 
 use crate::accept::Refused;
 use crate::refusal::Refusal;
@@ -61,6 +62,7 @@ pub fn of_refused(refused: Refused) -> Problem {
             },
         )
         .retry_after(limited.retry_after_s()),
+        Refused::QuotaExceeded(exceeded) => of_quota(&exceeded),
         Refused::Invalid(Refusal { kind, detail }) => {
             Problem::new(StatusCode::UNPROCESSABLE_ENTITY, kind.name(), kind.title(), detail)
         }
@@ -71,6 +73,29 @@ pub fn of_refused(refused: Refused) -> Problem {
         ),
         Refused::Encoding(_) => internal(),
     }
+}
+
+fn of_quota(exceeded: &Exceeded) -> Problem {
+    let Exceeded {
+        quota,
+        used,
+        limit,
+        asked,
+        retry_after_s,
+    } = exceeded;
+    let name = quota.name();
+    let used = if *asked > 0 {
+        format!("Of the quota `{name}` {used} of {limit} are used, and the request takes {asked}")
+    } else {
+        format!("The quota `{name}` is used up: {used} of {limit}")
+    };
+    Problem::new(
+        StatusCode::TOO_MANY_REQUESTS,
+        "quota-exceeded",
+        "A quota of the day is used up",
+        format!("{used}; nothing of the request was taken. It begins anew at midnight, UTC."),
+    )
+    .retry_after(*retry_after_s)
 }
 
 pub fn of_store(error: &StoreError) -> Problem {

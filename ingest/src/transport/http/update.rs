@@ -29,7 +29,7 @@ use crate::wire::{Batch, BatchError, quote_non_finite};
         (status = 408, description = "`body-timeout`: the body came too slowly", body = ProblemBody, content_type = "application/problem+json"),
         (status = 413, description = "`too-large`: the body is over 1 MiB, as sent or decompressed. `batch-too-large`: there are over 1,000 fixes. `record-too-large`: a record is larger than the log takes", body = ProblemBody, content_type = "application/problem+json"),
         (status = 415, description = "`content-type`: not JSON. `content-encoding`: not gzip or zstd", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 429, description = "`rate-limited`: the rate of the device or the tenant is used up; nothing of the request was taken. `too-many-failures`: authentication failed too often", body = ProblemBody, content_type = "application/problem+json", headers(("Retry-After" = u32, description = "Seconds"))),
+        (status = 429, description = "`rate-limited`: the rate of the device or the tenant is used up; nothing of the request was taken. `quota-exceeded`: a quota of the day does not have what the request takes; nothing of it was taken. `too-many-failures`: authentication failed too often", body = ProblemBody, content_type = "application/problem+json", headers(("Retry-After" = u32, description = "Seconds"))),
         (status = 500, description = "`internal`: the server failed", body = ProblemBody, content_type = "application/problem+json"),
         (status = 503, description = "`log-unavailable`, `log-busy`, `log-full`, `unavailable`: not confirmed; sending it again is safe", body = ProblemBody, content_type = "application/problem+json", headers(("Retry-After" = u32, description = "Seconds"))),
         (status = 422, description = "Every fix is refused; each result says why", body = Outcomes),
@@ -45,7 +45,7 @@ pub async fn update(
     let who = authenticate::sender(ingest, Endpoint::Update, &head.headers, peer).await?;
     let bytes = body::read(&head.headers, incoming, &ingest.settings).await?;
     // Answered later, but written while what it names is still borrowed.
-    let (records, refused, status, answered) = {
+    let (records, admission, refused, status, answered) = {
         let repaired;
         let prepared = match Batch::parse(&bytes, ingest.settings.max_batch) {
             Ok(batch) => prepare(ingest, &who, peer, batch).await?,
@@ -62,12 +62,15 @@ pub async fn update(
         };
         let (status, answered) = answer::outcomes(&prepared);
         let refused = prepared.outcomes.len() - prepared.accepted();
-        (prepared.records, refused, status, answered)
+        let Prepared {
+            records, admission, ..
+        } = prepared;
+        (records, admission, refused, status, answered)
     };
     let accepted = records.len();
     ingest
         .accept
-        .append(records)
+        .append(records, admission)
         .await
         .map_err(problem::of_refused)?;
     ingest.accept.confirmed(&who, accepted, refused);

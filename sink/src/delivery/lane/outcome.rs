@@ -44,7 +44,7 @@ impl Lane {
             self.shared.signals.tell(target.entry.tenant, id, &health);
         }
         target.counts.add(counters.delivered, 1);
-        target.done(event, Instant::now());
+        target.delivered(event, Instant::now());
         if event.redriven {
             target.counts.add(counters.redriven, 1);
             let letter = self

@@ -10,7 +10,7 @@ use laneway_tenancy::control::{DestinationState, TenantState};
 use laneway_tenancy::{DestinationId, Placement, TenantId};
 use tokio::time::Instant;
 
-use super::{Lane, Opened};
+use super::{Lane, Opened, cursor};
 use crate::delivery::cursor::Cursor;
 use crate::delivery::destination::OpenError;
 use crate::delivery::letters::Letters;
@@ -150,6 +150,7 @@ impl Lane {
     }
 
     fn remove(&mut self, id: DestinationId) {
+        self.last_word(id);
         let Some(target) = self.targets.remove(&id) else {
             return;
         };
@@ -182,6 +183,14 @@ impl Lane {
             self.forget_cursor(tenant, id);
             self.forget(tenant, id);
         }
+    }
+
+    /// Writes what a target has delivered before its cursor is deleted, so that it is counted.
+    fn last_word(&mut self, id: DestinationId) {
+        let codecs = &self.shared.deps.codecs;
+        let target = self.targets.get_mut(&id);
+        let written = target.and_then(|target| cursor(codecs, target, self.partition));
+        self.unwritten.extend(written);
     }
 
     fn forget_cursor(&mut self, tenant: TenantId, id: DestinationId) {

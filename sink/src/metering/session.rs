@@ -1,0 +1,266 @@
+//! A membership of metering's group, from joining to leaving.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use foldhash::HashMap;
+use laneway_log::{
+    Batch, Committer, Epoch, GroupSpec, LogError, MemberEvent, Records, Topic, Unit,
+};
+use laneway_runtime::Lifecycle;
+use tokio::time::MissedTickBehavior;
+
+use super::count::{Open, Seen};
+use super::warning::Warner;
+use super::{AGAIN, Metering, MeteringError};
+
+const GROUP: &str = "metering";
+const TOPICS: [Topic; 3] = [
+    Topic::LocationUpdates,
+    Topic::SessionEvents,
+    Topic::SinkCursors,
+];
+/// The group's offsets only tell the lag.
+const COMMIT: Duration = Duration::from_secs(5);
+/// How often quotas are looked at for warnings.
+const WARN: Duration = Duration::from_secs(1);
+/// Of the topics: counts their placements, of which there has been one.
+const GENERATION: u32 = 1;
+
+struct Session<'a> {
+    metering: &'a Metering,
+    lifecycle: &'a Lifecycle,
+    committer: Arc<dyn Committer>,
+    epoch: Epoch,
+    /// What is to be written next. It begins where the store is.
+    open: HashMap<(Topic, u32), Open>,
+    seen: Seen,
+    warner: Warner,
+    /// What the group is told next.
+    told: HashMap<(Topic, u32), u64>,
+}
+
+pub async fn run(metering: &Metering, lifecycle: &Lifecycle) -> Result<(), MeteringError> {
+    let deps = &metering.deps;
+    let linger = Duration::from_millis(deps.settings.linger_ms.max(1));
+    let spec = GroupSpec {
+        fetch_wait: linger,
+        ..GroupSpec::new(GROUP, &TOPICS, &deps.instance)
+    };
+    let mut member = deps.log.join(spec).await?;
+    let mut session = Session {
+        metering,
+        lifecycle,
+        committer: member.committer(),
+        epoch: Epoch(0),
+        open: HashMap::default(),
+        seen: Seen::default(),
+        warner: Warner::default(),
+        told: HashMap::default(),
+    };
+    let every = |period| {
+        let mut every = tokio::time::interval(period);
+        every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        every
+    };
+    let (mut flush, mut commit, mut warn) = (every(linger), every(COMMIT), every(WARN));
+    let draining = lifecycle.draining();
+    tokio::pin!(draining);
+    loop {
+        tokio::select! {
+            () = &mut draining => {
+                session.flush_all().await?;
+                session.commit().await?;
+                member.leave().await;
+                return Ok(());
+            }
+            event = member.next() => session.event(event?).await?,
+            _ = flush.tick() => session.flush_all().await?,
+            _ = commit.tick() => session.commit().await?,
+            _ = warn.tick() => session.warn().await?,
+        }
+    }
+}
+
+impl Session<'_> {
+    async fn event(&mut self, event: MemberEvent) -> Result<(), MeteringError> {
+        match event {
+            MemberEvent::Assigned { partitions, epoch } => {
+                self.epoch = epoch;
+                for topic in TOPICS {
+                    let committed = self.metering.deps.log.committed(GROUP, topic).await?;
+                    for partition in &partitions {
+                        let committed = committed.get(*partition as usize).copied().flatten();
+                        self.begin(topic, *partition, committed).await?;
+                    }
+                }
+                self.metering.set_trouble(None);
+            }
+            MemberEvent::Records(batch) => self.records(&batch).await?,
+            MemberEvent::Revoked { partitions, done } => {
+                for partition in &partitions {
+                    for topic in TOPICS {
+                        self.flush((topic, *partition)).await?;
+                    }
+                }
+                self.commit().await?;
+                self.give_up(&partitions);
+                drop(done);
+            }
+            MemberEvent::Lost { partitions } => {
+                self.give_up(&partitions);
+                // Some of them may have been of what is not written now.
+                self.seen.forget();
+            }
+        }
+        Ok(())
+    }
+
+    fn give_up(&mut self, partitions: &[u32]) {
+        self.open.retain(|(_, p), _| !partitions.contains(p));
+        self.told.retain(|(_, p), _| !partitions.contains(p));
+    }
+
+    /// Begins where the store is. The group's offset is usually at or below it; where the store
+    /// is behind (it was restored from a backup), what lies between is read first.
+    async fn begin(
+        &mut self,
+        topic: Topic,
+        partition: u32,
+        committed: Option<u64>,
+    ) -> Result<(), MeteringError> {
+        let deps = &self.metering.deps;
+        let bounds = deps.log.bounds(topic, partition).await?;
+        let stored = deps
+            .store
+            .metered(&deps.authority, GENERATION, topic.name(), partition)
+            .await?;
+        let mut at = stored.unwrap_or(bounds.earliest);
+        if at > bounds.end {
+            tracing::error!(%topic, partition, at, end = bounds.end,
+                "the store has counted more than the log has: counting goes on with what comes");
+            let mut back = Open::at(GENERATION, topic, partition, at, bounds.end);
+            deps.store.meter(&deps.authority, back.batch()).await?;
+            at = bounds.end;
+        }
+        if at < bounds.earliest {
+            tracing::error!(%topic, partition, at, earliest = bounds.earliest,
+                "records have expired before they were counted");
+        }
+        let key = (topic, partition);
+        self.open
+            .insert(key, Open::at(GENERATION, topic, partition, at, at));
+        let start = committed.unwrap_or(bounds.earliest).max(bounds.earliest);
+        if at < start && at < bounds.last_stable {
+            let from = at.max(bounds.earliest);
+            let mut reader = deps.log.reader(topic, vec![(partition, from)]).await?;
+            let behind = |open: &Open| open.batch.to_offset < start;
+            while self.open.get(&key).is_some_and(behind) && !self.lifecycle.is_draining() {
+                self.records(&reader.next().await?).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn records(&mut self, batch: &Batch) -> Result<(), MeteringError> {
+        let key = (batch.topic(), batch.partition());
+        let deps = &self.metering.deps;
+        let limit = deps.settings.batch_records.max(1);
+        for record in batch.iter() {
+            let Some(open) = self.open.get_mut(&key) else {
+                return Ok(());
+            };
+            if record.offset < open.batch.to_offset {
+                continue;
+            }
+            if key.0 == Topic::SinkCursors {
+                while let Err(error) = open.cursor(&deps.codecs, &record).await {
+                    self.metering.set_trouble(Some(error.to_string()));
+                    tracing::warn!(%error, "metering waits for the schema registry");
+                    if self.lifecycle.is_draining() {
+                        return Err(stopping(error.to_string()).into());
+                    }
+                    tokio::time::sleep(AGAIN).await;
+                }
+            } else {
+                open.accepted(&record, &mut self.seen);
+            }
+            open.batch.to_offset = record.offset + 1;
+            if open.records >= limit {
+                self.flush(key).await?;
+            }
+        }
+        if let Some(open) = self.open.get_mut(&key) {
+            open.batch.to_offset = open.batch.to_offset.max(batch.next_offset());
+        }
+        Ok(())
+    }
+
+    async fn flush_all(&mut self) -> Result<(), MeteringError> {
+        let due: Vec<(Topic, u32)> = self.open.keys().copied().collect();
+        for key in due {
+            self.flush(key).await?;
+        }
+        Ok(())
+    }
+
+    /// Writes what is open of a partition. While the store is away it waits: the log keeps.
+    async fn flush(&mut self, key: (Topic, u32)) -> Result<(), MeteringError> {
+        let Some(open) = self.open.get_mut(&key).filter(|open| open.has_come_on()) else {
+            return Ok(());
+        };
+        let (metering, deps) = (self.metering, &self.metering.deps);
+        let to = open.batch.to_offset;
+        let batch = open.batch();
+        loop {
+            match deps.store.meter(&deps.authority, batch).await {
+                Ok(()) => break,
+                Err(error) if error.is_transient() && !self.lifecycle.is_draining() => {
+                    metering.set_trouble(Some(error.to_string()));
+                    tracing::warn!(%error, "metering waits for the store");
+                    tokio::time::sleep(AGAIN).await;
+                }
+                // Moved: another member has written, or this one without hearing of it. The next
+                // membership reads where the store is.
+                Err(error) => return Err(error.into()),
+            }
+        }
+        metering.set_trouble(None);
+        self.told.insert(key, to);
+        self.open
+            .insert(key, Open::at(GENERATION, key.0, key.1, to, to));
+        Ok(())
+    }
+
+    async fn commit(&mut self) -> Result<(), LogError> {
+        if self.told.is_empty() {
+            return Ok(());
+        }
+        let told = self.told.drain();
+        let offsets = told.map(|((t, p), at)| (t, p, at)).collect();
+        self.committer
+            .commit(Unit {
+                epoch: self.epoch,
+                records: Records::new(),
+                offsets,
+            })
+            .await
+    }
+
+    /// Warns the tenants whose lane for what is about them as a whole is this member's.
+    async fn warn(&mut self) -> Result<(), MeteringError> {
+        let open = &self.open;
+        let owned = |lane| open.contains_key(&(Topic::LocationUpdates, lane));
+        let deps = &self.metering.deps;
+        self.warner
+            .look(deps, owned, &*self.committer, self.epoch)
+            .await
+    }
+}
+
+fn stopping(reason: String) -> LogError {
+    LogError::Unavailable {
+        doing: "metering",
+        reason,
+    }
+}
