@@ -10,6 +10,7 @@ pub(crate) mod dead_letters;
 pub(crate) mod destinations;
 pub(crate) mod devices;
 pub(crate) mod enrol;
+pub(crate) mod hosts;
 pub(crate) mod keys;
 pub(crate) mod limits;
 pub(crate) mod operator;
@@ -124,6 +125,10 @@ fn of_tenant() -> Router<App> {
         .route("/audit", get(audit::list))
         .route("/audit/export", get(audit::export))
         .route("/usage", get(usage::find))
+        .route("/hosts", post(hosts::create).get(hosts::list))
+        .route("/hosts/{host}", get(hosts::find).delete(hosts::remove))
+        .route("/hosts/{host}/verify", post(hosts::verify))
+        .route("/hosts/{host}/certificate", put(hosts::set_certificate))
         .route("/keys", post(keys::create).get(keys::list))
         .route("/keys/{key}", delete(keys::remove))
         .route(

@@ -10,7 +10,7 @@ use laneway_runtime::Problem;
 use laneway_runtime::http::Peer;
 use laneway_store::Tenant;
 use laneway_tenancy::control::TenantState;
-use laneway_tenancy::{AuthError, Authenticated, Grant, OperatorScope, TenantScope};
+use laneway_tenancy::{Authenticated, Grant, OperatorScope, TenantScope};
 
 use crate::error::{ApiError, ApiResult};
 use crate::{Control, trail};
@@ -70,11 +70,12 @@ impl FromRequestParts<App> for Caller {
             .deps
             .authenticator
             .authenticate(authorization, address)
-            .await?;
-        trail::known(parts, Some(&authenticated.scope));
-        control
-            .rates
-            .of_key(&authenticated, control.deps.clock.now_us())?;
+            .await;
+        if let Ok(known) = &authenticated {
+            trail::known(parts, Some(&known.scope));
+            control.rates.of_key(known, control.deps.clock.now_us())?;
+        }
+        let authenticated = laneway_hosts::admit(&parts.extensions, authenticated)?;
         if let Some(route) = parts.extensions.get::<MatchedPath>() {
             control
                 .requests
@@ -165,7 +166,7 @@ impl Acting {
             Some(entered) if entered.tenant.body.state == TenantState::Active => {
                 Ok(Acting::as_itself(entered))
             }
-            Some(_) => Err(AuthError::Suspended.into()),
+            Some(_) => Err(Problem::tenant_inactive().into()),
             None => Err(Problem::tenant_mismatch().into()),
         }
     }

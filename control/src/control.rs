@@ -18,6 +18,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tower::ServiceExt;
 
 use crate::deliveries::Deliveries;
+use crate::hosts::{Prover, prove_again};
 use crate::rates::Rates;
 use crate::relay::Relay;
 use crate::requests::Requests;
@@ -54,6 +55,7 @@ pub struct Control {
     pub(crate) requests: Requests,
     pub(crate) rates: Rates,
     pub(crate) trail: Trail,
+    pub(crate) prover: Prover,
     router: Router,
 }
 
@@ -63,19 +65,21 @@ impl Control {
             requests: Requests::new(deps.tenant_metrics.clone()),
             rates: Rates::new(&deps.settings),
             trail: Trail::new(deps.store.clone()),
+            prover: Prover::new(deps.settings.hosts.clone()),
             deps,
             deliveries: Deliveries::default(),
             router: api::router(weak.clone()),
         })
     }
 
-    /// Creates the platform's own tenant where it is missing, then relays the outbox to the log
-    /// and takes up news of revocations, until the drain.
+    /// Creates the platform's own tenant where it is missing, then relays the outbox to the log,
+    /// takes up news of revocations, and proves hosts again, until the drain.
     pub async fn run(self: Arc<Self>, lifecycle: Lifecycle) -> anyhow::Result<()> {
         platform::ensure_until_drain(&self.deps, &lifecycle).await?;
         let relay = Relay::new(self.clone());
         tokio::try_join!(
             relay.run(&lifecycle),
+            prove_again(&self, &lifecycle),
             self.hear_of_changes(&lifecycle),
             crate::lag::measure(&*self.deps.log, &lifecycle),
             crate::closing::run(&self, &lifecycle),

@@ -99,31 +99,7 @@ impl From<StoreError> for ApiError {
 
 impl From<AuthError> for ApiError {
     fn from(error: AuthError) -> Self {
-        ApiError(match error {
-            AuthError::Missing | AuthError::Invalid => Problem::unauthorized(),
-            AuthError::Suspended => Problem::new(
-                StatusCode::FORBIDDEN,
-                "tenant-inactive",
-                "The tenant is not active",
-                "Ask the operator to activate it.",
-            ),
-            AuthError::Disabled => Problem::new(
-                StatusCode::FORBIDDEN,
-                "device-disabled",
-                "The device is disabled",
-                "Whoever manages the tenant's devices can enable it.",
-            ),
-            AuthError::TooManyFailures { retry_after_s } => Problem::new(
-                StatusCode::TOO_MANY_REQUESTS,
-                "too-many-failures",
-                "Authentication failed too often",
-                "",
-            )
-            .retry_after(retry_after_s),
-            AuthError::Unavailable => {
-                Problem::unavailable("Credentials cannot be verified at the moment.")
-            }
-        })
+        ApiError(laneway_hosts::of_authentication(error))
     }
 }
 

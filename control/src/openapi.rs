@@ -6,9 +6,8 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{ObjectBuilder, PathItem, RefOr, Required, SecurityRequirement, Type};
 
 use crate::api::{
-    audit, bulk, config, credentials, dead_letters, destinations, devices, enrol, keys, operator,
-    positions, provisioning, quarantine, refused, secrets, status, tenants,
-    usage,
+    audit, bulk, config, credentials, dead_letters, destinations, devices, enrol, hosts, keys,
+    operator, positions, provisioning, quarantine, refused, secrets, status, tenants, usage,
 };
 use crate::registry::{self, compatibility, delete, levels, read, register};
 
@@ -67,6 +66,12 @@ const REGISTRY: &str = "/registry";
         keys::create,
         keys::list,
         keys::remove,
+        hosts::create,
+        hosts::list,
+        hosts::find,
+        hosts::remove,
+        hosts::verify,
+        hosts::set_certificate,
         destinations::create,
         destinations::list,
         destinations::find,

@@ -1,5 +1,6 @@
 //! The `[control]` section of the configuration.
 
+use laneway_runtime::http::Cidr;
 use serde::Deserialize;
 
 #[derive(Debug, Clone, Deserialize)]
@@ -25,6 +26,50 @@ pub struct ControlSettings {
     pub address_requests_per_second: u32,
     /// How often the heads of audit trails that grew are logged, in seconds.
     pub audit_anchor_seconds: u64,
+    /// How hosts are proved: `[hosts.proof]`.
+    #[serde(skip)]
+    pub hosts: HostProofSettings,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HostProofSettings {
+    /// Address and port of the server that is asked for names; empty for the machine's own.
+    pub resolver: String,
+    /// Networks from which a proof's file may be fetched although they are not public.
+    pub allow_private_networks: Vec<Cidr>,
+    /// Bound on looking for the record, and on fetching the file, in milliseconds.
+    pub timeout_ms: u64,
+    /// A host is proved again after this long, in seconds; a tenth more or less.
+    pub again_seconds: u64,
+    /// After a proof that failed: the same.
+    pub retry_seconds: u64,
+    /// A host whose proofs fail for longer is live no more, in seconds.
+    pub grace_seconds: u64,
+    /// Hosts of one tenant.
+    pub max_hosts: u32,
+    /// How often it is looked for what is due, in milliseconds.
+    #[serde(skip)]
+    pub look_every_ms: u64,
+    /// Where files are fetched.
+    #[serde(skip)]
+    pub http_port: u16,
+}
+
+impl Default for HostProofSettings {
+    fn default() -> Self {
+        HostProofSettings {
+            resolver: String::new(),
+            allow_private_networks: Vec::new(),
+            timeout_ms: 10_000,
+            again_seconds: 86_400,
+            retry_seconds: 900,
+            grace_seconds: 259_200,
+            max_hosts: 100,
+            look_every_ms: 10_000,
+            http_port: 80,
+        }
+    }
 }
 
 impl Default for ControlSettings {
@@ -39,6 +84,7 @@ impl Default for ControlSettings {
             key_requests_per_second: 1000,
             address_requests_per_second: 2000,
             audit_anchor_seconds: 3600,
+            hosts: HostProofSettings::default(),
         }
     }
 }

@@ -4,6 +4,7 @@ mod ask;
 mod audit;
 mod command;
 mod device;
+mod host;
 mod import;
 mod quarantine;
 mod show;
@@ -50,6 +51,7 @@ pub async fn run(
         What::ProvisioningKey(command) => device::provisioning(&mut api, command).await,
         What::Key(command) => self::key(&mut api, command).await,
         What::Destination(command) => destination(&mut api, command).await,
+        What::Host(command) => host::run(&mut api, command).await,
         What::OperatorKey(OperatorKey::Create { name }) => {
             api.create("/operator/keys", &json!({ "name": name })).await
         }

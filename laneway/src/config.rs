@@ -9,13 +9,14 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use laneway_control::ControlSettings;
+use laneway_control::{ControlSettings, HostProofSettings};
 use laneway_ingest::IngestSettings;
 use laneway_log::LogConfig;
 use laneway_processor::ProcessorSettings;
 use laneway_runtime::http::{Cidr, ListenConfig, TlsConfig};
 use laneway_runtime::telemetry::LogFormat;
 use laneway_sink::SinkSettings;
+use laneway_tenancy::hosts::{HostMode, HostSettings, Unregistered};
 use serde::{Deserialize, Deserializer};
 
 pub use layers::Problems;
@@ -29,6 +30,7 @@ pub struct Config {
     pub data_dir: PathBuf,
     pub drain_seconds: u64,
     pub http: HttpConfig,
+    pub hosts: HostsConfig,
     pub ops: OpsConfig,
     pub telemetry: TelemetryConfig,
     pub log: LogConfig,
@@ -54,6 +56,30 @@ pub struct HttpConfig {
     pub idle_timeout_seconds: u64,
     pub max_connections: usize,
     pub tls: TlsFiles,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HostsConfig {
+    pub mode: HostMode,
+    pub site_domain: String,
+    pub tenant_domain: String,
+    pub development_hosts: Vec<String>,
+    pub unregistered: Unregistered,
+    pub proof: HostProofSettings,
+}
+
+impl HostsConfig {
+    pub fn settings(&self) -> HostSettings {
+        HostSettings {
+            mode: self.mode,
+            site_domain: self.site_domain.clone(),
+            tenant_domain: self.tenant_domain.clone(),
+            development_hosts: self.development_hosts.clone(),
+            unregistered: self.unregistered,
+            ..HostSettings::default()
+        }
+    }
 }
 
 /// Empty names are none.
@@ -223,6 +249,7 @@ impl Config {
         ListenConfig {
             address,
             tls,
+            host_certificates: None,
             trusted_proxies: http.trusted_proxies.clone(),
             header_timeout: Duration::from_secs(http.header_timeout_seconds),
             idle_timeout: Duration::from_secs(http.idle_timeout_seconds),

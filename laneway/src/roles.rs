@@ -8,6 +8,7 @@ mod uses;
 use std::sync::Arc;
 
 use laneway_control::{Backup, Control, ControlDeps};
+use laneway_hosts::{Certificates, Names};
 use laneway_ingest::{Ingest, IngestDeps};
 use laneway_processor::{Processor, ProcessorDeps};
 use laneway_runtime::http::{HealthService, ListenConfig, OpsService, Routes, Server, Service};
@@ -62,7 +63,11 @@ pub async fn run(role: Role, config: Config) -> anyhow::Result<()> {
     );
 
     // Taken before anything is opened: a port in use is known at once.
-    let listener = Server::bind(config.listener(role))?;
+    let certificates = Arc::new(Certificates::default());
+    let listener = Server::bind(ListenConfig {
+        host_certificates: Some(certificates.clone()),
+        ..config.listener(role)
+    })?;
     let ops = config
         .ops
         .listen
@@ -75,8 +80,14 @@ pub async fn run(role: Role, config: Config) -> anyhow::Result<()> {
 
     let parts = Parts::open(role, &config).await?;
     parts.follow(&lifecycle, &health);
+    if role != Role::Processor && !config.http.tls.cert_file.as_os_str().is_empty() {
+        let authority = RoleAuthority::for_role("tls");
+        let (store, directory) = (parts.store()?, parts.directory.clone());
+        let follow = certificates.follow(store, directory, authority, lifecycle.clone());
+        lifecycle.spawn("certificates of hosts", follow);
+    }
     let probes = HealthService::new(health.clone(), lifecycle.clone());
-    let mut routes = Routes::new().route("/health", probes.clone());
+    let mut routes = Routes::new();
     if role.has(Role::Processor) {
         processor(&parts, &config, &health, &lifecycle)?;
     }
@@ -98,11 +109,14 @@ pub async fn run(role: Role, config: Config) -> anyhow::Result<()> {
     }
     if let Some(ops) = ops {
         ops.serve(
-            OpsService::new(probes, prometheus, parts.tenant_metrics.clone()),
+            OpsService::new(probes.clone(), prometheus, parts.tenant_metrics.clone()),
             &lifecycle,
         );
     }
     let address = listener.local_addr();
+    // Whoever asks for health may do so under any name.
+    let named = Names::new(parts.directory.hosts().clone(), Arc::new(routes));
+    let routes = Routes::new().route("/health", probes).route("/", named);
     listener.serve(Arc::new(routes), &lifecycle);
     tracing::info!(
         role = role.name(),
@@ -208,6 +222,7 @@ fn control(
     let mut settings = config.control.clone();
     settings.node = config.instance.clone();
     settings.retention_seconds = config.log.retention_seconds;
+    settings.hosts = config.hosts.proof.clone();
     let control = Control::build(ControlDeps {
         store,
         authenticator: parts.authenticator()?,

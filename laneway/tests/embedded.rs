@@ -5,6 +5,8 @@
 mod ask;
 #[path = "embedded/backup.rs"]
 mod backup;
+#[path = "embedded/hosts.rs"]
+mod hosts;
 #[path = "embedded/quarantine.rs"]
 mod quarantine;
 

@@ -84,16 +84,20 @@ pub enum ControlKind {
     Credential,
     Key,
     Destination,
+    Host,
+    /// A kind that this version does not know: the change counts, and is about nothing it has.
+    #[serde(other)]
+    Other,
 }
 
-/// A control change: what a tenant, device, credential, key or destination is now.
+/// A control change: what a tenant, device, credential, key, destination or host is now.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TenantEvent {
     /// The tenant, ten_….
     pub tenant_id: String,
     /// Numbers the tenant's control changes, from 1.
     pub version: i64,
-    /// What changed.
+    /// What changed; other where the reader does not know it: the change still counts.
     pub kind: ControlKind,
     /// Its id; the tenant's own for a tenant.
     pub id: String,

@@ -217,3 +217,53 @@ impl From<LocationUpdate> for OldFix {
         }
     }
 }
+
+/// A change as a later version of the code writes it, of a kind that there is not yet.
+#[derive(serde::Serialize)]
+struct LaterChange {
+    tenant_id: &'static str,
+    version: i64,
+    kind: LaterKind,
+    id: &'static str,
+    deleted: bool,
+    effective_from: i64,
+    body: &'static str,
+}
+
+#[derive(serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+enum LaterKind {
+    Later,
+}
+
+#[tokio::test]
+async fn a_kind_of_change_that_is_not_known_yet_is_read_as_other() {
+    let registry = Arc::new(MemoryRegistry::new());
+    let later = TenantEvent::SCHEMA.replace("\"other\"\n        ]", "\"other\",\"later\"]");
+    assert_ne!(later, TenantEvent::SCHEMA);
+    let id = registry
+        .register("tenant-events-io.laneway.TenantEvent", &later)
+        .await
+        .unwrap();
+    let schema = apache_avro::Schema::parse_str(&later).unwrap();
+    let datum = apache_avro::writer::datum::GenericDatumWriter::builder(&schema)
+        .human_readable(false)
+        .build()
+        .unwrap()
+        .write_ser_to_vec(&LaterChange {
+            tenant_id: "ten_1",
+            version: 7,
+            kind: LaterKind::Later,
+            id: "x",
+            deleted: false,
+            effective_from: 0,
+            body: "{}",
+        })
+        .unwrap();
+    let mut wire = vec![0];
+    wire.extend_from_slice(&id.to_be_bytes());
+    wire.extend_from_slice(&datum);
+    let codecs = Codecs::new(registry);
+    let read: TenantEvent = codecs.decode_loading(&wire).await.unwrap();
+    assert_eq!((read.kind, read.version), (ControlKind::Other, 7));
+}

@@ -10,10 +10,11 @@ use http::header::{SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE};
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
+use laneway_hosts::admit;
 use laneway_runtime::Problem;
 use laneway_runtime::http::body::empty;
 use laneway_runtime::http::{Body, Peer, Service};
-use laneway_tenancy::{AuthError, Authenticated, Grant};
+use laneway_tenancy::{Authenticated, Grant};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::Sink;
@@ -59,16 +60,16 @@ impl Sink {
                 "",
             ));
         }
-        let authenticated = self.authenticate(request.headers(), &peer).await?;
+        let authenticated = self.authenticate(&request, &peer).await?;
         let subscribe = request::query(request.uri().query())?;
         if asks_for_websocket(request.headers()) {
             let registered = self.register(&authenticated)?;
             // Again: a revocation from before it was registered has not ended it.
-            let authenticated = self.authenticate(request.headers(), &peer).await?;
+            let authenticated = self.authenticate(&request, &peer).await?;
             self.websocket(request, authenticated, registered, subscribe)
         } else if accepts_events(request.headers()) {
             let registered = self.register(&authenticated)?;
-            let authenticated = self.authenticate(request.headers(), &peer).await?;
+            let authenticated = self.authenticate(&request, &peer).await?;
             self.events(request.headers(), authenticated, registered, subscribe)
                 .await
         } else {
@@ -83,16 +84,16 @@ impl Sink {
 
     async fn authenticate(
         &self,
-        headers: &HeaderMap,
+        request: &Request<Incoming>,
         peer: &Peer,
     ) -> Result<Authenticated, Problem> {
-        let credentials = request::authorization(headers);
+        let credentials = request::authorization(request.headers());
         let authenticated = self
             .deps
             .authenticator
             .authenticate(credentials.as_deref(), peer.address)
-            .await
-            .map_err(refused)?;
+            .await;
+        let authenticated = admit(request.extensions(), authenticated)?;
         if !authenticated.scope.may(Grant::StreamRead) {
             return Err(Problem::forbidden("The key needs the grant stream:read."));
         }
@@ -219,21 +220,6 @@ impl Sink {
             authenticated.tenant.id.as_u128(),
             &authenticated.tenant.slug,
         )
-    }
-}
-
-fn refused(error: AuthError) -> Problem {
-    match error {
-        AuthError::Missing | AuthError::Invalid => Problem::unauthorized(),
-        AuthError::Suspended | AuthError::Disabled => Problem::forbidden(error.to_string()),
-        AuthError::TooManyFailures { retry_after_s } => Problem::new(
-            StatusCode::TOO_MANY_REQUESTS,
-            "too-many-failures",
-            "Authentication failed too often",
-            error.to_string(),
-        )
-        .retry_after(retry_after_s),
-        AuthError::Unavailable => Problem::unavailable(error.to_string()),
     }
 }
 

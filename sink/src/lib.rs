@@ -4,7 +4,6 @@
 
 pub mod delivery;
 pub mod event;
-pub mod guard;
 pub mod http;
 pub mod metering;
 pub mod position;

@@ -8,6 +8,7 @@ mod cases {
     mod destinations;
     mod health;
     mod history;
+    mod hosts;
     mod isolation;
     mod metering;
     mod projection;

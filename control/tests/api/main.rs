@@ -11,6 +11,7 @@ mod device_details;
 mod devices;
 mod enrolment;
 mod families;
+mod hosts;
 mod openapi;
 mod operator;
 mod quarantine;

@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use laneway_control::{Control, ControlDeps, ControlSettings};
 use laneway_directory::{Directory, TenantEntry};
+use laneway_hosts::Names;
 use laneway_log::{Backend, EmbeddedConfig, KafkaConfig, Log, LogConfig, TopicSetup};
 use laneway_runtime::http::{ListenConfig, Server};
 use laneway_runtime::{Clock, Lifecycle, SystemClock, TenantMetrics};
 use laneway_schemas::Codecs;
 use laneway_store::{Store, StoreConfig, StoreCredentials};
 use laneway_tenancy::control::RoleAuthority;
+use laneway_tenancy::hosts::HostSettings;
 use laneway_tenancy::{AuthSettings, Authenticator, LocalSocket, SystemRandom};
 use laneway_testkit::wait::until;
 use laneway_testkit::{Database, EmptyDatabase};
@@ -54,6 +56,10 @@ pub async fn rig(database: Database) -> Rig {
 pub async fn rig_with(database: Database, change: impl FnOnce(&mut ControlSettings)) -> Rig {
     let mut settings = ControlSettings::default();
     change(&mut settings);
+    rig_named(database, settings, HostSettings::default()).await
+}
+
+pub async fn rig_named(database: Database, settings: ControlSettings, hosts: HostSettings) -> Rig {
     let folder = tempfile::tempdir().unwrap();
     let empty = database.empty().await.unwrap();
     let config = StoreConfig {
@@ -79,7 +85,7 @@ pub async fn rig_with(database: Database, change: impl FnOnce(&mut ControlSettin
         },
         Arc::new(move || clock.now_us()),
     ));
-    let directory = Arc::new(Directory::new());
+    let directory = Arc::new(Directory::with_hosts(hosts));
     let lifecycle = Lifecycle::new();
     let follow = laneway_directory::follow(
         directory.clone(),
@@ -105,7 +111,10 @@ pub async fn rig_with(database: Database, change: impl FnOnce(&mut ControlSettin
     lifecycle.spawn("control", control.clone().run(lifecycle.clone()));
     let server = Server::bind(ListenConfig::plain(([127, 0, 0, 1], 0).into())).unwrap();
     let address = server.local_addr().unwrap();
-    server.serve(control.clone(), &lifecycle);
+    server.serve(
+        Names::new(directory.hosts().clone(), control.clone()),
+        &lifecycle,
+    );
     let socket = folder.path().join("operator.sock");
     Server::bind_unix(&socket)
         .unwrap()
@@ -173,6 +182,19 @@ impl Rig {
     ) -> Answer {
         let stream = TcpStream::connect(self.address).await.unwrap();
         exchange(stream, method, path, authorization, headers, body).await
+    }
+
+    /// The same to a host.
+    pub async fn ask_host(
+        &self,
+        host: &str,
+        (method, path): (&str, &str),
+        authorization: &str,
+        body: &Value,
+    ) -> Answer {
+        let host = format!("host: {host}\r\n");
+        self.ask_with(method, path, authorization, &host, body)
+            .await
     }
 
     /// A request over the operator's local socket.
@@ -350,8 +372,13 @@ async fn exchanged(
     } else {
         format!("authorization: {authorization}\r\n")
     };
+    let host = if headers.starts_with("host: ") {
+        ""
+    } else {
+        "host: localhost\r\n"
+    };
     let request = format!(
-        "{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n{authorization}{headers}\
+        "{method} {path} HTTP/1.1\r\n{host}connection: close\r\n{authorization}{headers}\
          content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()
     );

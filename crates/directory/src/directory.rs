@@ -6,8 +6,11 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use foldhash::{HashMap, HashMapExt};
 use laneway_schemas::{ControlKind, TenantEvent};
-use laneway_tenancy::control::{DestinationBody, DeviceBody, TenantBody, TenantState};
-use laneway_tenancy::{DestinationId, TenantId};
+use laneway_tenancy::control::{
+    DestinationBody, DeviceBody, HostBody, HostState, TenantBody, TenantState,
+};
+use laneway_tenancy::hosts::HostSettings;
+use laneway_tenancy::{DestinationId, Hosts, TenantId};
 use tokio::sync::{broadcast, watch};
 
 use crate::lives::Lives;
@@ -85,6 +88,7 @@ impl Tenant {
 /// Shared by the tasks of a process; filled by [`crate::follow`] alone.
 pub struct Directory {
     tenants: RwLock<HashMap<TenantId, Tenant>>,
+    hosts: Arc<Hosts>,
     changes: broadcast::Sender<DirectoryChange>,
     /// Counts applied changes, for [`Directory::wait_for`].
     applied: watch::Sender<u64>,
@@ -99,12 +103,23 @@ impl Default for Directory {
 
 impl Directory {
     pub fn new() -> Self {
+        Directory::with_hosts(HostSettings::default())
+    }
+
+    /// One whose tenants are named by host as the settings say.
+    pub fn with_hosts(settings: HostSettings) -> Self {
         Directory {
             tenants: RwLock::new(HashMap::new()),
+            hosts: Arc::new(Hosts::new(settings)),
             changes: broadcast::channel(4096).0,
             applied: watch::channel(0).0,
             caught_up: watch::channel(false).0,
         }
+    }
+
+    /// The names of the tenants, as of the same changes.
+    pub fn hosts(&self) -> &Arc<Hosts> {
+        &self.hosts
     }
 
     /// The tenant, if there is one.
@@ -182,7 +197,8 @@ impl Directory {
         *self.caught_up.borrow()
     }
 
-    pub(crate) fn set_caught_up(&self) {
+    /// For whoever fills it: what was in the topic at start has been applied.
+    pub fn set_caught_up(&self) {
         self.caught_up.send_replace(true);
     }
 
@@ -211,6 +227,8 @@ impl Directory {
                         t.gone = 0;
                         t.destinations.clear();
                     }
+                    let old = t.entry.as_deref().map(|entry| entry.body.slug.as_str());
+                    self.name(tenant, old, &parsed.slug, event.deleted);
                     t.entry = Some(Arc::new(TenantEntry {
                         id: tenant,
                         body: parsed,
@@ -241,7 +259,20 @@ impl Directory {
                         t.destinations.insert(id, Arc::new(entry));
                     }
                 }
-                ControlKind::Credential | ControlKind::Key => {}
+                ControlKind::Host => {
+                    let host = event.id.parse().map_err(|e| format!("host: {e}"))?;
+                    let live = !event.deleted && {
+                        let parsed: HostBody =
+                            serde_json::from_str(&event.body).map_err(|e| body("host", e))?;
+                        parsed.state == HostState::Live
+                    };
+                    if live {
+                        self.hosts.set_host(&host, tenant);
+                    } else {
+                        self.hosts.remove_host(&host, tenant);
+                    }
+                }
+                ControlKind::Credential | ControlKind::Key | ControlKind::Other => {}
             }
             t.version = event.version;
         }
@@ -256,6 +287,18 @@ impl Directory {
             registers,
         });
         Ok(())
+    }
+
+    /// A tenant is found by its slug; by an earlier one no more.
+    fn name(&self, tenant: TenantId, old: Option<&str>, slug: &str, deleted: bool) {
+        if let Some(old) = old.filter(|old| *old != slug) {
+            self.hosts.remove_slug(old, tenant);
+        }
+        if deleted {
+            self.hosts.remove_slug(slug, tenant);
+        } else {
+            self.hosts.set_slug(slug, tenant);
+        }
     }
 
     fn read<T>(&self, look: impl FnOnce(&HashMap<TenantId, Tenant>) -> T) -> T {

@@ -15,7 +15,7 @@ impl DirectoryChange {
             ControlKind::Device => ChangeKind::Device,
             ControlKind::Credential => ChangeKind::Credential,
             ControlKind::Key => ChangeKind::Key,
-            ControlKind::Destination => return,
+            ControlKind::Destination | ControlKind::Host | ControlKind::Other => return,
         };
         authenticator.forget(self.tenant, kind, &self.id);
     }

@@ -12,6 +12,8 @@ pub fn record_key(event: &TenantEvent) -> serde_json::Result<String> {
         ControlKind::Credential => "credential",
         ControlKind::Key => "key",
         ControlKind::Destination => "destination",
+        ControlKind::Host => "host",
+        ControlKind::Other => "other",
     };
     let mut key = format!("{}/{kind}/{}", event.tenant_id, event.id);
     if event.kind == ControlKind::Device {

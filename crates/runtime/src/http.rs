@@ -25,7 +25,7 @@ pub use forwarded::{Cidr, CidrError};
 pub use ops::{HealthService, OpsService};
 pub use route::Routes;
 pub use server::{ListenConfig, Server};
-pub use tls::TlsConfig;
+pub use tls::{HostCertificates, TlsConfig};
 
 pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
 pub type Body = BoxBody<Bytes, BodyError>;

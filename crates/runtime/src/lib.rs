@@ -1,7 +1,8 @@
 //! What every role runs on: a clock, a lifecycle, logs and metrics, HTTP listeners with TLS,
-//! and problem details.
+//! problem details, and which addresses a tenant's connections may reach.
 
 pub mod clock;
+pub mod guard;
 pub mod health;
 pub mod http;
 pub mod lifecycle;

@@ -90,6 +90,26 @@ impl Problem {
         )
     }
 
+    /// Nothing that is named belongs to a tenant, and nobody is known who asks.
+    pub fn tenant_not_found() -> Self {
+        Problem::new(
+            StatusCode::NOT_FOUND,
+            "tenant-not-found",
+            "There is no such tenant",
+            "Nobody has the host or the path that the request names; check the address.",
+        )
+    }
+
+    /// To a tenant's own credentials alone.
+    pub fn tenant_inactive() -> Self {
+        Problem::new(
+            StatusCode::FORBIDDEN,
+            "tenant-inactive",
+            "The tenant is not active",
+            "Ask the operator of the platform.",
+        )
+    }
+
     /// Backend trouble: 503 with `Retry-After`.
     pub fn unavailable(detail: impl Into<String>) -> Self {
         Problem::new(

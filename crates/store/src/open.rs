@@ -14,9 +14,9 @@ use crate::error::{Doing, Result, StoreError};
 use crate::secrets::Secrets;
 use crate::share::Shares;
 use crate::{
-    ApiKeys, Config, Credentials, Destinations, Devices, Family, Leases, Outbox, Positions,
-    ProvisioningKeys, Quotas, RateShares, Rotation, SchemaStore, Sessions, Settings, Tenants, Usage,
-    Usages, Warnings, migrate,
+    ApiKeys, Config, Credentials, Destinations, Devices, Family, HostProofs, Hosts, Leases, Outbox,
+    Positions, ProvisioningKeys, Quotas, RateShares, Rotation, SchemaStore, Sessions, Settings,
+    Tenants, Usage, Usages, Warnings, migrate,
 };
 
 #[derive(Clone)]
@@ -27,7 +27,8 @@ pub struct StoreConfig {
     pub max_connections: u32,
     /// How long a call waits for a connection, in milliseconds.
     pub acquire_timeout_ms: u64,
-    /// Encrypts the secrets of destinations (AES-256-GCM). The same on all nodes.
+    /// Encrypts the secrets of destinations and the keys of hosts' certificates (AES-256-GCM). The
+    /// same on all nodes.
     pub secret_key: [u8; 32],
     /// Keys of before, which still open what they encrypted.
     pub secret_keys_old: Vec<[u8; 32]>,
@@ -163,6 +164,15 @@ impl Store {
 
     pub fn destinations<'a>(&'a self, scope: &'a TenantScope) -> Destinations<'a> {
         Destinations { store: self, scope }
+    }
+
+    pub fn hosts<'a>(&'a self, scope: &'a TenantScope) -> Hosts<'a> {
+        Hosts { store: self, scope }
+    }
+
+    /// Hosts of all tenants, for proofs and certificates.
+    pub fn host_proofs(&self, _authority: &RoleAuthority) -> HostProofs<'_> {
+        HostProofs { store: self }
     }
 
     pub fn positions<'a>(&'a self, scope: &'a TenantScope) -> Positions<'a> {

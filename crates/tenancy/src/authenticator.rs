@@ -19,7 +19,7 @@ use crate::source::{CredentialSource, SourceError, TenantInfo};
 use crate::token::TokenHasher;
 use crate::uses::Uses;
 use crate::{
-    Clock, CredentialUse, Grant, Grants, PasswordError, Passwords, Principal, TenantId,
+    Claim, Clock, CredentialUse, Grant, Grants, PasswordError, Passwords, Principal, TenantId,
     TenantScope, basic,
 };
 
@@ -36,7 +36,21 @@ pub struct Authenticated {
     pub control_version: i64,
 }
 
+/// The request names another tenant than its credentials do, or one that there is not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the request names a tenant that its credentials do not belong to")]
+pub struct TenantMismatch;
+
 impl Authenticated {
+    /// Refuses a request whose host or path names another tenant, whether or not there is one.
+    pub fn agree(&self, claim: Claim) -> Result<(), TenantMismatch> {
+        if claim.allows(self.scope.tenant()) {
+            Ok(())
+        } else {
+            Err(TenantMismatch)
+        }
+    }
+
     /// The caller at work in a namespace of its tenant with all its rights; or in a tenant below
     /// its own, where that allows it, to read what came of locations. `None` for any other.
     pub fn enter(&self, below: TenantInfo) -> Option<Authenticated> {

@@ -153,6 +153,27 @@ pub struct DestinationBody {
     pub created_at: i64,
 }
 
+/// What is known of who has a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HostState {
+    /// Registered, and never proved. Means nothing to requests, and keeps nobody else away.
+    Pending,
+    /// Names its tenant. Of one tenant at a time.
+    Live,
+    /// Was live; its proof has failed for too long.
+    Failing,
+}
+
+/// Body of a `host` change; the id is the host. The certificate stays in the store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostBody {
+    pub state: HostState,
+    /// Whether it has a certificate of its own.
+    #[serde(default)]
+    pub certificate: bool,
+}
+
 /// The capability of a role to act for the tenant of a record it read from the log, which only
 /// roles can write. Composition makes one for each role; no request handler holds one.
 #[derive(Debug, Clone, Copy)]

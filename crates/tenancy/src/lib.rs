@@ -8,6 +8,7 @@ pub mod control;
 pub mod details;
 mod failures;
 mod gcra;
+pub mod hosts;
 mod id;
 pub mod limits;
 mod operator;
@@ -27,10 +28,12 @@ mod validity;
 
 pub use authenticator::{
     AuthError, AuthSettings, Authenticated, Authenticator, ChangeKind, ProvisioningSecret,
+    TenantMismatch,
 };
 pub use clock::Clock;
 pub use details::DeviceDetails;
 pub use gcra::{Gcra, Rate};
+pub use hosts::{Claim, HostPattern, Hosts};
 pub use id::{
     CredentialId, DestinationId, DeviceId, IdError, KeyId, ProvisioningKeyId, SessionId, TenantId,
 };

@@ -3,6 +3,7 @@
 mod bodies;
 mod durability;
 mod fixes;
+mod hosts;
 mod log;
 mod quotas;
 mod rates;

@@ -9,6 +9,7 @@ use http::{HeaderMap, Request, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
 use laneway_directory::Directory;
+use laneway_hosts::Names;
 use laneway_ingest::{Ingest, IngestDeps, IngestSettings};
 use laneway_log::{Backend, EmbeddedConfig, KafkaConfig, Log, LogConfig, Topic, TopicSetup};
 use laneway_runtime::http::{ListenConfig, Server};
@@ -16,6 +17,7 @@ use laneway_runtime::{Lifecycle, TenantMetrics};
 use laneway_schemas::{Codecs, Contract, MemoryRegistry, TenantEvent};
 use laneway_store::{NewKey, NewSecret, NewTenant, Store, StoreConfig, StoreCredentials};
 use laneway_tenancy::control::{Limits, RoleAuthority};
+use laneway_tenancy::hosts::HostSettings;
 use laneway_tenancy::{
     AuthSettings, Authenticator, CredentialId, Grant, Grants, KeyId, LocalSocket, OperatorScope,
     Placement, Random, TenantId, TenantScope, Token, TokenKind,
@@ -148,7 +150,11 @@ impl Rig {
             },
             Arc::new(move || laneway_runtime::Clock::now_us(&*ticking)),
         ));
-        let directory = Arc::new(Directory::new());
+        let directory = Arc::new(Directory::with_hosts(HostSettings {
+            tenant_domain: "tenants.example".to_owned(),
+            development_hosts: vec!["localhost".to_owned(), "t".to_owned()],
+            ..HostSettings::default()
+        }));
         let ingest = Ingest::build(IngestDeps {
             log: log.clone(),
             codecs: codecs.clone(),
@@ -163,7 +169,10 @@ impl Rig {
         let lifecycle = Lifecycle::new();
         let server = Server::bind(ListenConfig::plain(([127, 0, 0, 1], 0).into())).unwrap();
         let address = server.local_addr().unwrap();
-        server.serve(ingest.clone(), &lifecycle);
+        server.serve(
+            Names::new(directory.hosts().clone(), ingest.clone()),
+            &lifecycle,
+        );
         lifecycle.spawn("ingest", ingest.run(lifecycle.clone()));
         Rig {
             log,
@@ -336,10 +345,10 @@ impl Rig {
             .await
             .unwrap();
         let driven = tokio::spawn(connection);
-        let mut request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header(header::HOST, "test");
+        let mut request = Request::builder().method(method).uri(path);
+        if headers.iter().all(|(name, _)| *name != "host") {
+            request = request.header(header::HOST, "localhost");
+        }
         if !authorization.is_empty() {
             request = request.header(header::AUTHORIZATION, authorization);
         }

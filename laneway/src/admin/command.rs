@@ -40,6 +40,9 @@ pub enum What {
     /// Where a tenant's events are delivered.
     #[command(subcommand)]
     Destination(Destination),
+    /// Names of a tenant's own under which it is reached.
+    #[command(subcommand)]
+    Host(super::host::Host),
     /// Keys of the platform's operators.
     #[command(subcommand)]
     OperatorKey(OperatorKey),

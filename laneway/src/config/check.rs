@@ -41,6 +41,16 @@ pub fn check(config: &Config, layers: &mut Layers) {
             "is empty, but log.kafka.security asks for a login",
         );
     }
+    for (key, what) in config.hosts.settings().check() {
+        wrong(&format!("hosts.{key}"), &what);
+    }
+    let resolver = &config.hosts.proof.resolver;
+    if !resolver.is_empty() && resolver.parse::<std::net::SocketAddr>().is_err() {
+        wrong(
+            "hosts.proof.resolver",
+            "must be an address with a port, such as 9.9.9.9:53, or empty",
+        );
+    }
     if let Err(error) = config.processor.validate() {
         layers.problems.add(error.to_string());
     }
@@ -81,6 +91,15 @@ fn bounds(config: &Config, wrong: &mut impl FnMut(&str, &str)) {
         ("auth.cache_entries", config.auth.cache_entries as u64),
         ("auth.password_threads", config.auth.password_threads as u64),
         ("registry.timeout_ms", config.registry.timeout_ms),
+        ("hosts.proof.timeout_ms", config.hosts.proof.timeout_ms),
+        (
+            "hosts.proof.again_seconds",
+            config.hosts.proof.again_seconds,
+        ),
+        (
+            "hosts.proof.retry_seconds",
+            config.hosts.proof.retry_seconds,
+        ),
     ];
     for (path, value) in positive {
         if value == 0 {

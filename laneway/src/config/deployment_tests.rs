@@ -199,8 +199,8 @@ fn the_gateway_sends_every_path_to_the_port_of_its_role() {
         .map(|words| words.join(" "))
         .collect();
     for expected in [
-        "use_backend ingest if { path /location } or { path_beg /location/ }",
-        "use_backend sink if { path /stream } or { path_beg /stream/ }",
+        "use_backend ingest if { path_reg ^(/t/[^/]+)?/location(/|$) }",
+        "use_backend sink if { path_reg ^(/t/[^/]+)?/stream(/|$) }",
         "default_backend control",
         "bind :8080",
     ] {

@@ -121,6 +121,22 @@ fn postgres_needs_its_secrets_and_no_secret_is_ever_printed() {
 }
 
 #[test]
+fn hosts_that_cannot_work_are_said_to() {
+    let file = "[hosts]\nsite_domain = \"lane.example\"\ntenant_domain = \"t.lane.example\"\ndevelopment_hosts = [\"a b\"]\n[hosts.proof]\nresolver = \"dns\"\n";
+    let said = load(file, &[]).unwrap_err();
+    for expected in [
+        "hosts.tenant_domain (from some.toml) must not be hosts.site_domain or lie below it",
+        "hosts.development_hosts (from some.toml) holds what is no host",
+        "hosts.proof.resolver (from some.toml) must be an address with a port",
+    ] {
+        assert!(said.contains(expected), "'{expected}' is not in:\n{said}");
+    }
+    let good = "[hosts]\nunregistered = \"subdomain\"\nmode = \"fixed\"\n[hosts.proof]\nresolver = \"[::1]:53\"\n";
+    let config = load(good, &[("LANEWAY_HOSTS_SITE_DOMAIN", "Lane.Example")]).unwrap();
+    assert_eq!(config.hosts.settings().mode, HostMode::Fixed);
+}
+
+#[test]
 fn variables_of_tests_and_of_the_command_line_are_left_alone() {
     assert!(
         load(

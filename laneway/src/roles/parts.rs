@@ -75,7 +75,7 @@ impl Parts {
         Ok(Parts {
             log,
             codecs,
-            directory: Arc::new(Directory::new()),
+            directory: Arc::new(Directory::with_hosts(config.hosts.settings())),
             clock,
             random,
             tenant_metrics: TenantMetrics::new(config.telemetry.metrics_tenants),

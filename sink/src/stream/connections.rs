@@ -113,7 +113,11 @@ impl Connections {
             let ends = match change.kind {
                 ControlKind::Tenant => true,
                 ControlKind::Key => connection.key.as_deref() == Some(change.id.as_str()),
-                ControlKind::Device | ControlKind::Credential | ControlKind::Destination => false,
+                ControlKind::Device
+                | ControlKind::Credential
+                | ControlKind::Destination
+                | ControlKind::Host
+                | ControlKind::Other => false,
             };
             if ends {
                 connection.cancel.cancel();

@@ -14,12 +14,12 @@ use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use laneway_runtime::Clock;
+use laneway_runtime::guard::Guard;
 use tokio::time::timeout;
 
 use super::Secret;
 use super::connector::Connector;
 use crate::delivery::{Delivery, Destination, Event, EventBatch, Outcome};
-use crate::guard::Guard;
 use crate::settings::WebhookSettings;
 
 /// How much of an answer is read, so that its connection can be used again.
@@ -43,7 +43,10 @@ pub struct WebhookClient {
 
 impl WebhookClient {
     pub fn new(settings: &WebhookSettings, clock: Arc<dyn Clock>) -> anyhow::Result<Self> {
-        let guard = Guard::new(&settings.allow_private_networks)?;
+        let guard = Guard::new(
+            "sink.webhook.allow_private_networks",
+            &settings.allow_private_networks,
+        )?;
         let connector = Connector::new(guard, settings)?;
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())

@@ -31,6 +31,8 @@ pub async fn store(database: Database) -> (Store, EmptyDatabase) {
         max_connections: 4,
         acquire_timeout_ms: 5000,
         secret_key: [9; 32],
+        secret_keys_old: Vec::new(),
+        slow_query_ms: 0,
     };
     (Store::open(&config).await.unwrap(), empty)
 }

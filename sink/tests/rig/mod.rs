@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use laneway_directory::Directory;
+use laneway_hosts::Names;
 use laneway_log::{
     Backend, EmbeddedConfig, KafkaConfig, Log, LogConfig, Records, Topic, TopicSetup,
 };
@@ -278,7 +279,10 @@ impl Rig {
         ))))
         .unwrap();
         let address = server.local_addr().unwrap();
-        server.serve(sink, &self.lifecycle);
+        server.serve(
+            Names::new(Arc::clone(self.directory.hosts()), sink),
+            &self.lifecycle,
+        );
         address
     }
 

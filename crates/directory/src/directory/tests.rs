@@ -1,4 +1,4 @@
-use laneway_tenancy::Placement;
+use laneway_tenancy::{Claim, Placement};
 
 use super::*;
 
@@ -118,4 +118,45 @@ fn each_life_of_a_device_has_a_key_of_its_own() {
     assert_eq!(first, key(device(3, "truck", 2, true)));
     assert_ne!(first, key(device(4, "truck", 4, false)));
     assert_eq!(key(tenant(1, "a", false)), key(tenant(5, "a", true)));
+}
+
+fn host(version: i64, id: &str, state: HostState, deleted: bool) -> TenantEvent {
+    let body = HostBody {
+        state,
+        certificate: false,
+    };
+    let body = serde_json::to_string(&body).unwrap();
+    event(version, ControlKind::Host, id, deleted, body)
+}
+
+#[test]
+fn a_tenant_is_named_by_its_slug_and_by_its_hosts_while_they_are_live() {
+    let directory = Directory::new();
+    let id = TenantId::from_u128(1);
+    let claim = |name: &str| directory.hosts().of_host(Some(name.as_bytes()));
+    let apply = |change: TenantEvent| directory.apply(&change).unwrap();
+    apply(tenant(1, "acme", false));
+    assert_eq!(directory.hosts().of_slug("acme"), Claim::Tenant(id));
+    apply(tenant(2, "acme-two", false));
+    assert_eq!(directory.hosts().of_slug("acme"), Claim::Unknown);
+    assert_eq!(directory.hosts().of_slug("acme-two"), Claim::Tenant(id));
+
+    apply(host(3, "a.acme.example", HostState::Live, false));
+    apply(host(4, "*.b.acme.example", HostState::Live, false));
+    assert_eq!(claim("a.acme.example"), Claim::Tenant(id));
+    assert_eq!(claim("x.b.acme.example"), Claim::Tenant(id));
+    apply(host(5, "a.acme.example", HostState::Failing, false));
+    apply(host(6, "*.b.acme.example", HostState::Live, true));
+    assert_eq!(claim("a.acme.example"), Claim::Nothing);
+    assert_eq!(claim("x.b.acme.example"), Claim::Nothing);
+    apply(tenant(7, "acme-two", true));
+    assert_eq!(directory.hosts().of_slug("acme-two"), Claim::Unknown);
+}
+
+#[test]
+fn a_change_of_a_kind_that_is_not_known_counts_and_changes_nothing() {
+    let directory = Directory::new();
+    let unknown = event(1, ControlKind::Other, "x", false, "[]".to_owned());
+    directory.apply(&unknown).unwrap();
+    assert_eq!(directory.version(TenantId::from_u128(1)), 1);
 }

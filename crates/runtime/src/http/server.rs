@@ -18,7 +18,7 @@ use tokio_rustls::TlsAcceptor;
 use super::connection::{Activity, Answering, Stream, TooLong, Transport};
 use super::forwarded::{Cidr, client_address};
 use super::listen::{Listener, Socket, listen, listen_unix};
-use super::tls::{Certificate, TlsConfig};
+use super::tls::{Certificate, HostCertificates, TlsConfig};
 use super::{Peer, Service};
 use crate::Lifecycle;
 
@@ -31,6 +31,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub struct ListenConfig {
     pub address: SocketAddr,
     pub tls: Option<TlsConfig>,
+    /// With TLS: certificates of hosts that have their own.
+    pub host_certificates: Option<Arc<dyn HostCertificates>>,
     /// Whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<Cidr>,
     /// From the first byte of a request head to its end (up to twice that before it is noticed),
@@ -48,6 +50,7 @@ impl ListenConfig {
         ListenConfig {
             address,
             tls: None,
+            host_certificates: None,
             trusted_proxies: Vec::new(),
             header_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(75),
@@ -80,7 +83,11 @@ impl Server {
                 config.address
             )
         })?;
-        let certificate = config.tls.map(Certificate::open).transpose()?;
+        let hosts = config.host_certificates;
+        let certificate = config
+            .tls
+            .map(|files| Certificate::open(files, hosts))
+            .transpose()?;
         let tls = certificate
             .as_ref()
             .map(Certificate::server_config)

@@ -1,4 +1,5 @@
-//! The server's certificate: read from files, and read again when they change.
+//! The server's certificate: read from files, and read again when they change; and certificates of
+//! hosts that have their own.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -28,10 +29,16 @@ pub struct TlsConfig {
     pub key_file: PathBuf,
 }
 
-/// A certificate that follows its files.
+/// Certificates of hosts that have one of their own, by the name that a client asks for.
+pub trait HostCertificates: std::fmt::Debug + Send + Sync {
+    fn of(&self, host: &str) -> Option<Arc<CertifiedKey>>;
+}
+
+/// A certificate that follows its files, shown where the host has none of its own.
 #[derive(Debug)]
 pub struct Certificate {
     files: TlsConfig,
+    hosts: Option<Arc<dyn HostCertificates>>,
     current: ArcSwap<CertifiedKey>,
     provider: Arc<CryptoProvider>,
 }
@@ -40,11 +47,15 @@ pub struct Certificate {
 type Stamp = [Option<(SystemTime, u64)>; 2];
 
 impl Certificate {
-    pub fn open(files: TlsConfig) -> anyhow::Result<Arc<Self>> {
+    pub fn open(
+        files: TlsConfig,
+        hosts: Option<Arc<dyn HostCertificates>>,
+    ) -> anyhow::Result<Arc<Self>> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let current = ArcSwap::from_pointee(load(&files, &provider)?);
         Ok(Arc::new(Certificate {
             files,
+            hosts,
             current,
             provider,
         }))
@@ -104,8 +115,10 @@ impl Certificate {
 }
 
 impl ResolvesServerCert for Certificate {
-    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.current.load_full())
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let hosts = self.hosts.as_deref();
+        let own = hosts.and_then(|hosts| hosts.of(hello.server_name()?));
+        own.or_else(|| Some(self.current.load_full()))
     }
 }
 
@@ -147,11 +160,11 @@ mod tests {
             key_file: folder.path().join("key.pem"),
         };
         assert!(
-            Certificate::open(files.clone()).is_err(),
+            Certificate::open(files.clone(), None).is_err(),
             "there are no files yet"
         );
         write(&files);
-        let certificate = Certificate::open(files.clone()).unwrap();
+        let certificate = Certificate::open(files.clone(), None).unwrap();
         let first = certificate.current.load_full().cert.clone();
         let mut seen = certificate.stamp();
 

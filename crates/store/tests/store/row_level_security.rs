@@ -221,6 +221,7 @@ async fn the_projector_writes_its_own_tables_for_its_own_tenants_alone() {
         "credentials",
         "api_keys",
         "destinations",
+        "hosts",
         "outbox",
         "settings",
         "schemas",

@@ -1,22 +1,35 @@
 //! Who asks: from the cache without waiting, else by asking the store.
 
-use http::{HeaderMap, HeaderValue, header};
+use http::{Extensions, HeaderMap, HeaderValue, header};
+use laneway_hosts::{Named, admit};
 use laneway_runtime::Problem;
 use laneway_runtime::http::Peer;
-use laneway_tenancy::Authenticated;
+use laneway_tenancy::{AuthError, Authenticated};
 
-use super::{denied, problem};
+use super::denied;
 use crate::Ingest;
 use crate::accept::Endpoint;
 
-/// Whoever it is.
+/// Whoever it is; refused where the request names another tenant.
 pub async fn caller(
     ingest: &Ingest,
     endpoint: Endpoint,
     headers: &HeaderMap,
+    named: &Extensions,
     peer: &Peer,
 ) -> Result<Authenticated, Problem> {
-    let who = known(ingest, headers, peer).await?;
+    let known = known(ingest, headers, peer).await;
+    let Some(name) = named.get::<Named>() else {
+        let who = admit(named, known)?;
+        ingest.accept.requested(&who, endpoint);
+        return Ok(who);
+    };
+    let caller = known.as_ref().ok().cloned();
+    let who = admit(named, known).inspect_err(|_| {
+        if let Some(caller) = caller {
+            denied::mismatch(ingest, &caller, peer, endpoint, &name.name);
+        }
+    })?;
     ingest.accept.requested(&who, endpoint);
     Ok(who)
 }
@@ -25,18 +38,17 @@ async fn known(
     ingest: &Ingest,
     headers: &HeaderMap,
     peer: &Peer,
-) -> Result<Authenticated, Problem> {
+) -> Result<Authenticated, AuthError> {
     let authorization = headers
         .get(header::AUTHORIZATION)
         .map(HeaderValue::as_bytes);
     if let Some(known) = authorization.and_then(|header| ingest.authenticator.cached(header)) {
         return Ok(known);
     }
-    let asked = ingest
+    ingest
         .authenticator
         .authenticate(authorization, peer.address)
-        .await;
-    asked.map_err(problem::of_authentication)
+        .await
 }
 
 /// Someone who may send locations: known before anything of the body is read.
@@ -44,9 +56,10 @@ pub async fn sender(
     ingest: &Ingest,
     endpoint: Endpoint,
     headers: &HeaderMap,
+    named: &Extensions,
     peer: &Peer,
 ) -> Result<Authenticated, Problem> {
-    let who = caller(ingest, endpoint, headers, peer).await?;
+    let who = caller(ingest, endpoint, headers, named, peer).await?;
     ingest
         .accept
         .may_send(&who)

@@ -46,6 +46,24 @@ pub fn problem(
     problem
 }
 
+/// The request itself names another tenant, by its host or path.
+pub fn mismatch(
+    ingest: &Ingest,
+    who: &Authenticated,
+    peer: &Peer,
+    endpoint: Endpoint,
+    named: &str,
+) {
+    let named = named.to_owned();
+    problem(
+        ingest,
+        who,
+        peer,
+        endpoint,
+        Refused::TenantMismatch { named },
+    );
+}
+
 fn action(endpoint: Endpoint) -> &'static str {
     match endpoint {
         Endpoint::Update => "POST /location/update",

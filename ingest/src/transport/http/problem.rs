@@ -4,7 +4,6 @@ use http::StatusCode;
 use laneway_log::LogError;
 use laneway_runtime::Problem;
 use laneway_store::StoreError;
-use laneway_tenancy::AuthError;
 use laneway_tenancy::quota::Exceeded;
 
 use crate::accept::Refused;
@@ -13,32 +12,6 @@ use crate::wire::BatchError;
 
 /// Seconds until a full disk may have been looked after.
 const FULL_RETRY: u32 = 30;
-
-pub fn of_authentication(error: AuthError) -> Problem {
-    match error {
-        AuthError::Missing | AuthError::Invalid => Problem::unauthorized(),
-        AuthError::Suspended => Problem::new(
-            StatusCode::FORBIDDEN,
-            "tenant-inactive",
-            "The tenant is not active",
-            "Ask the operator of the platform.",
-        ),
-        AuthError::Disabled => Problem::new(
-            StatusCode::FORBIDDEN,
-            "device-disabled",
-            "The device is disabled",
-            "Whoever manages the tenant's devices can enable it.",
-        ),
-        AuthError::TooManyFailures { retry_after_s } => Problem::new(
-            StatusCode::TOO_MANY_REQUESTS,
-            "too-many-failures",
-            "Authentication failed too often",
-            error.to_string(),
-        )
-        .retry_after(retry_after_s),
-        AuthError::Unavailable => Problem::unavailable(error.to_string()),
-    }
-}
 
 pub fn of_refused(refused: Refused) -> Problem {
     match refused {

@@ -31,6 +31,7 @@ use crate::wire::{SessionStart, SessionStop, rfc3339};
         (status = 400, description = "`bad-request`: the body is not JSON of this shape, ends early, or cannot be decompressed", body = ProblemBody, content_type = "application/problem+json"),
         (status = 401, description = "`unauthorized`: the credentials are missing or not valid", body = ProblemBody, content_type = "application/problem+json"),
         (status = 403, description = "`forbidden`: a key without the grant `location:write`. `tenant-inactive`: the tenant is suspended or closed. `tenant-mismatch`: another tenant is named, whether or not there is one", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "`tenant-not-found`: without credentials, the host or the path names a tenant that there is not", body = ProblemBody, content_type = "application/problem+json"),
         (status = 408, description = "`body-timeout`: the body came too slowly", body = ProblemBody, content_type = "application/problem+json"),
         (status = 413, description = "`too-large`: the body is over 1 MiB, as sent or decompressed. `record-too-large`: a record is larger than the log takes", body = ProblemBody, content_type = "application/problem+json"),
         (status = 415, description = "`content-type`: not JSON. `content-encoding`: not gzip or zstd", body = ProblemBody, content_type = "application/problem+json"),
@@ -47,7 +48,14 @@ pub async fn start(
     peer: &Peer,
 ) -> Result<Response<Body>, Problem> {
     let (head, incoming) = request.into_parts();
-    let who = authenticate::sender(ingest, Endpoint::SessionStart, &head.headers, peer).await?;
+    let who = authenticate::sender(
+        ingest,
+        Endpoint::SessionStart,
+        &head.headers,
+        &head.extensions,
+        peer,
+    )
+    .await?;
     let bytes = body::read(&head.headers, incoming, &ingest.settings).await?;
     let start = readable(SessionStart::parse(&bytes))?;
     let SessionAnswer {
@@ -83,6 +91,7 @@ pub async fn start(
         (status = 400, description = "`bad-request`: the body is not JSON of this shape, ends early, or cannot be decompressed", body = ProblemBody, content_type = "application/problem+json"),
         (status = 401, description = "`unauthorized`: the credentials are missing or not valid", body = ProblemBody, content_type = "application/problem+json"),
         (status = 403, description = "`forbidden`: a key without the grant `location:write`. `tenant-inactive`: the tenant is suspended or closed. `tenant-mismatch`: another tenant is named, whether or not there is one", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "`tenant-not-found`: without credentials, the host or the path names a tenant that there is not", body = ProblemBody, content_type = "application/problem+json"),
         (status = 408, description = "`body-timeout`: the body came too slowly", body = ProblemBody, content_type = "application/problem+json"),
         (status = 413, description = "`too-large`: the body is over 1 MiB, as sent or decompressed. `record-too-large`: a record is larger than the log takes", body = ProblemBody, content_type = "application/problem+json"),
         (status = 415, description = "`content-type`: not JSON. `content-encoding`: not gzip or zstd", body = ProblemBody, content_type = "application/problem+json"),
@@ -100,7 +109,14 @@ pub async fn stop(
     peer: &Peer,
 ) -> Result<Response<Body>, Problem> {
     let (head, incoming) = request.into_parts();
-    let who = authenticate::sender(ingest, Endpoint::SessionStop, &head.headers, peer).await?;
+    let who = authenticate::sender(
+        ingest,
+        Endpoint::SessionStop,
+        &head.headers,
+        &head.extensions,
+        peer,
+    )
+    .await?;
     let bytes = body::read(&head.headers, incoming, &ingest.settings).await?;
     let stop = readable(SessionStop::parse(&bytes))?;
     let SessionAnswer { session_id, at, .. } = ingest
@@ -140,8 +156,8 @@ fn readable<T>(parsed: Result<Result<T, Refusal>, String>) -> Result<T, Problem>
     responses(
         (status = 200, description = "The session", body = SessionBody),
         (status = 401, description = "`unauthorized`: the credentials are missing or not valid", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "`forbidden`: a key without `positions:read` and `location:write`. `tenant-inactive`: the tenant is suspended or closed", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 404, description = "`not-found`: there is no such session, or it is not the caller's", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "`forbidden`: a key without `positions:read` and `location:write`. `tenant-inactive`: the tenant is suspended or closed. `tenant-mismatch`: another tenant is named, whether or not there is one", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "`not-found`: there is no such session, or it is not the caller's. `tenant-not-found`: without credentials, the host or the path names a tenant that there is not", body = ProblemBody, content_type = "application/problem+json"),
         (status = 429, description = "`too-many-failures`: authentication failed too often", body = ProblemBody, content_type = "application/problem+json", headers(("Retry-After" = u32, description = "Seconds"))),
         (status = 500, description = "`internal`: the server failed", body = ProblemBody, content_type = "application/problem+json"),
         (status = 503, description = "`unavailable`: the store is out of reach", body = ProblemBody, content_type = "application/problem+json", headers(("Retry-After" = u32, description = "Seconds"))),
@@ -154,7 +170,14 @@ pub async fn find(
     request: &Request<Incoming>,
     peer: &Peer,
 ) -> Result<Response<Body>, Problem> {
-    let who = authenticate::caller(ingest, Endpoint::SessionRead, request.headers(), peer).await?;
+    let who = authenticate::caller(
+        ingest,
+        Endpoint::SessionRead,
+        request.headers(),
+        request.extensions(),
+        peer,
+    )
+    .await?;
     let found = ingest
         .accept
         .session(&who, session, device_named(request.uri().query()))

@@ -4,7 +4,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use laneway_runtime::http::Cidr;
+use crate::http::Cidr;
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum GuardError {
@@ -29,15 +29,23 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// `allowed` are networks that may be reached although they are not public.
-    pub fn new(allowed: &[String]) -> anyhow::Result<Self> {
+    /// `allowed` are networks that may be reached although they are not public, from the
+    /// configuration's `key`.
+    pub fn new(key: &str, allowed: &[String]) -> anyhow::Result<Self> {
         let parse = |text: &String| {
             text.parse::<Cidr>()
-                .map_err(|e| anyhow::anyhow!("sink.webhook.allow_private_networks: {text:?}: {e}"))
+                .map_err(|e| anyhow::anyhow!("{key}: {text:?}: {e}"))
         };
         Ok(Guard {
             allowed: allowed.iter().map(parse).collect::<Result<_, _>>()?,
         })
+    }
+
+    /// The same from networks that have been read.
+    pub fn allowing(networks: &[Cidr]) -> Self {
+        Guard {
+            allowed: networks.into(),
+        }
     }
 
     /// What makes an address one that is not to be reached.
@@ -56,6 +64,16 @@ impl Guard {
                     host: host.to_owned(),
                     reason: e.to_string(),
                 })?;
+        self.admit(host, resolved)
+    }
+
+    /// Of the addresses that a host was resolved to, those that may be dialled; an error where
+    /// there is none.
+    pub fn admit(
+        &self,
+        host: &str,
+        resolved: impl Iterator<Item = SocketAddr>,
+    ) -> Result<Vec<SocketAddr>, GuardError> {
         let mut refused = None;
         let mut addresses = Vec::new();
         for address in resolved {
@@ -209,11 +227,11 @@ mod tests {
 
     #[test]
     fn a_listed_network_is_reached_and_no_other() {
-        let guard = Guard::new(&["10.1.0.0/16".to_owned()]).unwrap();
+        let guard = Guard::new("key", &["10.1.0.0/16".to_owned()]).unwrap();
         assert_eq!(guard.refuses("10.1.2.3".parse().unwrap()), None);
         assert_eq!(guard.refuses("::ffff:10.1.2.3".parse().unwrap()), None);
         assert!(guard.refuses("10.2.0.1".parse().unwrap()).is_some());
-        assert!(Guard::new(&["ten".to_owned()]).is_err());
+        assert!(Guard::new("key", &["ten".to_owned()]).is_err());
     }
 
     #[tokio::test]

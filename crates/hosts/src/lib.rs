@@ -1,0 +1,11 @@
+//! Hosts at the door of every role: what the host and the path of a request name, how that is
+//! held against its credentials, and the certificates that tenants' hosts show.
+
+mod admit;
+pub mod certificate;
+mod certificates;
+mod names;
+
+pub use admit::{admit, of_authentication};
+pub use certificates::Certificates;
+pub use names::{Named, Names};

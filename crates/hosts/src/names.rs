@@ -1,0 +1,216 @@
+//! What a request names, told once for all roles before any of them sees it.
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderName, Request, Response, Uri, header};
+use hyper::body::Incoming;
+use laneway_runtime::Problem;
+use laneway_runtime::http::{Body, Peer, Service};
+use laneway_tenancy::{Claim, Hosts};
+
+/// Headers that name a tenant or a host elsewhere. From outside they mean nothing: they are taken
+/// out, so that nothing behind can believe them.
+const NEVER_BELIEVED: [HeaderName; 5] = [
+    HeaderName::from_static("x-laneway-tenant"),
+    HeaderName::from_static("x-laneway-namespace"),
+    HeaderName::from_static("x-tenant-id"),
+    HeaderName::from_static("x-forwarded-host"),
+    HeaderName::from_static("x-original-host"),
+];
+
+/// What a path begins with that names a tenant.
+const BY_PATH: &str = "/t/";
+
+/// An extension of requests whose host or path claims anything.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Named {
+    pub claim: Claim,
+    /// The host and the slug as they were sent, for the trail.
+    pub name: Arc<str>,
+}
+
+/// Serves what `inner` does, under every name that a tenant may have: `/t/{slug}` is taken off
+/// the path, and what host and path claim is added to the request as [`Named`].
+pub struct Names {
+    hosts: Arc<Hosts>,
+    inner: Arc<dyn Service>,
+}
+
+impl Names {
+    pub fn new(hosts: Arc<Hosts>, inner: Arc<dyn Service>) -> Arc<Self> {
+        Arc::new(Names { hosts, inner })
+    }
+}
+
+impl Service for Names {
+    fn call(
+        self: Arc<Self>,
+        mut request: Request<Incoming>,
+        peer: Peer,
+    ) -> BoxFuture<'static, Response<Body>> {
+        match name(&self.hosts, &mut request) {
+            Ok(()) => Arc::clone(&self.inner).call(request, peer),
+            Err(problem) => Box::pin(std::future::ready(problem.into_response())),
+        }
+    }
+}
+
+fn name<B>(hosts: &Hosts, request: &mut Request<B>) -> Result<(), Problem> {
+    for header in NEVER_BELIEVED {
+        request.headers_mut().remove(header);
+    }
+    let host = authority(request.uri(), request.headers())?;
+    let mut claim = hosts.of_host(host);
+    let mut name = String::new();
+    if claim != Claim::Nothing {
+        name.push_str(&String::from_utf8_lossy(host.unwrap_or_default()));
+    }
+    if let Some((slug, rest)) = by_path(request.uri()) {
+        claim = claim.and(hosts.of_slug(slug));
+        name.push_str(BY_PATH);
+        name.push_str(slug);
+        let rest = rest.to_owned();
+        rewrite(request.uri_mut(), &rest)?;
+    }
+    if claim != Claim::Nothing {
+        let name = name.into();
+        request.extensions_mut().insert(Named { claim, name });
+    }
+    Ok(())
+}
+
+/// The target's own authority, else the `Host` header (RFC 9112, 3.2).
+fn authority<'r>(uri: &'r Uri, headers: &'r HeaderMap) -> Result<Option<&'r [u8]>, Problem> {
+    let mut hosts = headers.get_all(header::HOST).iter();
+    let host = hosts.next();
+    if hosts.next().is_some() {
+        return Err(Problem::bad_request("The header Host is there twice."));
+    }
+    let target = uri
+        .authority()
+        .map(|authority| authority.as_str().as_bytes());
+    Ok(target.or(host.map(|value| value.as_bytes())))
+}
+
+/// The slug and what comes after it.
+fn by_path(uri: &Uri) -> Option<(&str, &str)> {
+    let after = uri.path().strip_prefix(BY_PATH)?;
+    let end = after.find('/').unwrap_or(after.len());
+    Some(after.split_at(end))
+}
+
+fn rewrite(uri: &mut Uri, path: &str) -> Result<(), Problem> {
+    let mut target = if path.is_empty() { "/" } else { path }.to_owned();
+    if let Some(query) = uri.query() {
+        target.push('?');
+        target.push_str(query);
+    }
+    // A part of what was a target is one.
+    let wrong = |_| Problem::bad_request("The path cannot be read.");
+    let mut parts = std::mem::take(uri).into_parts();
+    parts.path_and_query = Some(PathAndQuery::try_from(target).map_err(|e| wrong(e.to_string()))?);
+    *uri = Uri::from_parts(parts).map_err(|e| wrong(e.to_string()))?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use laneway_tenancy::TenantId;
+    use laneway_tenancy::hosts::HostSettings;
+
+    use super::*;
+
+    fn hosts() -> Hosts {
+        let hosts = Hosts::new(HostSettings {
+            site_domain: "laneway.example".to_owned(),
+            ..HostSettings::default()
+        });
+        hosts.set_slug("acme", TenantId::from_u128(1));
+        hosts.set_slug("other", TenantId::from_u128(2));
+        hosts.set_host(
+            &"tracks.acme.example".parse().unwrap(),
+            TenantId::from_u128(1),
+        );
+        hosts
+    }
+
+    fn named(target: &str, host: &str) -> (String, Option<Named>) {
+        let mut request = Request::builder()
+            .uri(target)
+            .header("host", host)
+            .header("X-Forwarded-Host", "tracks.acme.example")
+            .header("x-laneway-tenant", "acme")
+            .header("X-Tenant-Id", "acme")
+            .body(())
+            .unwrap();
+        name(&hosts(), &mut request).unwrap();
+        assert_eq!(request.headers().len(), 1, "what names a tenant is gone");
+        let found = request.extensions().get().cloned();
+        (request.uri().to_string(), found)
+    }
+
+    #[test]
+    fn a_platform_host_claims_nothing_and_a_path_is_taken_off() {
+        assert_eq!(
+            named("/devices", "laneway.example"),
+            ("/devices".into(), None)
+        );
+        for (target, rest) in [
+            ("/t/acme/devices?limit=2", "/devices?limit=2"),
+            ("/t/acme", "/"),
+            ("/t/acme/", "/"),
+            ("/t/acme?x=/t/b", "/?x=/t/b"),
+            ("/t/acme/t/other/devices", "/t/other/devices"),
+            (
+                "http://laneway.example/t/acme/x",
+                "http://laneway.example/x",
+            ),
+        ] {
+            let (uri, found) = named(target, "laneway.example");
+            assert_eq!(uri, rest);
+            let found = found.unwrap();
+            assert_eq!(found.claim, Claim::Tenant(TenantId::from_u128(1)));
+            assert_eq!(&*found.name, "/t/acme");
+        }
+        for target in ["/t/nobody/x", "/t//x", "/t/Acme/x", "/t/ac%6de/x"] {
+            let claim = named(target, "laneway.example").1.unwrap().claim;
+            assert_eq!(claim, Claim::Unknown, "{target}");
+        }
+        for target in ["/t", "/tracks", "/x/t/acme"] {
+            assert_eq!(named(target, "laneway.example"), (target.to_owned(), None));
+        }
+    }
+
+    #[test]
+    fn host_and_path_claim_together_and_the_target_goes_before_the_header() {
+        let claim = |target: &str, host: &str| named(target, host).1.map(|n| n.claim);
+        let acme = Some(Claim::Tenant(TenantId::from_u128(1)));
+        assert_eq!(claim("/x", "tracks.acme.example"), acme);
+        assert_eq!(claim("/t/acme/x", "tracks.acme.example"), acme);
+        for other in ["/t/other/x", "/t/nobody/x"] {
+            let both = claim(other, "tracks.acme.example");
+            assert_eq!(both, Some(Claim::Contradiction));
+        }
+        assert_eq!(
+            claim("http://tracks.acme.example/x", "laneway.example"),
+            acme
+        );
+        assert_eq!(
+            claim("http://laneway.example/x", "tracks.acme.example"),
+            None
+        );
+    }
+
+    #[test]
+    fn two_hosts_are_none() {
+        let mut request = Request::builder()
+            .header("host", "laneway.example")
+            .header("host", "tracks.acme.example")
+            .body(())
+            .unwrap();
+        let refused = name(&hosts(), &mut request).unwrap_err();
+        assert_eq!(refused.status, 400);
+    }
+}

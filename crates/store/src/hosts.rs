@@ -1,0 +1,296 @@
+//! Hosts of tenants: registered, proved, with certificates whose keys are encrypted.
+
+mod platform;
+
+use laneway_schemas::ControlKind;
+use laneway_tenancy::control::{HostBody, HostState};
+use laneway_tenancy::{HostPattern, TenantScope};
+use sqlx::Row;
+use sqlx::any::AnyRow;
+
+use crate::Store;
+use crate::access::{Access, Tx};
+use crate::codec::{Named, to_json, variant_name};
+use crate::error::{Doing, Result, StoreError};
+use crate::outbox::{Change, emit, next_version};
+
+pub use platform::{HostCertificate, HostProofs};
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Host {
+    pub host: HostPattern,
+    pub state: HostState,
+    /// What proves the host where it is published there.
+    pub token: String,
+    /// When the last proof was tried, and when one last succeeded.
+    pub checked_at: Option<i64>,
+    pub proved_at: Option<i64>,
+    /// Why the last one failed.
+    pub problem: Option<String>,
+    /// Where it has a certificate of its own.
+    pub certificate_expires_at: Option<i64>,
+    pub created_at: i64,
+}
+
+/// What came of a proof.
+#[derive(Debug, Clone)]
+pub struct HostProof {
+    pub at: i64,
+    /// When to try again.
+    pub next: i64,
+    /// `Err` says why it failed.
+    pub outcome: Result<(), String>,
+    /// A host that fails is live no more.
+    pub stops: bool,
+}
+
+/// A certificate that was checked for its host.
+pub struct NewCertificate<'a> {
+    /// PEM.
+    pub chain: &'a str,
+    /// PEM, in the clear; stored encrypted.
+    pub key: &'a str,
+    pub expires_at: i64,
+}
+
+/// The hosts of one tenant.
+pub struct Hosts<'a> {
+    pub(crate) store: &'a Store,
+    pub(crate) scope: &'a TenantScope,
+}
+
+const COLUMNS: &str = "tenant_id, host, state, token, checked_at, proved_at, problem, certificate_expires_at, created_at";
+
+impl Hosts<'_> {
+    /// Registers a host, which is pending from then on. At most `most` of a tenant.
+    pub async fn register(
+        &self,
+        host: &HostPattern,
+        token: &str,
+        most: u32,
+        at: i64,
+    ) -> Result<Host> {
+        let tenant = self.scope.tenant();
+        let mut tx = self.write().await?;
+        let version = next_version(&mut tx, tenant).await?;
+        let counted: i64 = sqlx::query("SELECT COUNT(*) AS hosts FROM hosts WHERE tenant_id = $1")
+            .bind(tenant.to_string())
+            .fetch_one(&mut *tx.inner)
+            .await
+            .and_then(|row| row.try_get("hosts"))
+            .doing("counting a tenant's hosts")?;
+        if counted >= i64::from(most) {
+            return Err(StoreError::LimitReached {
+                limit: "hosts",
+                most: most.into(),
+            });
+        }
+        let inserted = sqlx::query(
+            "INSERT INTO hosts (tenant_id, host, state, token, next_check_at, created_at)
+             VALUES ($1, $2, $3, $4, $5, $5) ON CONFLICT (tenant_id, host) DO NOTHING",
+        )
+        .bind(tenant.to_string())
+        .bind(host.as_str())
+        .bind(variant_name(&HostState::Pending)?)
+        .bind(token)
+        .bind(at)
+        .execute(&mut *tx.inner)
+        .await
+        .doing("registering a host")?;
+        if inserted.rows_affected() == 0 {
+            return Err(StoreError::Exists {
+                what: format!("the host {host}"),
+            });
+        }
+        let registered = find(&mut tx, self.scope, host).await?;
+        let registered = registered.ok_or_else(|| missing(host))?;
+        self.announce(&mut tx, &registered, version, at).await?;
+        self.store.commit_change(tx).await?;
+        Ok(registered)
+    }
+
+    pub async fn find(&self, host: &HostPattern) -> Result<Option<Host>> {
+        let mut tx = self.store.read(Access::Tenant(self.scope.tenant())).await?;
+        let found = find(&mut tx, self.scope, host).await?;
+        tx.commit().await?;
+        Ok(found)
+    }
+
+    /// Hosts by name, after `after`.
+    pub async fn list(&self, after: Option<&HostPattern>, limit: u32) -> Result<Vec<Host>> {
+        let mut tx = self.store.read(Access::Tenant(self.scope.tenant())).await?;
+        let rows = sqlx::query(sqlx::AssertSqlSafe(format!(
+            "SELECT {COLUMNS} FROM hosts WHERE tenant_id = $1 AND host > $2 ORDER BY host LIMIT $3"
+        )))
+        .bind(self.scope.tenant().to_string())
+        .bind(after.map_or("", HostPattern::as_str))
+        .bind(i64::from(limit))
+        .fetch_all(&mut *tx.inner)
+        .await
+        .doing("listing hosts")?;
+        tx.commit().await?;
+        rows.iter().map(read).collect()
+    }
+
+    /// Notes a proof. One that succeeds makes the host live, unless it is another tenant's:
+    /// [`StoreError::Exists`]. A change of state is told to all roles.
+    pub async fn note(&self, host: &HostPattern, proof: HostProof) -> Result<Host> {
+        let tenant = self.scope.tenant();
+        let mut tx = self.write().await?;
+        let found = find(&mut tx, self.scope, host).await?;
+        let old = found.ok_or_else(|| missing(host))?.state;
+        let state = match &proof.outcome {
+            Ok(()) => HostState::Live,
+            Err(_) if proof.stops && old == HostState::Live => HostState::Failing,
+            Err(_) => old,
+        };
+        let version = if state == old {
+            None
+        } else {
+            Some(next_version(&mut tx, tenant).await?)
+        };
+        let proved_at = proof.outcome.is_ok().then_some(proof.at);
+        let row = sqlx::query(sqlx::AssertSqlSafe(format!(
+            "UPDATE hosts SET state = $3, checked_at = $4, proved_at = COALESCE($5, proved_at),
+             problem = $6, next_check_at = $7 WHERE tenant_id = $1 AND host = $2 RETURNING {COLUMNS}"
+        )))
+        .bind(tenant.to_string())
+        .bind(host.as_str())
+        .bind(variant_name(&state)?)
+        .bind(proof.at)
+        .bind(proved_at)
+        .bind(proof.outcome.err())
+        .bind(proof.next)
+        .fetch_optional(&mut *tx.inner)
+        .await;
+        let row = match row {
+            Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {
+                return Err(StoreError::Exists {
+                    what: format!("the host {host}, live for another tenant,"),
+                });
+            }
+            row => row.doing("noting the proof of a host")?,
+        };
+        let noted = read(&row.ok_or_else(|| missing(host))?)?;
+        if let Some(version) = version {
+            self.announce(&mut tx, &noted, version, proof.at).await?;
+        }
+        self.store.commit_change(tx).await?;
+        Ok(noted)
+    }
+
+    /// Gives the host a certificate, in the place of the one that it may have.
+    pub async fn set_certificate(
+        &self,
+        host: &HostPattern,
+        new: NewCertificate<'_>,
+        at: i64,
+    ) -> Result<Host> {
+        let tenant = self.scope.tenant();
+        let name = row_name(&tenant.to_string(), host.as_str());
+        let sealed = self.store.0.secrets.seal(&name, new.key)?;
+        let mut tx = self.write().await?;
+        let version = next_version(&mut tx, tenant).await?;
+        let row = sqlx::query(sqlx::AssertSqlSafe(format!(
+            "UPDATE hosts SET certificate = $3, private_key = $4, certificate_expires_at = $5
+             WHERE tenant_id = $1 AND host = $2 RETURNING {COLUMNS}"
+        )))
+        .bind(tenant.to_string())
+        .bind(host.as_str())
+        .bind(new.chain)
+        .bind(sealed)
+        .bind(new.expires_at)
+        .fetch_optional(&mut *tx.inner)
+        .await
+        .doing("setting the certificate of a host")?;
+        let changed = read(&row.ok_or_else(|| missing(host))?)?;
+        self.announce(&mut tx, &changed, version, at).await?;
+        self.store.commit_change(tx).await?;
+        Ok(changed)
+    }
+
+    pub async fn delete(&self, host: &HostPattern, at: i64) -> Result<()> {
+        let tenant = self.scope.tenant();
+        let mut tx = self.write().await?;
+        let version = next_version(&mut tx, tenant).await?;
+        let deleted = sqlx::query("DELETE FROM hosts WHERE tenant_id = $1 AND host = $2")
+            .bind(tenant.to_string())
+            .bind(host.as_str())
+            .execute(&mut *tx.inner)
+            .await
+            .doing("deleting a host")?;
+        if deleted.rows_affected() == 0 {
+            return Err(missing(host));
+        }
+        let change = Change {
+            tenant,
+            version,
+            kind: ControlKind::Host,
+            id: host.as_str(),
+            deleted: true,
+            body: None,
+            at,
+        };
+        emit(&mut tx, change).await?;
+        self.store.commit_change(tx).await
+    }
+
+    async fn write(&self) -> Result<Tx> {
+        self.store.write(Access::Tenant(self.scope.tenant())).await
+    }
+
+    async fn announce(&self, tx: &mut Tx, host: &Host, version: i64, at: i64) -> Result<()> {
+        let body = HostBody {
+            state: host.state,
+            certificate: host.certificate_expires_at.is_some(),
+        };
+        let change = Change {
+            tenant: self.scope.tenant(),
+            version,
+            kind: ControlKind::Host,
+            id: host.host.as_str(),
+            deleted: false,
+            body: Some(to_json(&body)?),
+            at,
+        };
+        emit(tx, change).await
+    }
+}
+
+async fn find(tx: &mut Tx, scope: &TenantScope, host: &HostPattern) -> Result<Option<Host>> {
+    let row = sqlx::query(sqlx::AssertSqlSafe(format!(
+        "SELECT {COLUMNS} FROM hosts WHERE tenant_id = $1 AND host = $2"
+    )))
+    .bind(scope.tenant().to_string())
+    .bind(host.as_str())
+    .fetch_optional(&mut *tx.inner)
+    .await
+    .doing("looking for a host")?;
+    row.as_ref().map(read).transpose()
+}
+
+fn missing(host: &HostPattern) -> StoreError {
+    StoreError::Missing {
+        what: format!("host {host}"),
+    }
+}
+
+/// What the key of a certificate is bound to.
+fn row_name(tenant: &str, host: &str) -> String {
+    format!("hosts/{tenant}/{host}")
+}
+
+fn read(row: &AnyRow) -> Result<Host> {
+    let name: String = row.try_get("host").doing("reading a host")?;
+    let row = Named::new("hosts", &name, row);
+    Ok(Host {
+        host: row.parse("host")?,
+        state: row.variant("state")?,
+        token: row.get("token")?,
+        checked_at: row.get("checked_at")?,
+        proved_at: row.get("proved_at")?,
+        problem: row.get("problem")?,
+        certificate_expires_at: row.get("certificate_expires_at")?,
+        created_at: row.get("created_at")?,
+    })
+}
