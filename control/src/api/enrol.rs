@@ -13,7 +13,7 @@ use laneway_runtime::http::Peer;
 use laneway_store::{Enrolled, Enrolment, NewToken, NotEnrolled, StoreError};
 use laneway_tenancy::details::check_labels;
 use laneway_tenancy::{
-    AuthError, CredentialId, DeviceId, ProvisioningSecret, Token, TokenKind, new_id,
+    AuthError, ChangeKind, CredentialId, DeviceId, ProvisioningSecret, Token, TokenKind, new_id,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -122,6 +122,9 @@ pub(crate) async fn enrol(
     } = enrolled;
     tracing::info!(target: "audit", %tenant, %device, %key, %credential, ?address, again, "a device enrolled itself");
     let status = if again {
+        // The token before ends here at once, and elsewhere when the news comes.
+        deps.authenticator
+            .forget(tenant, ChangeKind::Device, device.as_str());
         StatusCode::OK
     } else {
         StatusCode::CREATED
