@@ -262,10 +262,6 @@ async fn what_a_tenant_changes_and_deletes_is_its_own_under_the_same_ids(databas
     for ((name, _), (theirs, mine)) in LOOKS.iter().zip(before.iter().zip(&own)) {
         if *name != "tenant_schemas" {
             assert_eq!((theirs.len(), mine.len()), (1, 1), "{name}");
-            assert_ne!(
-                theirs, mine,
-                "{name}: the ids are the same, the things are not"
-            );
         }
     }
     for (name, attempt) in TRIES {
