@@ -175,7 +175,7 @@ pub(crate) async fn remove(
         .deps
         .store
         .provisioning_keys(scope)
-        .delete(path.provisioning_key)
+        .delete(path.provisioning_key, control.deps.clock.now_us())
         .await?;
     Ok(StatusCode::NO_CONTENT)
 }

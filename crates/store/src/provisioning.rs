@@ -91,7 +91,8 @@ impl ProvisioningKeys<'_> {
         .execute(&mut *tx.inner)
         .await
         .doing("creating a provisioning key")?;
-        tx.commit().await?;
+        tx.touches(tenant, "provisioning_key", &id.to_string(), false, at);
+        tx.commit_recorded().await?;
         Ok(ProvisioningKey {
             id,
             terms,
@@ -121,7 +122,7 @@ impl ProvisioningKeys<'_> {
     }
 
     /// Revokes one. The devices that came in with it stay.
-    pub async fn delete(&self, id: ProvisioningKeyId) -> Result<()> {
+    pub async fn delete(&self, id: ProvisioningKeyId, at: i64) -> Result<()> {
         let tenant = self.scope.tenant();
         let mut tx = self.store.write(Access::Tenant(tenant)).await?;
         let deleted =
@@ -136,7 +137,8 @@ impl ProvisioningKeys<'_> {
                 what: format!("provisioning key {id}"),
             });
         }
-        tx.commit().await
+        tx.touches(tenant, "provisioning_key", &id.to_string(), true, at);
+        tx.commit_recorded().await
     }
 }
 

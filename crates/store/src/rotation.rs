@@ -14,25 +14,34 @@ use crate::error::{Doing, Result, StoreError};
 /// Rows of one transaction.
 const PAGE: i64 = 100;
 
-/// A column that holds sealed secrets. The row's name, which a secret is bound to, is tenant and
-/// id with a slash between.
+/// A column that holds sealed secrets. The row's name, which a secret is bound to, is the prefix,
+/// then tenant and id with a slash between.
 struct Sealed {
+    prefix: &'static str,
     table: &'static str,
     id: &'static str,
     column: &'static str,
 }
 
 /// Every column of sealed secrets there is.
-const SEALED: [Sealed; 2] = [
+const SEALED: [Sealed; 3] = [
     Sealed {
+        prefix: "",
         table: "destinations",
         id: "destination_id",
         column: "secret",
     },
     Sealed {
+        prefix: "",
         table: "idempotent_answers",
         id: "key",
         column: "answer",
+    },
+    Sealed {
+        prefix: "hosts/",
+        table: "hosts",
+        id: "host",
+        column: "private_key",
     },
 ];
 
@@ -92,7 +101,12 @@ impl<'a> Rotation<'a> {
 
     async fn page(&self, sealed: &Sealed, at: &Cursor) -> Result<Page> {
         const DOING: &str = "reading secrets to encrypt them anew";
-        let Sealed { table, id, column } = sealed;
+        let Sealed {
+            prefix,
+            table,
+            id,
+            column,
+        } = sealed;
         let mut tx = self.store.read(Access::Platform).await?;
         let rows = sqlx::query(sqlx::AssertSqlSafe(format!(
             "SELECT tenant_id, {id} AS id, {column} AS sealed FROM {table}
@@ -111,7 +125,7 @@ impl<'a> Rotation<'a> {
         for row in &rows {
             let tenant: String = row.try_get("tenant_id").doing(DOING)?;
             let own: String = row.try_get("id").doing(DOING)?;
-            let name = format!("{tenant}/{own}");
+            let name = format!("{prefix}{tenant}/{own}");
             let before: Vec<u8> = Named::new(table, &name, row).get("sealed")?;
             if !self.store.0.secrets.is_current(&before) {
                 let secret = self.store.0.secrets.open(table, &name, &before)?;

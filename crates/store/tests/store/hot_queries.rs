@@ -29,14 +29,15 @@ const HOT: &[Hot] = &[
         condition: "slug = $1",
     },
     Hot {
-        source: include_str!("../../src/devices.rs"),
-        table: "devices",
-        condition: "WHERE tenant_id = $1 AND device_id = $2",
+        source: include_str!("../../src/devices/list.rs"),
+        table: "devices d",
+        condition: "WHERE d.tenant_id = $1 AND d.device_id = $2",
     },
     Hot {
-        source: include_str!("../../src/devices.rs"),
-        table: "devices",
-        condition: "WHERE tenant_id = $1 AND device_id > $2 ORDER BY device_id LIMIT $3",
+        // Put together there.
+        source: "d.tenant_id = $1 AND d.device_id > $2 d.device_id LIMIT $3",
+        table: "devices d",
+        condition: "WHERE d.tenant_id = $1 AND d.device_id > $2 ORDER BY d.device_id LIMIT $3",
     },
     Hot {
         source: include_str!("../../src/source.rs"),
