@@ -202,7 +202,7 @@ impl Default for MeteringSettings {
         MeteringSettings {
             enabled: true,
             batch_records: 10_000,
-            linger_ms: 200,
+            linger_ms: 500,
             device_days: 8,
         }
     }

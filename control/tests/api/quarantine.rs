@@ -176,6 +176,9 @@ async fn all(rig: &Rig, topic: Topic, partition: u32) -> Vec<(Vec<u8>, Vec<u8>)>
         let batch = reader.next().await.unwrap();
         for record in batch.iter() {
             assert_eq!(record.headers.get("h"), Some(b"1".as_slice()));
+            // It is not counted again.
+            let redriven = record.headers.get(laneway_schemas::headers::REDRIVEN);
+            assert_eq!(redriven, Some(b"1".as_slice()));
             read.push((record.key.to_vec(), record.value.unwrap().to_vec()));
         }
         next = batch.next_offset();

@@ -226,6 +226,7 @@ impl Directory {
                         t.devices = HashMap::new();
                         t.gone = 0;
                         t.destinations.clear();
+                        self.hosts.remove_hosts(tenant);
                     }
                     let old = t.entry.as_deref().map(|entry| entry.body.slug.as_str());
                     self.name(tenant, old, &parsed.slug, event.deleted);

@@ -12,7 +12,7 @@ use laneway_runtime::http::HostCertificates;
 use laneway_schemas::ControlKind;
 use laneway_store::{HostCertificate, Store, StoreError};
 use laneway_tenancy::HostPattern;
-use laneway_tenancy::control::RoleAuthority;
+use laneway_tenancy::control::{RoleAuthority, TenantState};
 use rustls::sign::CertifiedKey;
 use tokio::sync::broadcast::error::RecvError;
 
@@ -96,6 +96,11 @@ impl Certificates {
                 Ok(change) if change.kind == ControlKind::Host => {
                     changed.extend(change.id.parse::<HostPattern>());
                     anew |= changed.len() > WAITING;
+                }
+                // What a closed tenant had is erased.
+                Ok(change) if change.kind == ControlKind::Tenant => {
+                    let tenant = directory.tenant_ever(change.tenant);
+                    anew |= tenant.is_some_and(|t| t.body.state == TenantState::Closed);
                 }
                 Ok(_) => {}
                 Err(RecvError::Lagged(_)) => anew = true,

@@ -343,8 +343,20 @@ impl Records {
 
     /// Adds a tombstone: on a compacted topic it deletes the key.
     pub fn push_tombstone(&mut self, topic: Topic, partition: u32, timestamp_ms: i64, key: &[u8]) {
+        self.push_tombstone_with(topic, partition, timestamp_ms, key, []);
+    }
+
+    /// A tombstone that says something in its headers.
+    pub fn push_tombstone_with<'h>(
+        &mut self,
+        topic: Topic,
+        partition: u32,
+        timestamp_ms: i64,
+        key: &[u8],
+        headers: impl IntoIterator<Item = (&'h str, &'h [u8])>,
+    ) {
         let none: Option<fn(&mut Vec<u8>)> = None;
-        let spans = pack(&mut self.data, key, [], none);
+        let spans = pack(&mut self.data, key, headers, none);
         self.records.push(OutgoingMeta {
             topic,
             partition,

@@ -13,16 +13,24 @@ use crate::error::{Doing, Result};
 use crate::open::Kind;
 
 /// Tables whose rows of a tenant are erased with it, each before those that it refers to. What
-/// stays is the tenant's own row and slugs, its audit trail, and its usage by day.
-const ERASED: [&str; 8] = [
+/// stays is the tenant's own row and slugs, its audit trail without personal fields, and counts by
+/// day.
+const ERASED: [&str; 15] = [
     "credentials",
+    "enrolments",
+    "provisioning_keys",
+    "device_labels",
     "devices",
     "api_keys",
     "destinations",
+    "hosts",
     "latest_positions",
     "sessions",
     "config_entries",
     "idempotent_answers",
+    "usage_devices",
+    "rate_shares",
+    "audit_personal",
 ];
 /// Rows that one transaction erases.
 const CHUNK: i64 = 5000;

@@ -150,6 +150,12 @@ impl Hosts {
         }
     }
 
+    /// A tenant is closed: it has no hosts any more.
+    pub fn remove_hosts(&self, tenant: TenantId) {
+        self.exact.remove_all(tenant);
+        self.wildcards.remove_all(tenant);
+    }
+
     pub fn set_slug(&self, slug: &str, tenant: TenantId) {
         self.slugs.set(slug, tenant);
     }

@@ -133,6 +133,11 @@ impl Cursor {
         self.delivered += 1;
     }
 
+    /// How many events were acknowledged, ever.
+    pub fn delivered(&self) -> u64 {
+        self.delivered
+    }
+
     /// Goes on counting what was acknowledged from where another cursor of the same destination
     /// and lane is.
     #[must_use]

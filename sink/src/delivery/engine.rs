@@ -11,6 +11,7 @@ use laneway_log::{
 };
 use laneway_runtime::Lifecycle;
 use laneway_schemas::ControlKind;
+use laneway_schemas::headers::DELIVERED;
 use laneway_tenancy::DestinationId;
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior};
@@ -277,6 +278,11 @@ impl Session<'_> {
                     Some(value) => records.push(*topic, partition, now_ms, key, [], value),
                     None => records.push_tombstone(*topic, partition, now_ms, key),
                 }
+            }
+            for (key, delivered) in &snapshot.farewells {
+                let (key, delivered) = (key.as_bytes(), delivered.to_string());
+                let said = [(DELIVERED, delivered.as_bytes())];
+                records.push_tombstone_with(Topic::SinkCursors, partition, now_ms, key, said);
             }
             let Some(lane) = self.lanes.get_mut(&partition) else {
                 continue;

@@ -52,6 +52,8 @@ pub struct Snapshot {
     /// The next offset of the head.
     pub head: u64,
     pub records: Vec<Written>,
+    /// Cursors to delete, and how many events their destinations had acknowledged.
+    pub farewells: Vec<(String, u64)>,
 }
 
 /// A key and its value; no value deletes. In the lane's partition of the topic.
@@ -94,6 +96,7 @@ pub struct Lane {
     all_known: Option<Instant>,
     /// To be written with the next commit: dead letters, and deletions.
     unwritten: Vec<Written>,
+    farewells: Vec<(String, u64)>,
     serial: u64,
     rng: StdRng,
 }
@@ -120,6 +123,7 @@ impl Lane {
             wakes: BinaryHeap::new(),
             all_known,
             unwritten: Vec::new(),
+            farewells: Vec::new(),
             serial: 0,
             rng,
         }
@@ -219,6 +223,7 @@ impl Lane {
         Snapshot {
             head: self.head,
             records,
+            farewells: std::mem::take(&mut self.farewells),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use foldhash::{HashMap, HashSet};
 use laneway_log::{RecordRef, Topic};
-use laneway_schemas::headers::REDRIVEN;
+use laneway_schemas::headers::{DELIVERED, REDRIVEN};
 use laneway_schemas::{Codecs, DecodeError, RegistryError, SinkCursor};
 use laneway_store::{DeliveredTotal, DeviceDay, UsageBatch, UsageCount};
 use laneway_tenancy::quota::day_of_ms;
@@ -115,7 +115,12 @@ impl Open {
             return Ok(());
         };
         let total = match record.value {
-            None => None,
+            None => {
+                let said = record.headers.get_str(DELIVERED);
+                let last = said.and_then(|said| said.parse().ok());
+                self.delivered(record, (tenant, destination, lane), last);
+                None
+            }
             Some(value) => match codecs.decode_loading::<SinkCursor>(value).await {
                 Ok(cursor) => Some(cursor.delivered),
                 Err(DecodeError::Registry(error @ RegistryError::Unavailable { .. })) => {
@@ -128,6 +133,16 @@ impl Open {
                 }
             },
         };
+        self.delivered(record, (tenant, destination, lane), total);
+        Ok(())
+    }
+
+    fn delivered(
+        &mut self,
+        record: &RecordRef<'_>,
+        (tenant, destination, lane): (TenantId, DestinationId, u32),
+        total: Option<i64>,
+    ) {
         self.batch.delivered.push(DeliveredTotal {
             tenant,
             destination,
@@ -136,7 +151,6 @@ impl Open {
             total,
         });
         self.records += 1;
-        Ok(())
     }
 }
 

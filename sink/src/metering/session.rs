@@ -8,6 +8,7 @@ use laneway_log::{
     Batch, Committer, Epoch, GroupSpec, LogError, MemberEvent, Records, Topic, Unit,
 };
 use laneway_runtime::Lifecycle;
+use laneway_store::UsageBatch;
 use tokio::time::MissedTickBehavior;
 
 use super::count::{Open, Seen};
@@ -98,11 +99,8 @@ impl Session<'_> {
             }
             MemberEvent::Records(batch) => self.records(&batch).await?,
             MemberEvent::Revoked { partitions, done } => {
-                for partition in &partitions {
-                    for topic in TOPICS {
-                        self.flush((topic, *partition)).await?;
-                    }
-                }
+                self.flush(|(_, partition)| partitions.contains(&partition))
+                    .await?;
                 self.commit().await?;
                 self.give_up(&partitions);
                 drop(done);
@@ -187,7 +185,7 @@ impl Session<'_> {
             }
             open.batch.to_offset = record.offset + 1;
             if open.records >= limit {
-                self.flush(key).await?;
+                self.flush(|due| due == key).await?;
             }
         }
         if let Some(open) = self.open.get_mut(&key) {
@@ -197,23 +195,21 @@ impl Session<'_> {
     }
 
     async fn flush_all(&mut self) -> Result<(), MeteringError> {
-        let due: Vec<(Topic, u32)> = self.open.keys().copied().collect();
-        for key in due {
-            self.flush(key).await?;
-        }
-        Ok(())
+        self.flush(|_| true).await
     }
 
-    /// Writes what is open of a partition. While the store is away it waits: the log keeps.
-    async fn flush(&mut self, key: (Topic, u32)) -> Result<(), MeteringError> {
-        let Some(open) = self.open.get_mut(&key).filter(|open| open.has_come_on()) else {
-            return Ok(());
-        };
+    /// Writes what is open of these partitions, in one transaction. While the store is away it
+    /// waits: the log keeps.
+    async fn flush(&mut self, of: impl Fn((Topic, u32)) -> bool) -> Result<(), MeteringError> {
         let (metering, deps) = (self.metering, &self.metering.deps);
-        let to = open.batch.to_offset;
-        let batch = open.batch();
+        let due = self.open.iter_mut();
+        let due = due.filter(|(key, open)| of(**key) && open.has_come_on());
+        let mut batches: Vec<&UsageBatch> = due.map(|(_, open)| open.batch()).collect();
+        if batches.is_empty() {
+            return Ok(());
+        }
         loop {
-            match deps.store.meter(&deps.authority, batch).await {
+            match deps.store.meter_all(&deps.authority, &mut batches).await {
                 Ok(()) => break,
                 Err(error) if error.is_transient() && !self.lifecycle.is_draining() => {
                     metering.set_trouble(Some(error.to_string()));
@@ -226,9 +222,12 @@ impl Session<'_> {
             }
         }
         metering.set_trouble(None);
-        self.told.insert(key, to);
-        self.open
-            .insert(key, Open::at(GENERATION, key.0, key.1, to, to));
+        let due = self.open.iter_mut();
+        for (key, open) in due.filter(|(key, open)| of(**key) && open.has_come_on()) {
+            let to = open.batch.to_offset;
+            self.told.insert(*key, to);
+            *open = Open::at(GENERATION, key.0, key.1, to, to);
+        }
         Ok(())
     }
 

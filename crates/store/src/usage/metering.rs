@@ -88,25 +88,42 @@ impl Store {
 
     /// Adds a batch to the counts, all or nothing. [`StoreError::Moved`] where the partition is
     /// not at `from_offset`; one that is nowhere yet may begin anywhere.
-    pub async fn meter(&self, _authority: &RoleAuthority, batch: &UsageBatch) -> Result<()> {
-        let tenants = batch.counts.iter().map(|c| c.tenant);
-        let tenants = tenants
-            .chain(batch.devices.iter().map(|d| d.tenant))
-            .chain(batch.delivered.iter().map(|d| d.tenant));
+    pub async fn meter(&self, authority: &RoleAuthority, batch: &UsageBatch) -> Result<()> {
+        self.meter_all(authority, &mut [batch]).await
+    }
+
+    /// The same for batches of several partitions, in one transaction.
+    pub async fn meter_all(
+        &self,
+        _authority: &RoleAuthority,
+        batches: &mut [&UsageBatch],
+    ) -> Result<()> {
+        // In the order of their keys, so that two members lock rows in the same order.
+        batches.sort_unstable_by_key(|batch| (batch.topic, batch.partition));
+        let tenants = batches.iter().flat_map(|batch| {
+            let counts = batch.counts.iter().map(|c| c.tenant);
+            let devices = batch.devices.iter().map(|d| d.tenant);
+            let delivered = batch.delivered.iter().map(|d| d.tenant);
+            counts.chain(devices).chain(delivered)
+        });
         let mut tx = self.write(Access::Projection(tenant_list(tenants))).await?;
-        advance(&mut tx, batch).await?;
+        for batch in batches.iter() {
+            advance(&mut tx, batch).await?;
+        }
         let mut days = Days::new();
-        for count in &batch.counts {
+        for count in batches.iter().flat_map(|batch| &batch.counts) {
             let day = days.entry((count.tenant, count.day)).or_default();
             day.events += count.events;
             day.bytes += count.bytes;
         }
-        let devices: Vec<&DeviceDay> = batch.devices.iter().collect();
+        let devices: BTreeSet<&DeviceDay> = batches.iter().flat_map(|b| &b.devices).collect();
+        let devices: Vec<&DeviceDay> = devices.into_iter().collect();
         for chunk in chunks(&devices) {
             add_devices(&mut tx, chunk, &mut days).await?;
         }
-        if !batch.delivered.is_empty() {
-            add_delivered(&mut tx, &batch.delivered, &mut days).await?;
+        let delivered: Vec<&DeliveredTotal> = batches.iter().flat_map(|b| &b.delivered).collect();
+        if !delivered.is_empty() {
+            add_delivered(&mut tx, &delivered, &mut days).await?;
         }
         // In the order of their keys, so that two batches lock rows in the same order.
         let days: Vec<((TenantId, i64), Added)> = days.into_iter().collect();
@@ -204,7 +221,7 @@ async fn add_devices(tx: &mut Tx, devices: &[&DeviceDay], days: &mut Days) -> Re
 }
 
 /// Totals to what they grew by. One that is smaller than before begins anew: its cursor was lost.
-async fn add_delivered(tx: &mut Tx, delivered: &[DeliveredTotal], days: &mut Days) -> Result<()> {
+async fn add_delivered(tx: &mut Tx, delivered: &[&DeliveredTotal], days: &mut Days) -> Result<()> {
     let mut totals: BTreeMap<Place, Option<i64>> = BTreeMap::new();
     for said in delivered {
         totals.insert((said.tenant, said.destination, said.lane), None);

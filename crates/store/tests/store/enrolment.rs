@@ -153,11 +153,11 @@ async fn a_key_lets_in_whom_it_is_for(database: Database) {
     }
     let id = ProvisioningKeyId::from_u128(1);
     let theirs = rig.store.provisioning_keys(&other);
-    assert!(theirs.delete(id).await.is_err(), "another tenant's");
+    assert!(theirs.delete(id, NOW).await.is_err(), "another tenant's");
     assert_eq!(theirs.list(None, 10).await.unwrap(), []);
     rig.store
         .provisioning_keys(&scope)
-        .delete(id)
+        .delete(id, NOW)
         .await
         .unwrap();
     let refused = enrol(&rig, &secret, "truck-3", 3, None).await;

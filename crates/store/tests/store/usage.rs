@@ -90,9 +90,24 @@ async fn a_batch_is_counted_once_or_not_at_all(database: Database) {
         ..batch(0, 1, vec![count(tenant.id, DAY, 1)])
     };
     rig.store.meter(&authority, &other).await.unwrap();
+    // Of several partitions all are counted or, where one has moved, none.
+    let third = |from, to| UsageBatch {
+        topic: "session-events",
+        ..batch(from, to, vec![count(tenant.id, DAY, 10)])
+    };
+    let (stale, fresh) = (third(0, 2), batch(18, 20, vec![count(tenant.id, DAY, 20)]));
+    let mut both = [&fresh, &stale];
+    let refused = rig.store.meter_all(&authority, &mut both).await;
+    assert!(matches!(refused, Err(StoreError::Moved { .. })));
+    assert_eq!(metered().await.unwrap(), Some(18));
+    let next = third(1, 2);
+    rig.store
+        .meter_all(&authority, &mut [&next, &fresh])
+        .await
+        .unwrap();
     let days = rig.store.usage(&scope).days(DAY, DAY + 5).await.unwrap();
     let found: Vec<(i64, i64, i64)> = days.iter().map(|d| (d.day, d.events, d.bytes)).collect();
-    assert_eq!(found, [(DAY, 8, 800), (DAY + 1, 1, 100)]);
+    assert_eq!(found, [(DAY, 38, 3800), (DAY + 1, 1, 100)]);
 }
 
 async fn a_device_counts_once_a_day_however_often_it_sends(database: Database) {

@@ -57,6 +57,19 @@ impl Shards {
         });
     }
 
+    /// Every name of a tenant.
+    pub(super) fn remove_all(&self, tenant: TenantId) {
+        for piece in &self.pieces {
+            if piece.load().values().any(|owner| *owner == tenant) {
+                piece.rcu(|shard| {
+                    let mut shard = Shard::clone(shard);
+                    shard.retain(|_, owner| *owner != tenant);
+                    shard
+                });
+            }
+        }
+    }
+
     fn piece(&self, name: &str) -> &ArcSwap<Shard> {
         // The pieces' own maps use the low bits.
         let hash = self.hasher.hash_one(name);

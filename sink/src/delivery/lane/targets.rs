@@ -10,7 +10,7 @@ use laneway_tenancy::control::{DestinationState, TenantState};
 use laneway_tenancy::{DestinationId, Placement, TenantId};
 use tokio::time::Instant;
 
-use super::{Lane, Opened, cursor};
+use super::{Lane, Opened};
 use crate::delivery::cursor::Cursor;
 use crate::delivery::destination::OpenError;
 use crate::delivery::letters::Letters;
@@ -150,7 +150,6 @@ impl Lane {
     }
 
     fn remove(&mut self, id: DestinationId) {
-        self.last_word(id);
         let Some(target) = self.targets.remove(&id) else {
             return;
         };
@@ -161,8 +160,10 @@ impl Lane {
                 self.by_tenant.remove(&tenant);
             }
         }
-        if target.written.is_some() {
-            self.forget_cursor(target.entry.tenant, id);
+        let delivered = target.cursor.delivered();
+        if target.written.is_some() || delivered > 0 {
+            let key = cursor_key(target.entry.tenant, id, self.partition);
+            self.farewells.push((key, delivered));
         }
         self.forget(target.entry.tenant, id);
     }
@@ -183,14 +184,6 @@ impl Lane {
             self.forget_cursor(tenant, id);
             self.forget(tenant, id);
         }
-    }
-
-    /// Writes what a target has delivered before its cursor is deleted, so that it is counted.
-    fn last_word(&mut self, id: DestinationId) {
-        let codecs = &self.shared.deps.codecs;
-        let target = self.targets.get_mut(&id);
-        let written = target.and_then(|target| cursor(codecs, target, self.partition));
-        self.unwritten.extend(written);
     }
 
     fn forget_cursor(&mut self, tenant: TenantId, id: DestinationId) {
