@@ -75,6 +75,9 @@ impl FromRequestParts<App> for Caller {
             trail::known(parts, Some(&known.scope));
             control.rates.of_key(known, control.deps.clock.now_us())?;
         }
+        if let Some(named) = parts.extensions.get::<laneway_hosts::Named>() {
+            trail::names(parts, &named.name);
+        }
         let authenticated = laneway_hosts::admit(&parts.extensions, authenticated)?;
         if let Some(route) = parts.extensions.get::<MatchedPath>() {
             control

@@ -65,12 +65,12 @@ fn name<B>(hosts: &Hosts, request: &mut Request<B>) -> Result<(), Problem> {
     let mut claim = hosts.of_host(host);
     let mut name = String::new();
     if claim != Claim::Nothing {
-        name.push_str(&String::from_utf8_lossy(host.unwrap_or_default()));
+        name.push_str(&shown(host.unwrap_or_default()));
     }
     if let Some((slug, rest)) = by_path(request.uri()) {
         claim = claim.and(hosts.of_slug(slug));
         name.push_str(BY_PATH);
-        name.push_str(slug);
+        name.push_str(&shown(slug.as_bytes()));
         let rest = rest.to_owned();
         rewrite(request.uri_mut(), &rest)?;
     }
@@ -79,6 +79,11 @@ fn name<B>(hosts: &Hosts, request: &mut Request<B>) -> Result<(), Problem> {
         request.extensions_mut().insert(Named { claim, name });
     }
     Ok(())
+}
+
+/// As much of a name as one can have.
+fn shown(name: &[u8]) -> String {
+    String::from_utf8_lossy(&name[..name.len().min(253)]).into_owned()
 }
 
 /// The target's own authority, else the `Host` header (RFC 9112, 3.2).

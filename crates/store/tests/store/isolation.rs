@@ -205,7 +205,7 @@ async fn furnish(rig: &Rig, scope: &TenantScope, n: u8) {
         positions: vec![PositionRow {
             tenant,
             device: truck.clone(),
-            received_at: Some(NOW),
+            received_at: NOW,
             recorded_at: NOW,
             fix_id: "fix".into(),
             revision: 0,
