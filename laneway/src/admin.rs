@@ -72,6 +72,7 @@ async fn tenant(api: &mut Api, command: Tenant) -> anyhow::Result<()> {
             lanes,
             events_per_second,
             device_events_per_second,
+            owner,
         } => {
             let mut body = json!({
                 "slug": slug,
@@ -82,6 +83,9 @@ async fn tenant(api: &mut Api, command: Tenant) -> anyhow::Result<()> {
             });
             if let Some(lanes) = lanes {
                 body["lanes"] = lanes.into();
+            }
+            if let Some(owner) = owner {
+                body["owner"] = owner.into();
             }
             api.create("/tenants", &body).await
         }
@@ -98,6 +102,11 @@ async fn tenant(api: &mut Api, command: Tenant) -> anyhow::Result<()> {
                 .await
         }
         Tenant::Activate { tenant } => api.put(&state(&tenant), &json!({"state": "active"})).await,
+        Tenant::Close { tenant } => api.put(&state(&tenant), &json!({"state": "closing"})).await,
+        Tenant::Closure { tenant } => {
+            api.show(&format!("/tenants/{}/closure", ask::segment(&tenant)))
+                .await
+        }
     }
 }
 
@@ -125,13 +134,21 @@ async fn credential(api: &mut Api, command: Credential) -> anyhow::Result<()> {
 
 async fn key(api: &mut Api, command: Key) -> anyhow::Result<()> {
     match command {
-        Key::Create { of, scope, name } => {
-            api.create(&of.path("/keys"), &json!({"name": name, "grants": scope}))
-                .await
+        Key::Create {
+            of,
+            role,
+            scope,
+            name,
+        } => {
+            let body = json!({"name": name, "role": role, "grants": scope});
+            api.create(&of.path("/keys"), &body).await
         }
         Key::List { of } => {
-            api.list(&of.path("/keys"), &["id", "name", "grants", "created_at"])
-                .await
+            api.list(
+                &of.path("/keys"),
+                &["id", "name", "role", "grants", "created_at"],
+            )
+            .await
         }
         Key::Revoke { of, id } => {
             api.delete(&of.path(&format!("/keys/{}", ask::segment(&id))))

@@ -88,6 +88,9 @@ pub enum Tenant {
         /// Events a second of one device; 0 is no limit.
         #[arg(long, default_value_t = 0, value_name = "N")]
         device_events_per_second: u32,
+        /// Make a first key, an owner's, of that name; it is printed once.
+        #[arg(long, value_name = "NAME")]
+        owner: Option<String>,
     },
     List,
     Show {
@@ -98,6 +101,14 @@ pub enum Tenant {
         tenant: String,
     },
     Activate {
+        tenant: String,
+    },
+    /// Erase all that it has, for ever.
+    Close {
+        tenant: String,
+    },
+    /// How far its closing is, and what went when.
+    Closure {
         tenant: String,
     },
 }
@@ -239,8 +250,17 @@ pub enum Key {
     Create {
         #[command(flatten)]
         of: Of,
-        /// What it may do: stream:read, positions:read, location:write, tenant:admin.
-        #[arg(long, value_delimiter = ',', required = true, value_name = "SCOPES")]
+        /// What a viewer, developer, admin or owner may.
+        #[arg(long)]
+        role: Option<String>,
+        /// What it may do, or what of its role: stream:read, positions:read, location:write,
+        /// devices:read and so on; tenant:admin for all that is management.
+        #[arg(
+            long,
+            value_delimiter = ',',
+            required_unless_present = "role",
+            value_name = "SCOPES"
+        )]
         scope: Vec<String>,
         /// Says what it is for.
         #[arg(long, default_value = "made on the command line")]

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::Mutex;
 
 use laneway_log::Topic;
+use laneway_runtime::{Clock, SystemClock};
 use laneway_sink::settings::DeliverySettings;
 use laneway_store::{QuotaWarningRow, Store, Warned};
 use laneway_tenancy::control::{Limits, RoleAuthority};
@@ -30,10 +31,7 @@ fn authority() -> RoleAuthority {
 }
 
 fn now_ms() -> i64 {
-    let since = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap();
-    i64::try_from(since.as_millis()).unwrap()
+    SystemClock.now_us() / 1000
 }
 
 async fn counted(store: &Store, tenants: &[Tenant], days: (i64, i64)) -> Vec<(String, [i64; 4])> {

@@ -111,6 +111,27 @@ async fn the_commands_of_the_streams_guide_work_as_they_stand() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_commands_of_the_tenancy_guide_work_as_they_stand() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let deployment = Deployment::embedded(&laneway_binary()?, folder.path()).await?;
+    deployment.admin(&["tenant", "create", "acme"]).await?;
+    let owner = ["key", "create", "--tenant", "acme", "--role", "owner"];
+    let owner = deployment.admin(&owner).await?;
+    let setting = format!("KEY={}\n", owner["key"].as_str().context("a key")?);
+    let printed = run(&deployment, folder.path(), "docs/tenancy.md", &setting).await?;
+    for expected in [
+        "\"config\":{}",
+        "\"slug\":\"acme--fleet--dev\"",
+        "\"id\":\"truck-1\"",
+        "\"slug\":\"corner-shop\"",
+        "\"value\":{\"speed\":\"km/h\"}",
+    ] {
+        ensure!(printed.contains(expected), "no {expected} in {printed}");
+    }
+    deployment.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_commands_of_the_devices_guide_work_as_they_stand() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let deployment = Deployment::embedded(&laneway_binary()?, folder.path()).await?;
@@ -157,6 +178,7 @@ fn every_block_of_commands_is_fenced_as_such_and_so_is_run() -> Result<()> {
         "docs/operations.md",
         "docs/devices.md",
         "docs/stream.md",
+        "docs/tenancy.md",
         "docs/usage.md",
         "docs/webhooks.md",
         "docs/audit.md",

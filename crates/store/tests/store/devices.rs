@@ -279,13 +279,13 @@ async fn a_late_fix_is_seen_without_being_the_latest(database: Database) {
         revision: 0,
         body: format!("{{\"at\":{recorded_at}}}"),
     };
-    let mut offset = 0;
     // One that is written again, and was received before, changes nothing.
-    for positions in [
+    let batches = [
         vec![row(50, 60)],
         vec![row(10, 90), row(20, 80)],
         vec![row(50, 60)],
-    ] {
+    ];
+    for (offset, positions) in (0..).zip(batches) {
         let batch = ProjectionBatch {
             generation: 1,
             from_offset: offset,
@@ -294,7 +294,6 @@ async fn a_late_fix_is_seen_without_being_the_latest(database: Database) {
             ..Default::default()
         };
         rig.store.project(&authority(), batch).await.unwrap();
-        offset += 1;
     }
     let seen = rig.store.devices(&scope).find(&device("truck")).await;
     let seen = seen.unwrap().unwrap().seen.unwrap();

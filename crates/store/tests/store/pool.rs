@@ -160,7 +160,7 @@ async fn a_slow_query_is_logged_with_its_tenant_and_what_it_was_for_and_no_value
         .collect();
     let told = slow
         .iter()
-        .any(|line| line.contains(&mine.id.to_string()) && line.contains("registering a device"));
+        .any(|line| line.contains(&mine.id.to_string()) && line.contains("looking for devices"));
     assert!(told, "{slow:?}");
     assert!(!slow.concat().contains("hunter2"), "{slow:?}");
 }
