@@ -10,6 +10,8 @@ use laneway_tests::sender::{Progress, Sender};
 use laneway_tests::tenant::Tenant;
 
 const BOUND: Duration = Duration::from_secs(60);
+/// The processor reads two topics, sink and projection one each, metering three: of 24 lanes.
+const LANES: usize = 7 * 24;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn lag_and_requests_are_told_without_naming_devices_and_not_in_public() -> Result<()> {
@@ -43,7 +45,7 @@ async fn lag_and_requests_are_told_without_naming_devices_and_not_in_public() ->
                 .lines()
                 .filter(|l| l.starts_with("laneway_lag_records{"))
                 .collect();
-            lag.len() == 4 * 24 && lag.iter().all(|l| l.ends_with(" 0"))
+            lag.len() == LANES && lag.iter().all(|l| l.ends_with(" 0"))
         })
     })
     .await?;
@@ -65,7 +67,7 @@ async fn lag_and_requests_are_told_without_naming_devices_and_not_in_public() ->
 
     let lag = deployment.admin(&["lag"]).await?;
     let lanes = lag["lanes"].as_array().context("lanes")?;
-    ensure!(lanes.len() == 4 * 24, "{} lanes", lanes.len());
+    ensure!(lanes.len() == LANES, "{} lanes", lanes.len());
     let public = deployment.control.get("/metrics", "").await?;
     ensure!(
         public.status.is_client_error(),
