@@ -81,6 +81,13 @@ impl Store {
             .acquire_timeout(patience)
             .after_connect(move |connection, _| {
                 Box::pin(async move {
+                    if kind == Kind::Postgres {
+                        // A process that stands still within a transaction keeps others from
+                        // the rows that it has locked no longer than that.
+                        connection
+                            .execute("SET idle_in_transaction_session_timeout = '20s'")
+                            .await?;
+                    }
                     if kind == Kind::Sqlite {
                         connection.execute("PRAGMA busy_timeout = 10000").await?;
                         connection.execute("PRAGMA journal_mode = WAL").await?;
