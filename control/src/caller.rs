@@ -36,6 +36,7 @@ impl FromRequestParts<App> for Arc<Control> {
 }
 
 /// Anyone with valid credentials, or the operator over the local socket.
+#[derive(Clone)]
 pub(crate) enum Caller {
     Tenant(Authenticated),
     LocalOperator(OperatorScope),
@@ -54,6 +55,18 @@ impl FromRequestParts<App> for Caller {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> ApiResult<Self> {
+        // A layer may have asked before the handler: a request is counted once.
+        if let Some(known) = parts.extensions.get::<Caller>() {
+            return Ok(known.clone());
+        }
+        let caller = Caller::find(parts, app).await?;
+        parts.extensions.insert(caller.clone());
+        Ok(caller)
+    }
+}
+
+impl Caller {
+    async fn find(parts: &mut Parts, app: &App) -> ApiResult<Self> {
         let control = app.control()?;
         let peer = parts.extensions.get::<Peer>();
         let authorization = parts
@@ -138,39 +151,29 @@ impl FromRequestParts<App> for Acting {
 impl Acting {
     async fn find(parts: &mut Parts, app: &App) -> ApiResult<Self> {
         let caller = Caller::from_request_parts(parts, app).await?;
-        let named = named(parts, app).await;
-        let control = app.control()?;
-        let (name, caller) = match (named, caller) {
-            (None, Caller::Tenant(caller)) => return Ok(Acting::as_itself(caller)),
-            (None, Caller::LocalOperator(_)) => {
-                return Err(Problem::bad_request(
+        let Some(name) = named(parts, app).await else {
+            return match caller {
+                Caller::Tenant(caller) => Ok(Acting::as_itself(caller)),
+                Caller::LocalOperator(_) => Err(Problem::bad_request(
                     "The operator acts for a tenant that the path names: /tenants/{tenant}/….",
                 )
-                .into());
-            }
-            (Some(name), caller) => (name, caller),
+                .into()),
+            };
         };
-        if let Some(operator) = caller.operator() {
-            let tenant = find_tenant(&control, &operator, &name).await?;
-            return Ok(Acting {
+        let control = app.control()?;
+        match Named::find(&control, caller, &name).await? {
+            Named::ByOperator(operator, tenant) => Ok(Acting {
                 scope: operator.scope(tenant.id),
                 slug: tenant.body.slug,
-            });
-        }
-        let Caller::Tenant(caller) = caller else {
-            return Err(Problem::tenant_mismatch().into());
-        };
-        let below = control.deps.store.family(&caller.scope).find(&name).await?;
-        if is_own(&caller, &name) {
-            return Ok(Acting::as_itself(caller));
-        }
-        let entered = below.and_then(|below| caller.enter(below.into_info()));
-        match entered {
-            Some(entered) if entered.tenant.body.state == TenantState::Active => {
-                Ok(Acting::as_itself(entered))
-            }
-            Some(_) => Err(Problem::tenant_inactive().into()),
-            None => Err(Problem::tenant_mismatch().into()),
+            }),
+            Named::Itself(caller) => Ok(Acting::as_itself(caller)),
+            Named::Below(caller, tenant) => match caller.enter(tenant.into_info()) {
+                Some(entered) if entered.tenant.body.state == TenantState::Active => {
+                    Ok(Acting::as_itself(entered))
+                }
+                Some(_) => Err(Problem::tenant_inactive().into()),
+                None => Err(Problem::tenant_mismatch().into()),
+            },
         }
     }
 
@@ -223,30 +226,42 @@ impl Managing {
         let caller = Caller::from_request_parts(parts, app).await?;
         let name = named(parts, app).await.ok_or_else(ApiError::not_found)?;
         let control = app.control()?;
+        let (tenant, by) = match Named::find(&control, caller, &name).await? {
+            Named::ByOperator(operator, tenant) => (tenant, Manager::Operator(operator)),
+            Named::Itself(caller) => {
+                let head = control.deps.store.family(&caller.scope).head().await?;
+                let tenant = head.ok_or_else(ApiError::not_found)?;
+                (tenant, Manager::Itself(caller.scope))
+            }
+            Named::Below(caller, tenant) => (tenant, Manager::Above(caller.scope)),
+        };
+        Ok(Managing { tenant, by })
+    }
+}
+
+/// The tenant that a path names, as the caller stands to it.
+enum Named {
+    ByOperator(OperatorScope, Tenant),
+    Itself(Authenticated),
+    Below(Authenticated, Tenant),
+}
+
+impl Named {
+    async fn find(control: &Control, caller: Caller, name: &str) -> ApiResult<Self> {
         if let Some(operator) = caller.operator() {
-            return Ok(Managing {
-                tenant: find_tenant(&control, &operator, &name).await?,
-                by: Manager::Operator(operator),
-            });
+            let tenant = find_tenant(control, &operator, name).await?;
+            return Ok(Named::ByOperator(operator, tenant));
         }
         let Caller::Tenant(caller) = caller else {
             return Err(Problem::tenant_mismatch().into());
         };
-        let family = control.deps.store.family(&caller.scope);
         // Asked for every name: how long it takes tells nothing of tenants elsewhere.
-        let below = family.find(&name).await?;
-        if is_own(&caller, &name) {
-            let head = family.head().await?;
-            return Ok(Managing {
-                tenant: head.ok_or_else(ApiError::not_found)?,
-                by: Manager::Itself(caller.scope),
-            });
+        let below = control.deps.store.family(&caller.scope).find(name).await?;
+        if caller.tenant.slug == name || caller.tenant.id.to_string() == name {
+            return Ok(Named::Itself(caller));
         }
         match below {
-            Some(tenant) => Ok(Managing {
-                tenant,
-                by: Manager::Above(caller.scope),
-            }),
+            Some(tenant) => Ok(Named::Below(caller, tenant)),
             None => Err(Problem::tenant_mismatch().into()),
         }
     }
@@ -259,10 +274,6 @@ async fn named(parts: &mut Parts, app: &App) -> Option<String> {
         .and_then(|Path(mut parts)| parts.remove("tenant"))?;
     trail::names(parts, &named);
     Some(named)
-}
-
-fn is_own(caller: &Authenticated, name: &str) -> bool {
-    caller.tenant.slug == name || caller.tenant.id.to_string() == name
 }
 
 /// By id or slug; also by one that the tenant had until lately.

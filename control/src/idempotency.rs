@@ -21,8 +21,8 @@ const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 /// How long an answer is kept.
 const LIFETIME_US: i64 = 24 * 3600 * 1_000_000;
-/// A request that was not finished after this long belongs to a process that is gone.
-const STALE_US: i64 = 60 * 1_000_000;
+/// A request that was not ended after this long belongs to a process that is gone.
+const ABANDONED_US: i64 = 60 * 1_000_000;
 const LONGEST_KEY: usize = 200;
 /// Ends of the paths of creations that have a way of their own to be asked for again: the key is
 /// of no use there, and their callers and bodies are of other kinds.
@@ -58,13 +58,22 @@ async fn once(app: &App, request: Request, next: Next) -> ApiResult<Response> {
     let fingerprint = fingerprint(&control, &parts, &body);
     let answers = answers(&control, &caller);
     let now = control.deps.clock.now_us();
-    let begun = answers
-        .begin(&key, &fingerprint, now, LIFETIME_US, STALE_US)
-        .await?;
+    let begun = answers.begin(&key, &fingerprint, now, LIFETIME_US).await?;
     match begun {
         Begun::First => {}
         Begun::Answered { status, answer } => return replayed(status, &answer),
-        Begun::AtWork => {
+        // Whether it was carried out is not known: doing it again could do it twice.
+        Begun::AtWork { since } if since + ABANDONED_US <= now => {
+            return Err(Problem::new(
+                StatusCode::CONFLICT,
+                "idempotency-outcome-unknown",
+                "The request with this key was not ended",
+                "The server was stopped while it was at work. See whether it was done; if not, \
+                 send it with another key.",
+            )
+            .into());
+        }
+        Begun::AtWork { .. } => {
             return Err(Problem::new(
                 StatusCode::CONFLICT,
                 "idempotency-key-in-use",
@@ -109,7 +118,7 @@ fn key(parts: &Parts) -> ApiResult<String> {
 }
 
 /// Who asks for what, under the deployment's key.
-fn fingerprint(control: &Control, parts: &Parts, body: &[u8]) -> String {
+fn fingerprint(control: &Control, parts: &Parts, body: &[u8]) -> [u8; 32] {
     let credentials = parts.headers.get(header::AUTHORIZATION);
     let mut asked = Vec::with_capacity(body.len() + 256);
     for part in [
@@ -120,8 +129,7 @@ fn fingerprint(control: &Control, parts: &Parts, body: &[u8]) -> String {
         asked.extend_from_slice(&(part.len() as u64).to_be_bytes());
         asked.extend_from_slice(part);
     }
-    let hash = control.deps.authenticator.hasher().hash(&asked);
-    hash.iter().map(|byte| format!("{byte:02x}")).collect()
+    control.deps.authenticator.hasher().hash(&asked)
 }
 
 fn answers<'a>(control: &'a Arc<Control>, caller: &Caller) -> IdempotentAnswers<'a> {

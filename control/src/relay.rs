@@ -12,7 +12,6 @@ use anyhow::Context;
 use laneway_directory::record_key;
 use laneway_log::{Records, Topic};
 use laneway_runtime::Lifecycle;
-use laneway_schemas::TenantEvent;
 use laneway_store::OutboxRow;
 
 use crate::Control;
@@ -104,7 +103,7 @@ impl Relay {
         let mut records = Records::with_capacity(rows.len(), rows.len() * 256);
         let mut value = Vec::new();
         for row in rows {
-            let event = event(row);
+            let event = row.event();
             value.clear();
             deps.codecs.encode(&event, &mut value).with_context(|| {
                 format!("encoding control change {} of {}", row.version, row.tenant)
@@ -122,17 +121,5 @@ impl Relay {
             );
         }
         Ok(records)
-    }
-}
-
-fn event(row: &OutboxRow) -> TenantEvent {
-    TenantEvent {
-        tenant_id: row.tenant.to_string(),
-        version: row.version,
-        kind: row.kind,
-        id: row.id.clone(),
-        deleted: row.deleted,
-        effective_from: row.effective_from,
-        body: row.body.clone(),
     }
 }

@@ -146,16 +146,7 @@ impl Rig {
         let authority = RoleAuthority::for_role("test");
         let rows = self.store.outbox(&authority).oldest(1000).await.unwrap();
         for row in &rows {
-            let event = TenantEvent {
-                tenant_id: row.tenant.to_string(),
-                version: row.version,
-                kind: row.kind,
-                id: row.id.clone(),
-                deleted: row.deleted,
-                effective_from: row.effective_from,
-                body: row.body.clone(),
-            };
-            self.directory.apply(&event).unwrap();
+            self.directory.apply(&row.event()).unwrap();
         }
         self.store.outbox(&authority).relayed(&rows).await.unwrap();
     }

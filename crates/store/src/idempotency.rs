@@ -4,7 +4,7 @@ use laneway_tenancy::{OperatorScope, TenantId, TenantScope};
 
 use crate::Store;
 use crate::access::Access;
-use crate::codec::Named;
+use crate::codec::{Named, hex};
 use crate::error::{Doing, Result};
 
 /// The answers to one tenant's requests, or to the operator's.
@@ -23,8 +23,8 @@ pub enum Begun {
     First,
     /// It was carried out: what was answered.
     Answered { status: u16, answer: String },
-    /// It is being carried out.
-    AtWork,
+    /// It was begun `since` then, and not ended.
+    AtWork { since: i64 },
     /// The key was used for another request.
     Other,
 }
@@ -63,35 +63,29 @@ impl IdempotentAnswers<'_> {
         format!("{}/{key}", self.owner())
     }
 
-    /// Takes a key for a request. One that was begun before `stale_before` and never finished
-    /// belongs to a process that is gone.
+    /// Takes a key for a request.
     pub async fn begin(
         &self,
         key: &str,
-        fingerprint: &str,
+        fingerprint: &[u8; 32],
         now: i64,
         lifetime_us: i64,
-        stale_us: i64,
     ) -> Result<Begun> {
+        let fingerprint = hex(fingerprint);
         let mut tx = self.store.write(self.access()).await?;
-        sqlx::query(
-            "DELETE FROM idempotent_answers WHERE tenant_id = $1
-             AND (expires_at <= $2 OR (key = $3 AND status = 0 AND expires_at <= $4))",
-        )
-        .bind(self.owner())
-        .bind(now)
-        .bind(key)
-        .bind(now + lifetime_us - stale_us)
-        .execute(&mut *tx.inner)
-        .await
-        .doing("forgetting answers that are too old")?;
+        sqlx::query("DELETE FROM idempotent_answers WHERE tenant_id = $1 AND expires_at <= $2")
+            .bind(self.owner())
+            .bind(now)
+            .execute(&mut *tx.inner)
+            .await
+            .doing("forgetting answers that are too old")?;
         let taken = sqlx::query(
             "INSERT INTO idempotent_answers (tenant_id, key, fingerprint, status, expires_at)
              VALUES ($1, $2, $3, 0, $4) ON CONFLICT DO NOTHING",
         )
         .bind(self.owner())
         .bind(key)
-        .bind(fingerprint)
+        .bind(&fingerprint)
         .bind(now + lifetime_us)
         .execute(&mut *tx.inner)
         .await
@@ -99,14 +93,14 @@ impl IdempotentAnswers<'_> {
         let begun = match taken.rows_affected() {
             0 => {
                 let row = sqlx::query(
-                    "SELECT fingerprint, status, answer FROM idempotent_answers WHERE tenant_id = $1 AND key = $2",
+                    "SELECT fingerprint, status, answer, expires_at FROM idempotent_answers WHERE tenant_id = $1 AND key = $2",
                 )
                 .bind(self.owner())
                 .bind(key)
                 .fetch_one(&mut *tx.inner)
                 .await
                 .doing("looking for an earlier answer")?;
-                self.known(key, fingerprint, &row)?
+                self.known(key, &fingerprint, lifetime_us, &row)?
             }
             _ => Begun::First,
         };
@@ -114,7 +108,13 @@ impl IdempotentAnswers<'_> {
         Ok(begun)
     }
 
-    fn known(&self, key: &str, fingerprint: &str, row: &sqlx::any::AnyRow) -> Result<Begun> {
+    fn known(
+        &self,
+        key: &str,
+        fingerprint: &str,
+        lifetime_us: i64,
+        row: &sqlx::any::AnyRow,
+    ) -> Result<Begun> {
         let name = self.row(key);
         let row = Named::new("idempotent_answers", &name, row);
         let status = u16::try_from(row.get::<i64>("status")?).unwrap_or(0);
@@ -122,7 +122,8 @@ impl IdempotentAnswers<'_> {
             return Ok(Begun::Other);
         }
         if status == 0 {
-            return Ok(Begun::AtWork);
+            let since = row.get::<i64>("expires_at")? - lifetime_us;
+            return Ok(Begun::AtWork { since });
         }
         let sealed: Vec<u8> = row.get("answer")?;
         let secrets = &self.store.0.secrets;

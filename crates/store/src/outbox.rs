@@ -1,7 +1,7 @@
 //! Control changes on their way to the log: written in the transaction of the change itself,
 //! numbered per tenant.
 
-use laneway_schemas::ControlKind;
+use laneway_schemas::{ControlKind, TenantEvent};
 use laneway_tenancy::TenantId;
 use sqlx::Row;
 use tokio::sync::watch;
@@ -26,6 +26,21 @@ pub struct OutboxRow {
     pub effective_from: i64,
     /// JSON, never a secret.
     pub body: String,
+}
+
+impl OutboxRow {
+    /// As readers of `tenant-events` are told it.
+    pub fn event(&self) -> TenantEvent {
+        TenantEvent {
+            tenant_id: self.tenant.to_string(),
+            version: self.version,
+            kind: self.kind,
+            id: self.id.clone(),
+            deleted: self.deleted,
+            effective_from: self.effective_from,
+            body: self.body.clone(),
+        }
+    }
 }
 
 /// Reads and empties the outbox, for the relay.

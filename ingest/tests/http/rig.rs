@@ -14,7 +14,7 @@ use laneway_ingest::{Ingest, IngestDeps, IngestSettings};
 use laneway_log::{Backend, EmbeddedConfig, KafkaConfig, Log, LogConfig, Topic, TopicSetup};
 use laneway_runtime::http::{ListenConfig, Server};
 use laneway_runtime::{Lifecycle, TenantMetrics};
-use laneway_schemas::{Codecs, Contract, MemoryRegistry, TenantEvent};
+use laneway_schemas::{Codecs, Contract, MemoryRegistry};
 use laneway_store::{NewKey, NewSecret, NewTenant, Store, StoreConfig, StoreCredentials};
 use laneway_tenancy::control::{Limits, RoleAuthority};
 use laneway_tenancy::hosts::HostSettings;
@@ -287,16 +287,7 @@ impl Rig {
         let authority = RoleAuthority::for_role("test");
         let rows = self.store.outbox(&authority).oldest(1000).await.unwrap();
         for row in &rows {
-            let event = TenantEvent {
-                tenant_id: row.tenant.to_string(),
-                version: row.version,
-                kind: row.kind,
-                id: row.id.clone(),
-                deleted: row.deleted,
-                effective_from: row.effective_from,
-                body: row.body.clone(),
-            };
-            self.directory.apply(&event).unwrap();
+            self.directory.apply(&row.event()).unwrap();
         }
         self.store.outbox(&authority).relayed(&rows).await.unwrap();
     }

@@ -56,7 +56,7 @@ async fn a_rotation_that_is_stopped_half_way_goes_on_where_it_was(database: Data
     }
     // An answer that is kept for its idempotency key may hold a secret, too.
     let answers = rig.store.idempotent_answers(&mine);
-    let begun = answers.begin("key", "print", NOW, 1_000_000, 0).await;
+    let begun = answers.begin("key", &[7; 32], NOW, 1_000_000).await;
     assert_eq!(begun.unwrap(), Begun::First);
     answers.finish("key", 201, "lwk_x").await.unwrap();
     let rotating = open(&rig.empty.url, NEW, &[OLD]).await;
@@ -92,7 +92,7 @@ async fn a_rotation_that_is_stopped_half_way_goes_on_where_it_was(database: Data
     // The old key is not needed any more.
     let without = open(&rig.empty.url, NEW, &[]).await;
     let answers = without.idempotent_answers(&mine);
-    let again = answers.begin("key", "print", NOW, 1_000_000, 0).await;
+    let again = answers.begin("key", &[7; 32], NOW, 1_000_000).await;
     let answer = "lwk_x".to_owned();
     let status = 201;
     assert_eq!(again.unwrap(), Begun::Answered { status, answer });
