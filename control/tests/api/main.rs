@@ -17,4 +17,5 @@ mod operator;
 mod quarantine;
 mod registry;
 mod relay;
+mod settings;
 mod usage;
