@@ -15,6 +15,7 @@ pub(crate) mod keys;
 pub(crate) mod limits;
 pub(crate) mod operator;
 pub(crate) mod page;
+pub(crate) mod personal;
 pub(crate) mod positions;
 pub(crate) mod provisioning;
 pub(crate) mod quarantine;
@@ -38,6 +39,7 @@ use crate::{idempotency, registry, trail};
 pub(crate) fn router(control: Weak<Control>) -> Router {
     Router::new()
         .route("/tenants", post(tenants::create).get(tenants::list))
+        .route("/admin/tenants", post(tenants::admin::register))
         .route(
             "/tenants/{tenant}",
             get(tenants::manage::find).put(tenants::manage::change),
@@ -104,6 +106,10 @@ fn of_tenant() -> Router<App> {
                 .post(bulk::register),
         )
         .route("/devices/{device}/refused", get(refused::list))
+        .route(
+            "/devices/{device}/personal",
+            get(personal::export).delete(personal::erase),
+        )
         .route(
             "/provisioning-keys",
             post(provisioning::create).get(provisioning::list),

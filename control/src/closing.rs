@@ -2,8 +2,6 @@
 //! twice and is noted when it is done, so that a node that dies on the way leaves nothing behind
 //! that the next one would not finish.
 
-mod topics;
-
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +12,7 @@ use laneway_tenancy::control::{TenantKind, TenantState};
 use laneway_tenancy::{OperatorScope, TenantScope};
 
 use crate::Control;
+use crate::erasing::{self, Of};
 
 const LEASE: &str = "closing";
 const LEASE_US: i64 = 60_000_000;
@@ -90,7 +89,8 @@ async fn close(control: &Control, closure: &mut Closure) -> anyhow::Result<()> {
     }
     for topic in TOPICS {
         if !closure.has_done(topic.name()) {
-            let count = topics::erase(control, &operator, closure.tenant, topic).await?;
+            let count =
+                erasing::erase(control, &operator, Of::Tenant(closure.tenant), topic).await?;
             closures
                 .note(closure, step(control, topic.name(), count))
                 .await?;

@@ -7,6 +7,7 @@ mod caller;
 mod closing;
 mod control;
 mod deliveries;
+mod erasing;
 mod error;
 mod hosts;
 mod idempotency;

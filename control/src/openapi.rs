@@ -7,7 +7,8 @@ use utoipa::openapi::{ObjectBuilder, PathItem, RefOr, Required, SecurityRequirem
 
 use crate::api::{
     audit, bulk, config, credentials, dead_letters, destinations, devices, enrol, hosts, keys,
-    operator, positions, provisioning, quarantine, refused, secrets, status, tenants, usage,
+    operator, personal, positions, provisioning, quarantine, refused, secrets, status, tenants,
+    usage,
 };
 use crate::registry::{self, compatibility, delete, levels, read, register};
 
@@ -22,6 +23,7 @@ const REGISTRY: &str = "/registry";
     ),
     paths(
         tenants::create,
+        tenants::admin::register,
         tenants::list,
         tenants::manage::find,
         tenants::manage::change,
@@ -58,6 +60,8 @@ const REGISTRY: &str = "/registry";
         credentials::create,
         credentials::list,
         credentials::remove,
+        personal::export,
+        personal::erase,
         positions::latest,
         positions::sessions,
         audit::list,

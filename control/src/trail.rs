@@ -88,9 +88,14 @@ struct Asked {
 impl Asked {
     fn of(request: &Request) -> Self {
         let route = request.extensions().get::<MatchedPath>();
+        let mut route = route.map_or("(none)", MatchedPath::as_str).to_owned();
+        // A device may be called `bulk`: many are registered on the route of one.
+        if request.method() == Method::POST && route.ends_with("/devices/{device}") {
+            route = route.replace("{device}", "bulk");
+        }
         Asked {
             method: request.method().clone(),
-            route: route.map_or("(none)", MatchedPath::as_str).to_owned(),
+            route,
         }
     }
 

@@ -104,7 +104,8 @@ impl Client {
         if !bearer.is_empty() {
             request = request.header(header::AUTHORIZATION, format!("Bearer {bearer}"));
         }
-        if !body.is_empty() {
+        let typed = headers.iter().any(|(n, _)| *n == header::CONTENT_TYPE);
+        if !body.is_empty() && !typed {
             request = request.header(header::CONTENT_TYPE, "application/json");
         }
         for (name, value) in headers {

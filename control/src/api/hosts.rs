@@ -6,7 +6,7 @@ use axum::response::Response;
 use http::StatusCode;
 use laneway_hosts::certificate;
 use laneway_runtime::Problem;
-use laneway_store::{Host, HostProof, NewCertificate};
+use laneway_store::{Host, HostProof, NewCertificate, NewHost};
 use laneway_tenancy::control::HostState;
 use laneway_tenancy::{Grant, HostPattern};
 use serde::{Deserialize, Serialize};
@@ -113,18 +113,10 @@ impl HostPath {
     }
 }
 
-#[utoipa::path(post, path = "/hosts", tag = "hosts", request_body = HostNew, responses(
-    (status = 201, description = "Registered; it is live once it is verified", body = HostView),
-    (status = 403, description = "`name-reserved`: the name is the platform's, or names a namespace. `limit-reached`: the tenant has as many as it may"),
-    (status = 409, description = "It is registered already"), (status = 422)))]
-pub(crate) async fn create(
-    acting: Acting,
-    control: Arc<Control>,
-    Json(new): Json<HostNew>,
-) -> ApiResult<Response> {
-    let scope = acting.may(Grant::TenantWrite)?;
+/// A host that may be registered.
+pub(crate) fn checked(control: &Control, name: &str) -> ApiResult<NewHost> {
     let invalid = |e: laneway_tenancy::hosts::HostError| ApiError::invalid(format!("host: {e}."));
-    let host: HostPattern = new.host.parse().map_err(invalid)?;
+    let host: HostPattern = name.parse().map_err(invalid)?;
     let deps = &control.deps;
     if deps.directory.hosts().is_reserved(&host) {
         return Err(Problem::new(
@@ -136,6 +128,21 @@ pub(crate) async fn create(
         .into());
     }
     let token = new_token(&*deps.random);
+    Ok(NewHost { host, token })
+}
+
+#[utoipa::path(post, path = "/hosts", tag = "hosts", request_body = HostNew, responses(
+    (status = 201, description = "Registered; it is live once it is verified", body = HostView),
+    (status = 403, description = "`name-reserved`: the name is the platform's, or names a namespace. `limit-reached`: the tenant has as many as it may"),
+    (status = 409, description = "It is registered already"), (status = 422)))]
+pub(crate) async fn create(
+    acting: Acting,
+    control: Arc<Control>,
+    Json(new): Json<HostNew>,
+) -> ApiResult<Response> {
+    let scope = acting.may(Grant::TenantWrite)?;
+    let NewHost { host, token } = checked(&control, &new.host)?;
+    let deps = &control.deps;
     let most = control.prover.settings().max_hosts;
     let registered = deps
         .store

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use axum::response::Response;
 use http::StatusCode;
-use laneway_store::{Session, SessionState};
-use laneway_tenancy::{Grant, SessionId};
+use laneway_store::{LatestPosition, Session, SessionState};
+use laneway_tenancy::{DeviceId, Grant, SessionId, TenantScope};
 use serde::Serialize;
+use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::devices::DevicePath;
@@ -33,11 +34,19 @@ pub(crate) async fn latest(
         .latest(&path.device)
         .await?;
     let found = found.ok_or_else(ApiError::not_found)?;
-    let body = serde_json::from_str::<&serde_json::value::RawValue>(&found.body).map_err(|error| {
-        tracing::error!(%error, device = %path.device, tenant = %scope.tenant(), "latest_positions: the body is no JSON");
+    Ok(answer(StatusCode::OK, &data(scope, &path.device, &found)?))
+}
+
+/// As the projection wrote it.
+pub(crate) fn data(
+    scope: &TenantScope,
+    device: &DeviceId,
+    found: &LatestPosition,
+) -> ApiResult<Box<RawValue>> {
+    RawValue::from_string(found.body.clone()).map_err(|error| {
+        tracing::error!(%error, %device, tenant = %scope.tenant(), "latest_positions: the body is no JSON");
         ApiError::internal()
-    })?;
-    Ok(answer(StatusCode::OK, &body))
+    })
 }
 
 #[derive(Debug, Serialize, ToSchema)]

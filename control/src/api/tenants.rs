@@ -1,5 +1,6 @@
 //! Tenants: made by the operator or by the tenant above, managed by these and by themselves.
 
+pub(crate) mod admin;
 pub(crate) mod below;
 pub(crate) mod closure;
 pub(crate) mod manage;
@@ -12,7 +13,7 @@ use std::sync::Arc;
 use axum::response::Response;
 use http::StatusCode;
 use laneway_log::Topic;
-use laneway_store::NewTenant;
+use laneway_store::{First, Host, NewHost, NewTenant, Tenant};
 use laneway_tenancy::control::Limits;
 use laneway_tenancy::slug::{self, SlugError};
 use laneway_tenancy::{Placement, TenantId, new_id};
@@ -22,7 +23,8 @@ use utoipa::ToSchema;
 use super::limits::LimitsView;
 use super::page::{Page, PageQuery};
 use crate::Control;
-use crate::api::keys;
+use crate::api::hosts::{self, HostView};
+use crate::api::keys::PreparedKey;
 use crate::caller::Operator;
 use crate::error::{ApiError, ApiResult};
 use crate::json::{Json, Params, answer_tagged};
@@ -46,6 +48,53 @@ pub(crate) struct TenantNew {
     options: Option<OptionsView>,
     /// Makes a first key, an owner's, of that name.
     owner: Option<String>,
+    /// Names of its own under which it will be reached, once each is proved.
+    #[serde(default)]
+    hosts: Vec<String>,
+}
+
+impl TenantNew {
+    fn plain(slug: String, hosts: Vec<String>) -> Self {
+        TenantNew {
+            slug,
+            name: String::new(),
+            plan: String::new(),
+            lanes: None,
+            limits: None,
+            options: None,
+            owner: None,
+            hosts,
+        }
+    }
+}
+
+/// A tenant that is about to be created.
+struct Founding {
+    new: NewTenant,
+    owner: Option<PreparedKey>,
+    hosts: Vec<NewHost>,
+    now: i64,
+}
+
+impl Founding {
+    fn first(&self) -> First<'_> {
+        First {
+            owner: self.owner.as_ref().map(PreparedKey::stored),
+            hosts: &self.hosts,
+        }
+    }
+}
+
+/// The answer to a creation.
+fn created(tenant: Tenant, owner: Option<PreparedKey>, hosts: Vec<Host>) -> Response {
+    tracing::info!(tenant = %tenant.id, slug = tenant.body.slug, parent = ?tenant.body.parent, "a tenant was created");
+    let version = tenant.version;
+    let created = TenantCreated {
+        tenant: tenant.into(),
+        owner: owner.map(PreparedKey::shown),
+        hosts: hosts.into_iter().map(HostView::from).collect(),
+    };
+    answer_tagged(StatusCode::CREATED, &created, version)
 }
 
 #[utoipa::path(post, path = "/tenants", tag = "operator", request_body = TenantNew, responses(
@@ -56,24 +105,15 @@ pub(crate) async fn create(
     control: Arc<Control>,
     Json(new): Json<TenantNew>,
 ) -> ApiResult<Response> {
-    let owner = new.owner.clone();
-    let (new, now) = checked(&control, new)?;
-    let owner_key = prepare_owner(&control, owner.as_deref(), now)?;
+    let founding = checked(&control, new)?;
+    let (new, now) = (founding.new.clone(), founding.now);
     let tenants = control.deps.store.tenants(&operator);
-    let tenant = tenants
-        .create_with(new, owner_key.as_ref().map(|o| o.stored()), now)
-        .await?;
-    tracing::info!(tenant = %tenant.id, slug = tenant.body.slug, "a tenant was created");
-    let version = tenant.version;
-    let created = TenantCreated {
-        tenant: tenant.into(),
-        owner: owner_key.map(keys::PreparedKey::shown),
-    };
-    Ok(answer_tagged(StatusCode::CREATED, &created, version))
+    let (tenant, hosts) = tenants.create_with(new, founding.first(), now).await?;
+    Ok(created(tenant, founding.owner, hosts))
 }
 
 /// What is to be created, where it is valid.
-fn checked(control: &Control, new: TenantNew) -> ApiResult<(NewTenant, i64)> {
+fn checked(control: &Control, new: TenantNew) -> ApiResult<Founding> {
     check_slug(&new.slug)?;
     view::check_name(&new.name)?;
     view::check_name(&new.plan)?;
@@ -81,14 +121,26 @@ fn checked(control: &Control, new: TenantNew) -> ApiResult<(NewTenant, i64)> {
     let deps = &control.deps;
     let now = deps.clock.now_us();
     let id = TenantId::from_u128(new_id(&*deps.random, now));
-    let created = NewTenant {
-        name: new.name,
-        plan: new.plan,
-        limits: new.limits.map_or_else(Limits::default, Limits::from),
-        options,
-        ..NewTenant::plain(id, new.slug, placement(control, id, new.lanes)?)
-    };
-    Ok((created, now))
+    let owner = new
+        .owner
+        .map(|name| PreparedKey::owner(control, &name, now));
+    let most = control.prover.settings().max_hosts as usize;
+    if new.hosts.len() > most {
+        return Err(ApiError::invalid(format!("hosts: at most {most}.")));
+    }
+    let hosts = new.hosts.iter().map(|name| hosts::checked(control, name));
+    Ok(Founding {
+        owner: owner.transpose()?,
+        hosts: hosts.collect::<ApiResult<_>>()?,
+        new: NewTenant {
+            name: new.name,
+            plan: new.plan,
+            limits: new.limits.map_or_else(Limits::default, Limits::from),
+            options,
+            ..NewTenant::plain(id, new.slug, placement(control, id, new.lanes)?)
+        },
+        now,
+    })
 }
 
 fn placement(control: &Control, id: TenantId, lanes: Option<u32>) -> ApiResult<Placement> {
@@ -99,15 +151,6 @@ fn placement(control: &Control, id: TenantId, lanes: Option<u32>) -> ApiResult<P
         return Err(ApiError::invalid(format!("lanes: 1 to {partitions}.")));
     }
     Ok(Placement::first(id, lanes, partitions))
-}
-
-fn prepare_owner(
-    control: &Control,
-    name: Option<&str>,
-    now: i64,
-) -> ApiResult<Option<keys::PreparedKey>> {
-    name.map(|name| keys::PreparedKey::owner(control, name, now))
-        .transpose()
 }
 
 fn check_slug(text: &str) -> ApiResult<()> {

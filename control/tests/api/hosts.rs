@@ -23,6 +23,7 @@ laneway_testkit::on_both_databases!(
     names_of_the_platform_and_what_is_no_name_are_not_registered,
     a_certificate_has_to_cover_its_host,
     hosts_and_paths_of_other_tenants_are_refused_alike,
+    a_tenant_is_created_with_its_hosts_or_not_at_all,
 );
 
 const BOUND: Duration = Duration::from_secs(20);
@@ -354,4 +355,44 @@ async fn hosts_and_paths_of_other_tenants_are_refused_alike(database: Database) 
 /// Where a test's own servers listen.
 fn loopback() -> SocketAddr {
     ([127, 0, 0, 1], 0).into()
+}
+
+async fn a_tenant_is_created_with_its_hosts_or_not_at_all(database: Database) {
+    let dns = Dns::start().await;
+    let rig = rig_of(database, settings(&dns)).await;
+    let twice = json!({"tenant_id": "acme", "hosts": ["a.acme.example", "a.acme.example"]});
+    let platforms =
+        json!({"tenant_id": "acme", "hosts": ["a.acme.example", "www.laneway.example"]});
+    let none = json!({"tenant_id": "acme", "hosts": ["no name"]});
+    for (body, status) in [(twice, 409), (platforms, 403), (none, 422)] {
+        let refused = rig.operate("POST", "/admin/tenants", &body).await;
+        assert_eq!(refused.status, status, "{body}: {}", refused.body);
+        let path = "/tenants/acme";
+        assert_eq!(rig.operate("GET", path, &Value::Null).await.status, 404);
+    }
+    let body = json!({"tenant_id": "acme", "hosts": ["a.acme.example", "*.acme.example"]});
+    let made = rig.operate("POST", "/admin/tenants", &body).await;
+    assert_eq!(made.status, 201, "{}", made.body);
+    assert_eq!(made.body["slug"], "acme");
+    let again = rig.operate("POST", "/admin/tenants", &body).await;
+    assert_eq!(again.status, 409, "{}", again.body);
+    let key = rig.key("acme", &GRANTS).await;
+    let (_, own) = rig.get("/tenant", &key).await;
+    let states: Vec<_> = own["hosts"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|h| &h["state"])
+        .collect();
+    assert_eq!(states, ["pending", "pending"], "{own}");
+    assert_eq!(own["tenant_id"], made.body["tenant_id"]);
+    let body = json!({"slug": "globex", "owner": "Eve", "hosts": ["b.globex.example"]});
+    let made = rig.operate("POST", "/tenants", &body).await;
+    assert_eq!(made.status, 201, "{}", made.body);
+    let proof = &made.body["hosts"][0]["proof"];
+    assert_eq!(
+        proof["record"], "_laneway.b.globex.example",
+        "{}",
+        made.body
+    );
 }

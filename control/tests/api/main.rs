@@ -14,6 +14,7 @@ mod families;
 mod hosts;
 mod openapi;
 mod operator;
+mod personal;
 mod quarantine;
 mod registry;
 mod relay;

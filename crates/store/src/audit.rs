@@ -17,6 +17,7 @@ use laneway_tenancy::{OperatorScope, TenantId, TenantScope};
 pub use denials::{Denial, Denials};
 pub use entry::{AuditEntry, Commitments, Facts, NO_HASH, Opened, Salted};
 pub use origin::{Origin, Personal, Who, acting, current, principal_name};
+pub(crate) use read::erase;
 pub use read::{AuditHead, AuditQuery};
 pub use verify::{Broken, Verified, Verifier};
 

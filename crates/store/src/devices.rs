@@ -1,5 +1,6 @@
 //! Devices.
 
+mod erase;
 mod labels;
 mod limit;
 mod list;
@@ -19,6 +20,7 @@ use crate::codec::to_json;
 use crate::error::{Doing, Result, StoreError};
 use crate::outbox::{Change, emit, next_version};
 
+pub use erase::ErasedDevice;
 pub(crate) use limit::room;
 pub use list::DeviceFilter;
 pub(crate) use many::insert;
@@ -194,41 +196,46 @@ impl Devices<'_> {
 
     /// Removes a device with its credentials. What it sent stays.
     pub async fn delete(&self, id: &DeviceId, at: i64) -> Result<()> {
-        let tenant = self.scope.tenant();
-        let mut tx = self.store.write(Access::Tenant(tenant)).await?;
-        let version = next_version(&mut tx, tenant).await?;
-        let since = lock(&mut tx, self.scope, id).await?;
-        let body = Some(to_json(&DeviceBody {
-            since,
-            disabled: false,
-        })?);
-        emit(
-            &mut tx,
-            Change {
-                tenant,
-                version,
-                kind: ControlKind::Device,
-                id: id.as_str(),
-                deleted: true,
-                body,
-                at,
-            },
-        )
-        .await?;
-        crate::credentials::delete_of_device(&mut tx, self.scope, id, at).await?;
-        labels::remove(&mut tx, tenant, id).await?;
-        for table in ["enrolments", "devices"] {
-            sqlx::query(sqlx::AssertSqlSafe(format!(
-                "DELETE FROM {table} WHERE tenant_id = $1 AND device_id = $2"
-            )))
-            .bind(tenant.to_string())
-            .bind(id.as_str())
-            .execute(&mut *tx.inner)
-            .await
-            .doing("removing a device")?;
-        }
+        let mut tx = self
+            .store
+            .write(Access::Tenant(self.scope.tenant()))
+            .await?;
+        remove(&mut tx, self.scope, id, at).await?;
         self.store.commit_change(tx).await
     }
+}
+
+async fn remove(tx: &mut Tx, scope: &TenantScope, id: &DeviceId, at: i64) -> Result<()> {
+    let tenant = scope.tenant();
+    let version = next_version(tx, tenant).await?;
+    let since = lock(tx, scope, id).await?;
+    let body = Some(to_json(&DeviceBody {
+        since,
+        disabled: false,
+    })?);
+    let change = Change {
+        tenant,
+        version,
+        kind: ControlKind::Device,
+        id: id.as_str(),
+        deleted: true,
+        body,
+        at,
+    };
+    emit(tx, change).await?;
+    crate::credentials::delete_of_device(tx, scope, id, at).await?;
+    labels::remove(tx, tenant, id).await?;
+    for table in ["enrolments", "devices"] {
+        sqlx::query(sqlx::AssertSqlSafe(format!(
+            "DELETE FROM {table} WHERE tenant_id = $1 AND device_id = $2"
+        )))
+        .bind(tenant.to_string())
+        .bind(id.as_str())
+        .execute(&mut *tx.inner)
+        .await
+        .doing("removing a device")?;
+    }
+    Ok(())
 }
 
 /// The version that registered the device; fails where the tenant has none such. Changes of a

@@ -4,7 +4,7 @@ mod platform;
 
 use laneway_schemas::ControlKind;
 use laneway_tenancy::control::{HostBody, HostState};
-use laneway_tenancy::{HostPattern, TenantScope};
+use laneway_tenancy::{HostPattern, TenantId, TenantScope};
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
@@ -30,6 +30,14 @@ pub struct Host {
     /// Where it has a certificate of its own.
     pub certificate_expires_at: Option<i64>,
     pub created_at: i64,
+}
+
+/// A host that a tenant is created with.
+#[derive(Debug, Clone)]
+pub struct NewHost {
+    pub host: HostPattern,
+    /// What proves it.
+    pub token: String,
 }
 
 /// What came of a proof.
@@ -85,33 +93,14 @@ impl Hosts<'_> {
                 most: most.into(),
             });
         }
-        let inserted = sqlx::query(
-            "INSERT INTO hosts (tenant_id, host, state, token, next_check_at, created_at)
-             VALUES ($1, $2, $3, $4, $5, $5) ON CONFLICT (tenant_id, host) DO NOTHING",
-        )
-        .bind(tenant.to_string())
-        .bind(host.as_str())
-        .bind(variant_name(&HostState::Pending)?)
-        .bind(token)
-        .bind(at)
-        .execute(&mut *tx.inner)
-        .await
-        .doing("registering a host")?;
-        if inserted.rows_affected() == 0 {
-            return Err(StoreError::Exists {
-                what: format!("the host {host}"),
-            });
-        }
-        let registered = find(&mut tx, self.scope, host).await?;
-        let registered = registered.ok_or_else(|| missing(host))?;
-        self.announce(&mut tx, &registered, version, at).await?;
+        let registered = insert(&mut tx, tenant, host, token, version, at).await?;
         self.store.commit_change(tx).await?;
         Ok(registered)
     }
 
     pub async fn find(&self, host: &HostPattern) -> Result<Option<Host>> {
         let mut tx = self.store.read(Access::Tenant(self.scope.tenant())).await?;
-        let found = find(&mut tx, self.scope, host).await?;
+        let found = find(&mut tx, self.scope.tenant(), host).await?;
         tx.commit().await?;
         Ok(found)
     }
@@ -137,7 +126,7 @@ impl Hosts<'_> {
     pub async fn note(&self, host: &HostPattern, proof: HostProof) -> Result<Host> {
         let tenant = self.scope.tenant();
         let mut tx = self.write().await?;
-        let found = find(&mut tx, self.scope, host).await?;
+        let found = find(&mut tx, self.scope.tenant(), host).await?;
         let old = found.ok_or_else(|| missing(host))?.state;
         let state = match &proof.outcome {
             Ok(()) => HostState::Live,
@@ -173,7 +162,7 @@ impl Hosts<'_> {
         };
         let noted = read(&row.ok_or_else(|| missing(host))?)?;
         if let Some(version) = version {
-            self.announce(&mut tx, &noted, version, proof.at).await?;
+            announce(&mut tx, tenant, &noted, version, proof.at).await?;
         }
         self.store.commit_change(tx).await?;
         Ok(noted)
@@ -204,7 +193,7 @@ impl Hosts<'_> {
         .await
         .doing("setting the certificate of a host")?;
         let changed = read(&row.ok_or_else(|| missing(host))?)?;
-        self.announce(&mut tx, &changed, version, at).await?;
+        announce(&mut tx, tenant, &changed, version, at).await?;
         self.store.commit_change(tx).await?;
         Ok(changed)
     }
@@ -238,30 +227,62 @@ impl Hosts<'_> {
     async fn write(&self) -> Result<Tx> {
         self.store.write(Access::Tenant(self.scope.tenant())).await
     }
-
-    async fn announce(&self, tx: &mut Tx, host: &Host, version: i64, at: i64) -> Result<()> {
-        let body = HostBody {
-            state: host.state,
-            certificate: host.certificate_expires_at.is_some(),
-        };
-        let change = Change {
-            tenant: self.scope.tenant(),
-            version,
-            kind: ControlKind::Host,
-            id: host.host.as_str(),
-            deleted: false,
-            body: Some(to_json(&body)?),
-            at,
-        };
-        emit(tx, change).await
-    }
 }
 
-async fn find(tx: &mut Tx, scope: &TenantScope, host: &HostPattern) -> Result<Option<Host>> {
+/// Registers a host under the tenant's control version `version`.
+pub(crate) async fn insert(
+    tx: &mut Tx,
+    tenant: TenantId,
+    host: &HostPattern,
+    token: &str,
+    version: i64,
+    at: i64,
+) -> Result<Host> {
+    let inserted = sqlx::query(
+        "INSERT INTO hosts (tenant_id, host, state, token, next_check_at, created_at)
+         VALUES ($1, $2, $3, $4, $5, $5) ON CONFLICT (tenant_id, host) DO NOTHING",
+    )
+    .bind(tenant.to_string())
+    .bind(host.as_str())
+    .bind(variant_name(&HostState::Pending)?)
+    .bind(token)
+    .bind(at)
+    .execute(&mut *tx.inner)
+    .await
+    .doing("registering a host")?;
+    if inserted.rows_affected() == 0 {
+        return Err(StoreError::Exists {
+            what: format!("the host {host}"),
+        });
+    }
+    let registered = find(tx, tenant, host).await?;
+    let registered = registered.ok_or_else(|| missing(host))?;
+    announce(tx, tenant, &registered, version, at).await?;
+    Ok(registered)
+}
+
+async fn announce(tx: &mut Tx, tenant: TenantId, host: &Host, version: i64, at: i64) -> Result<()> {
+    let body = HostBody {
+        state: host.state,
+        certificate: host.certificate_expires_at.is_some(),
+    };
+    let change = Change {
+        tenant,
+        version,
+        kind: ControlKind::Host,
+        id: host.host.as_str(),
+        deleted: false,
+        body: Some(to_json(&body)?),
+        at,
+    };
+    emit(tx, change).await
+}
+
+async fn find(tx: &mut Tx, tenant: TenantId, host: &HostPattern) -> Result<Option<Host>> {
     let row = sqlx::query(sqlx::AssertSqlSafe(format!(
         "SELECT {COLUMNS} FROM hosts WHERE tenant_id = $1 AND host = $2"
     )))
-    .bind(scope.tenant().to_string())
+    .bind(tenant.to_string())
     .bind(host.as_str())
     .fetch_optional(&mut *tx.inner)
     .await

@@ -45,11 +45,12 @@ pub use config::{Config, ConfigEntry, MOST_CONFIG_ENTRIES};
 pub use credentials::{Credential, CredentialKind, Credentials, NewCredential, NewSecret};
 pub use destinations::{Destination, Destinations, NewDestination};
 pub use devices::{
-    Device, DeviceChange, DeviceFilter, Devices, NewDevice, NewToken, Registered, Seen,
+    Device, DeviceChange, DeviceFilter, Devices, ErasedDevice, NewDevice, NewToken, Registered,
+    Seen,
 };
 pub use enrolment::{Enrolled, EnrolledBy, Enrolment, NotEnrolled};
 pub use error::{Result, StoreError};
-pub use hosts::{Host, HostCertificate, HostProof, HostProofs, Hosts, NewCertificate};
+pub use hosts::{Host, HostCertificate, HostProof, HostProofs, Hosts, NewCertificate, NewHost};
 pub use idempotency::{Begun, IdempotentAnswers};
 pub use keys::{ApiKey, ApiKeys, NewKey};
 pub use leases::Leases;
@@ -64,7 +65,7 @@ pub use schemas::{Deletion, RegisteredSchema, SchemaStore};
 pub use sessions::{Session, SessionState, Sessions};
 pub use settings::Settings;
 pub use source::StoreCredentials;
-pub use tenants::{Family, NewTenant, Tenant, TenantChange, Tenants};
+pub use tenants::{Family, First, NewTenant, Tenant, TenantChange, Tenants};
 pub use usage::{
     Admitted, DeliveredTotal, DeviceDay, QuotaWarningRow, Quotas, Said, SocketUse, TenantUsage,
     Usage, UsageBatch, UsageCount, UsageDay, Usages, Warned, Warnings,

@@ -6,13 +6,15 @@ mod family;
 mod row;
 mod slugs;
 
+pub use create::First;
+
 use laneway_tenancy::control::{Limits, TenantBody, TenantKind, TenantState};
 use laneway_tenancy::options::Options;
 use laneway_tenancy::{OperatorScope, Placement, TenantId, TenantInfo};
 
 use crate::access::Access;
 use crate::error::Result;
-use crate::{NewKey, Store};
+use crate::{Host, Store};
 
 pub use change::TenantChange;
 pub use family::Family;
@@ -90,17 +92,18 @@ impl<'a> Tenants<'a> {
     }
 
     pub async fn create(&self, new: NewTenant, at: i64) -> Result<Tenant> {
-        self.create_with(new, None, at).await
+        let created = self.create_with(new, First::default(), at).await?;
+        Ok(created.0)
     }
 
-    /// With its first owner's key.
+    /// With what it has from the first moment.
     pub async fn create_with(
         &self,
         new: NewTenant,
-        owner: Option<NewKey<'_>>,
+        first: First<'_>,
         at: i64,
-    ) -> Result<Tenant> {
-        create::create_with(self.store, new, None, owner, at).await
+    ) -> Result<(Tenant, Vec<Host>)> {
+        create::create_with(self.store, new, None, first, at).await
     }
 
     pub async fn find(&self, id: TenantId) -> Result<Option<Tenant>> {

@@ -248,11 +248,7 @@ async fn below(rig: &Rig, above: &TenantScope, slug: &str, limits: Limits) -> Te
         limits,
         ..NewTenant::plain(id, slug, Placement::first(id, 2, PARTITIONS))
     };
-    rig.store
-        .family(above)
-        .create_with(new, None, NOW)
-        .await
-        .unwrap();
+    rig.store.family(above).create(new, NOW).await.unwrap();
     rig.relay().await;
     authority().scope(id)
 }

@@ -5,7 +5,7 @@
 
 use anyhow::{Result, ensure};
 use bytes::Bytes;
-use http::Method;
+use http::{Method, header};
 use laneway_testkit::{embedded_only, laneway_binary};
 use laneway_tests::deployment::{Deployment, Servers, Settings};
 
@@ -83,6 +83,20 @@ async fn ask(
         _ => deployment.control.clone(),
     };
     let method = Method::from_bytes(route.method.as_bytes())?;
-    let reply = client.send(method, &path, credentials, body).await?;
+    let lines = [(header::CONTENT_TYPE, "application/x-ndjson")];
+    let headers = if route.own() == "/devices/bulk" {
+        &lines[..]
+    } else {
+        &[]
+    };
+    let reply = client
+        .send_with(method, &path, credentials, headers, body)
+        .await?;
+    if std::env::var_os("LANEWAY_SHOW_ACCESS").is_some() {
+        println!(
+            "{caller} {} {path}: {} {}",
+            route.method, reply.status, reply.text
+        );
+    }
     Ok(reply.status.as_u16())
 }

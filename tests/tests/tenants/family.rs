@@ -27,6 +27,8 @@ pub struct Family {
     credentials: Vec<String>,
     /// The platform's.
     pub operator: String,
+    /// The key of `shop`'s owner.
+    pub owner: String,
 }
 
 impl Family {
@@ -75,6 +77,7 @@ impl Family {
         Ok(Family {
             credentials,
             operator,
+            owner: shop,
         })
     }
 

@@ -17,6 +17,8 @@ const BOUND: Duration = Duration::from_secs(60);
 pub struct Things {
     api: Client,
     operator: String,
+    /// Of `shop`.
+    owner: String,
     /// Makes names that are new.
     made: u32,
     credential: String,
@@ -30,6 +32,7 @@ impl Things {
         let mut things = Things {
             api: deployment.control.clone(),
             operator: family.operator.clone(),
+            owner: family.owner.clone(),
             made: 0,
             credential: String::new(),
             destination: String::new(),
@@ -37,7 +40,9 @@ impl Things {
             provisioning_key: String::new(),
         };
         things.create("/devices", json!({"id": "truck"})).await?;
-        things.credential = things.fresh("{credential}").await?;
+        let at = "/devices/truck/credentials";
+        let credential = things.create(at, json!({"kind": "token"})).await?;
+        things.credential = text(&credential, "id")?;
         things.destination = things.fresh("{destination}").await?;
         things.key = things.fresh("{key}").await?;
         things.provisioning_key = things.fresh("{provisioning_key}").await?;
@@ -90,7 +95,10 @@ impl Things {
     async fn subject(&self, name: &str) -> Result<()> {
         let path = format!("/registry/subjects/{name}/versions");
         let schema = json!({"schema": "\"string\""});
-        self.api.post(&path, &self.operator, &schema).await?.ok()?;
+        self.api.post(&path, &self.owner, &schema).await?.ok()?;
+        let level = format!("/registry/config/{name}");
+        let any = json!({"compatibility": "NONE"});
+        put(&self.api, &level, &self.owner, &any).await?;
         Ok(())
     }
 
@@ -104,7 +112,6 @@ impl Things {
         let name = self.new_name();
         let (path, body, field) = match placeholder {
             "{device}" => ("/devices", json!({"id": name}), "id"),
-            "{credential}" => ("/devices/truck/credentials", json!({"kind": "token"}), "id"),
             "{destination}" => ("/destinations", webhook(), "id"),
             "{key}" => ("/keys", json!({"name": name, "role": "viewer"}), "id"),
             "{provisioning_key}" => ("/provisioning-keys", json!({"name": name}), "id"),
@@ -112,9 +119,6 @@ impl Things {
             "{subject}" => {
                 let subject = format!("shop.{name}");
                 self.subject(&subject).await?;
-                let level = format!("/registry/config/{subject}");
-                let any = json!({"compatibility": "NONE"});
-                put(&self.api, &level, &self.operator, &any).await?;
                 return Ok(subject);
             }
             other => anyhow::bail!("nothing is known of {other}"),
@@ -128,10 +132,8 @@ impl Things {
         if let Some(start) = path.find("/config/{key}") {
             let tenants = &path[..start];
             let key = format!("{tenants}/config/units");
-            if route.method == "DELETE" {
-                let config = "/tenants/shop/config/units";
-                put(&self.api, config, &self.operator, &json!("km")).await?;
-            }
+            let config = "/tenants/shop/config/units";
+            put(&self.api, config, &self.operator, &json!("km")).await?;
             return Ok(key);
         }
         if route.method == "DELETE" {
@@ -141,8 +143,17 @@ impl Things {
                 "{version}" => "{subject}".to_owned(),
                 placeholder => placeholder.to_owned(),
             };
-            let fresh = self.fresh(&placeholder).await?;
-            path = path.replace(&placeholder, &fresh);
+            if placeholder == "{credential}" {
+                // A device has no room for many.
+                let device = self.fresh("{device}").await?;
+                path = path.replace("{device}", &device);
+                let at = format!("/devices/{device}/credentials");
+                let made = self.create(&at, json!({"kind": "token"})).await?;
+                path = path.replace("{credential}", &text(&made, "id")?);
+            } else {
+                let fresh = self.fresh(&placeholder).await?;
+                path = path.replace(&placeholder, &fresh);
+            }
         }
         if route.path.starts_with("/location/session/") {
             path = path.replace("{id}", "s-1");
@@ -173,7 +184,7 @@ impl Things {
         let body = match (route.method.as_str(), route.own()) {
             ("PUT", "/config/{key}") => json!("km"),
             ("POST", "/destinations") => webhook(),
-            ("PATCH", "/destinations/{destination}") => json!({"state": "enabled"}),
+            ("PATCH", "/destinations/{destination}") => json!({"state": "active"}),
             ("POST", "/destinations/{destination}/dead-letters/redrive") => json!({"all": true}),
             ("POST", "/devices" | "/devices/bulk") => json!({"id": name}),
             ("PATCH", "/devices/{device}") => json!({"name": "Truck"}),
@@ -192,12 +203,13 @@ impl Things {
             }
             ("POST", path) if path.starts_with("/registry/") => json!({"schema": "\"string\""}),
             ("POST", "/tenants") => json!({"slug": format!("made-{name}")}),
+            ("POST", "/admin/tenants") => json!({"tenant_id": format!("made-{name}"), "hosts": []}),
             ("PUT", "/tenants/{tenant}") => json!({"name": "Shop"}),
             ("PUT", "/limits") => json!({}),
             ("PUT", "/slug") => json!({"slug": "shop"}),
             ("PUT", "/state") => json!({"state": "active"}),
             ("POST", "/location/session/start") => {
-                json!({"device_id": device, "session_id": "s-2"})
+                json!({"device_id": device, "session_id": name})
             }
             ("POST", "/location/update") => {
                 let mut fix = fix();

@@ -3,18 +3,16 @@
 use std::sync::Arc;
 
 use axum::response::Response;
-use http::StatusCode;
 use laneway_tenancy::control::TenantKind;
 use laneway_tenancy::{Grant, TenantScope};
 
 use super::view::{TenantCreated, TenantView};
-use super::{TenantNew, checked, prepare_owner};
+use super::{TenantNew, checked, created};
 use crate::Control;
-use crate::api::keys::PreparedKey;
 use crate::api::page::{Page, PageQuery};
 use crate::caller::{Manager, Managing, may};
 use crate::error::{ApiError, ApiResult};
-use crate::json::{Json, Params, answer_tagged};
+use crate::json::{Json, Params};
 
 #[utoipa::path(post, path = "/tenants/{tenant}/tenants", tag = "tenants", request_body = TenantNew,
     params(("tenant" = String, Path, description = "The id or slug of the tenant above")),
@@ -26,20 +24,11 @@ pub(crate) async fn create(
     Json(new): Json<TenantNew>,
 ) -> ApiResult<Response> {
     let scope = head(&managing, Grant::TenantsWrite)?;
-    let owner = new.owner.clone();
-    let (new, now) = checked(&control, new)?;
-    let owner = prepare_owner(&control, owner.as_deref(), now)?;
+    let founding = checked(&control, new)?;
+    let (new, now) = (founding.new.clone(), founding.now);
     let family = control.deps.store.family(&scope);
-    let tenant = family
-        .create_with(new, owner.as_ref().map(PreparedKey::stored), now)
-        .await?;
-    tracing::info!(tenant = %tenant.id, slug = tenant.body.slug, parent = %scope.tenant(), "a tenant was created below another");
-    let version = tenant.version;
-    let created = TenantCreated {
-        tenant: tenant.into(),
-        owner: owner.map(PreparedKey::shown),
-    };
-    Ok(answer_tagged(StatusCode::CREATED, &created, version))
+    let (tenant, hosts) = family.create_with(new, founding.first(), now).await?;
+    Ok(created(tenant, founding.owner, hosts))
 }
 
 #[utoipa::path(get, path = "/tenants/{tenant}/tenants", tag = "tenants", params(PageQuery,

@@ -50,8 +50,6 @@ pub(crate) async fn find(managing: Managing, control: Arc<Control>) -> ApiResult
         .closure(&scope)
         .await?
         .ok_or_else(ApiError::not_found)?;
-    let retention_us =
-        i64::try_from(deps.settings.retention_seconds.saturating_mul(1_000_000)).unwrap_or(0);
     let view = ClosureView {
         tenant_id: closure.tenant,
         begun_at: time(closure.begun_at),
@@ -67,8 +65,15 @@ pub(crate) async fn find(managing: Managing, control: Arc<Control>) -> ApiResult
         closed_at: closure.closed_at.map(time),
         topics_until: closure
             .closed_at
-            .filter(|_| retention_us > 0)
-            .map(|at| time(at.saturating_add(retention_us))),
+            .and_then(|at| retained_until(&control, at)),
     };
     Ok(answer(StatusCode::OK, &view))
+}
+
+/// When what was written to the shared topics by `at` has gone from them; none where they keep
+/// it by size alone.
+pub(crate) fn retained_until(control: &Control, at: i64) -> Option<String> {
+    let seconds = control.deps.settings.retention_seconds;
+    let retention_us = i64::try_from(seconds.saturating_mul(1_000_000)).unwrap_or(0);
+    (retention_us > 0).then(|| time(at.saturating_add(retention_us)))
 }

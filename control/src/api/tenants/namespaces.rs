@@ -64,7 +64,7 @@ pub(crate) async fn create(
         limits: new.limits.map_or_else(Limits::default, Limits::from),
         ..NewTenant::plain(id, slug, placement(&control, id, new.lanes)?)
     };
-    let created = deps.store.family(scope).create_with(new, None, now).await?;
+    let created = deps.store.family(scope).create(new, now).await?;
     let version = created.version;
     Ok(answer_tagged(
         StatusCode::CREATED,

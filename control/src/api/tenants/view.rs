@@ -10,6 +10,7 @@ use laneway_tenancy::options::{Branding, Options};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::api::hosts::HostView;
 use crate::api::keys::KeyCreated;
 use crate::api::limits::LimitsView;
 use crate::api::page::time;
@@ -180,4 +181,6 @@ pub(crate) struct TenantCreated {
     pub(crate) tenant: TenantView,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) owner: Option<KeyCreated>,
+    /// The hosts that it was created with, and how each is proved.
+    pub(crate) hosts: Vec<HostView>,
 }

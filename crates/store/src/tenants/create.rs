@@ -8,24 +8,38 @@ use crate::access::{Access, Tx};
 use crate::codec::{to_json, variant_name};
 use crate::error::{Doing, Result, StoreError};
 use crate::outbox::next_version;
-use crate::{NewKey, Store, keys};
+use crate::{Host, NewHost, NewKey, Store, hosts, keys};
+
+/// What a tenant is created with.
+#[derive(Default)]
+pub struct First<'a> {
+    /// Its first key.
+    pub owner: Option<NewKey<'a>>,
+    pub hosts: &'a [NewHost],
+}
 
 /// All or nothing.
 pub(super) async fn create_with(
     store: &Store,
     new: NewTenant,
     parent: Option<TenantId>,
-    owner: Option<NewKey<'_>>,
+    first: First<'_>,
     at: i64,
-) -> Result<Tenant> {
+) -> Result<(Tenant, Vec<Host>)> {
     let mut tx = store.write(Access::Platform).await?;
     let mut tenant = create(&mut tx, new, parent, at).await?;
-    if let Some(owner) = owner {
+    if let Some(owner) = first.owner {
         keys::insert(&mut tx, tenant.id, owner, at).await?;
         tenant.control_version += 1;
     }
+    let mut hosts = Vec::with_capacity(first.hosts.len());
+    for NewHost { host, token } in first.hosts {
+        tenant.control_version = next_version(&mut tx, tenant.id).await?;
+        let version = tenant.control_version;
+        hosts.push(hosts::insert(&mut tx, tenant.id, host, token, version, at).await?);
+    }
     store.commit_change(tx).await?;
-    Ok(tenant)
+    Ok((tenant, hosts))
 }
 
 /// The outermost tenant is no level, an application tenant one, a namespace of it two.

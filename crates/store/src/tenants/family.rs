@@ -7,7 +7,7 @@ use laneway_tenancy::{TenantId, TenantScope};
 use super::{NewTenant, Tenant, TenantChange, change, create, row};
 use crate::access::Access;
 use crate::error::Result;
-use crate::{NewKey, Store};
+use crate::{First, Host, Store};
 
 pub struct Family<'a> {
     pub(crate) store: &'a Store,
@@ -37,15 +37,21 @@ impl Family<'_> {
         Ok(tenant)
     }
 
-    /// Below it, with its first owner's key where one is given.
+    /// Below it.
+    pub async fn create(&self, new: NewTenant, at: i64) -> Result<Tenant> {
+        let created = self.create_with(new, First::default(), at).await?;
+        Ok(created.0)
+    }
+
+    /// Below it, with what it has from the first moment.
     pub async fn create_with(
         &self,
         new: NewTenant,
-        owner: Option<NewKey<'_>>,
+        first: First<'_>,
         at: i64,
-    ) -> Result<Tenant> {
+    ) -> Result<(Tenant, Vec<Host>)> {
         let above = Some(self.scope.tenant());
-        create::create_with(self.store, new, above, owner, at).await
+        create::create_with(self.store, new, above, first, at).await
     }
 
     /// By id or slug.

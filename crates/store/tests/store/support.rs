@@ -64,7 +64,7 @@ impl Rig {
         let id = TenantId::from_u128(new_id(&SystemRandom, NOW));
         let new = NewTenant::plain(id, slug, Placement::first(id, 4, 24));
         let family = self.store.family(scope);
-        family.create_with(new, None, NOW).await.unwrap()
+        family.create(new, NOW).await.unwrap()
     }
 
     pub async fn tenant(&self, slug: &str) -> (Tenant, TenantScope) {

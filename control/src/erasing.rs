@@ -1,10 +1,11 @@
-//! What a closed tenant left in compacted topics is marked as gone; compaction then takes it.
+//! What was kept of a tenant or a device in compacted topics is marked as gone; compaction then
+//! takes it.
 
 use std::collections::HashSet;
 
 use anyhow::Context;
 use laneway_log::{Records, Topic};
-use laneway_tenancy::{OperatorScope, TenantId};
+use laneway_tenancy::{DeviceId, OperatorScope, Placement, TenantId};
 
 use crate::Control;
 
@@ -13,28 +14,55 @@ const MOST_KEYS: usize = 100_000;
 /// Records of one append.
 const APPEND: usize = 1000;
 
+/// Of whom.
+#[derive(Clone, Copy)]
+pub(crate) enum Of<'a> {
+    Tenant(TenantId),
+    Device(TenantId, &'a DeviceId),
+}
+
+impl Of<'_> {
+    fn tenant(self) -> TenantId {
+        match self {
+            Of::Tenant(tenant) | Of::Device(tenant, _) => tenant,
+        }
+    }
+
+    /// What the keys begin with, or are.
+    fn key(self) -> String {
+        match self {
+            Of::Tenant(tenant) => tenant.to_string(),
+            Of::Device(tenant, device) => format!("{tenant}/{device}"),
+        }
+    }
+
+    fn lanes(self, placement: &Placement) -> Vec<u32> {
+        match self {
+            Of::Tenant(_) => placement.lanes.clone(),
+            Of::Device(_, device) => vec![placement.lane(device.as_str())],
+        }
+    }
+}
+
 /// How many keys were marked.
-pub(super) async fn erase(
+pub(crate) async fn erase(
     control: &Control,
     operator: &OperatorScope,
-    tenant: TenantId,
+    of: Of<'_>,
     topic: Topic,
 ) -> anyhow::Result<u64> {
     let deps = &control.deps;
     let lanes = if topic.co_partitioned() {
-        let found = deps.store.tenants(operator).find(tenant).await?;
-        found
-            .context("a tenant that is being closed is not in the store")?
-            .body
-            .placement
-            .lanes
+        let found = deps.store.tenants(operator).find(of.tenant()).await?;
+        let found = found.context("a tenant whose things are erased is not in the store")?;
+        of.lanes(&found.body.placement)
     } else {
         vec![0]
     };
     let mut erased = 0;
     for lane in lanes {
         loop {
-            let keys = keys(control, tenant, topic, lane).await?;
+            let keys = keys(control, of, topic, lane).await?;
             erased += keys.len() as u64;
             mark(control, topic, lane, &keys).await?;
             if keys.len() < MOST_KEYS {
@@ -45,17 +73,18 @@ pub(super) async fn erase(
     Ok(erased)
 }
 
-/// Keys of the tenant whose last record is not a mark yet. What the tenant is, `tenant-events`
+/// Keys whose last record is not a mark yet. What the tenant is, `tenant-events`
 /// goes on telling.
 async fn keys(
     control: &Control,
-    tenant: TenantId,
+    of: Of<'_>,
     topic: Topic,
     partition: u32,
 ) -> anyhow::Result<HashSet<Vec<u8>>> {
     let log = &control.deps.log;
-    let prefix = format!("{tenant}/");
-    let itself = format!("{tenant}/tenant/");
+    let whole = of.key();
+    let prefix = format!("{whole}/");
+    let itself = format!("{}/tenant/", of.tenant());
     let bounds = log.bounds(topic, partition).await?;
     let mut keys = HashSet::new();
     let mut at = bounds.earliest;
@@ -64,9 +93,8 @@ async fn keys(
         let batch = reader.next().await?;
         at = batch.next_offset();
         for record in batch.iter() {
-            if !record.key.starts_with(prefix.as_bytes())
-                || (topic == Topic::TenantEvents && record.key.starts_with(itself.as_bytes()))
-            {
+            let its = record.key == whole.as_bytes() || record.key.starts_with(prefix.as_bytes());
+            if !its || (topic == Topic::TenantEvents && record.key.starts_with(itself.as_bytes())) {
                 continue;
             }
             if record.value.is_none() {
@@ -100,6 +128,6 @@ async fn mark(
             .log
             .append(records)
             .await
-            .with_context(|| format!("marking what a closed tenant left in {topic}"))?;
+            .with_context(|| format!("marking as gone what was kept in {topic}"))?;
     }
 }
