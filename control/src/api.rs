@@ -130,7 +130,11 @@ fn of_tenant() -> Router<App> {
         .route("/hosts/{host}/verify", post(hosts::verify))
         .route("/hosts/{host}/certificate", put(hosts::set_certificate))
         .route("/keys", post(keys::create).get(keys::list))
-        .route("/keys/{key}", delete(keys::remove))
+        .route(
+            "/keys/{key}",
+            get(keys::find).patch(keys::change).delete(keys::remove),
+        )
+        .route("/keys/{key}/rotate", post(keys::rotate::rotate))
         .route(
             "/destinations",
             post(destinations::create).get(destinations::list),

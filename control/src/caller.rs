@@ -10,7 +10,7 @@ use laneway_runtime::Problem;
 use laneway_runtime::http::Peer;
 use laneway_store::Tenant;
 use laneway_tenancy::control::TenantState;
-use laneway_tenancy::{Authenticated, Grant, OperatorScope, TenantScope};
+use laneway_tenancy::{Authenticated, Grant, Grants, OperatorScope, TenantScope};
 
 use crate::error::{ApiError, ApiResult};
 use crate::{Control, trail};
@@ -136,6 +136,14 @@ pub(crate) fn may(scope: &TenantScope, grant: Grant) -> ApiResult<()> {
         return Ok(());
     }
     Err(Problem::forbidden(format!("This takes a key with the grant {}.", grant.name())).into())
+}
+
+/// Whoever makes something with rights, or learns its secret, has them itself.
+pub(crate) fn gives(scope: &TenantScope, grants: Grants, what: &str) -> ApiResult<()> {
+    if scope.grants().include(grants) {
+        return Ok(());
+    }
+    Err(Problem::forbidden(format!("{what} gives no more than its maker may.")).into())
 }
 
 impl FromRequestParts<App> for Acting {

@@ -203,7 +203,7 @@ impl Sink {
         }
         self.stream
             .connections
-            .register(&authenticated.scope, authenticated.control_version)
+            .register(authenticated)
             .ok_or_else(|| {
                 Problem::new(
                     StatusCode::TOO_MANY_REQUESTS,

@@ -22,7 +22,8 @@ use utoipa::ToSchema;
 use super::limits::LimitsView;
 use super::page::{Page, PageQuery};
 use crate::Control;
-use crate::api::keys;
+use crate::api::keys::make::PreparedKey;
+
 use crate::caller::Operator;
 use crate::error::{ApiError, ApiResult};
 use crate::json::{Json, Params, answer_tagged};
@@ -58,7 +59,7 @@ pub(crate) async fn create(
 ) -> ApiResult<Response> {
     let owner = new.owner.clone();
     let (new, now) = checked(&control, new)?;
-    let owner_key = prepare_owner(&control, owner.as_deref(), now)?;
+    let owner_key = prepare_owner(&control, owner.as_deref(), &new, now)?;
     let tenants = control.deps.store.tenants(&operator);
     let tenant = tenants
         .create_with(new, owner_key.as_ref().map(|o| o.stored()), now)
@@ -67,7 +68,7 @@ pub(crate) async fn create(
     let version = tenant.version;
     let created = TenantCreated {
         tenant: tenant.into(),
-        owner: owner_key.map(keys::PreparedKey::shown),
+        owner: owner_key.map(PreparedKey::shown),
     };
     Ok(answer_tagged(StatusCode::CREATED, &created, version))
 }
@@ -104,9 +105,10 @@ fn placement(control: &Control, id: TenantId, lanes: Option<u32>) -> ApiResult<P
 fn prepare_owner(
     control: &Control,
     name: Option<&str>,
+    of: &NewTenant,
     now: i64,
-) -> ApiResult<Option<keys::PreparedKey>> {
-    name.map(|name| keys::PreparedKey::owner(control, name, now))
+) -> ApiResult<Option<PreparedKey>> {
+    name.map(|name| PreparedKey::owner(control, name, &of.options, now))
         .transpose()
 }
 

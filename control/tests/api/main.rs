@@ -12,6 +12,7 @@ mod devices;
 mod enrolment;
 mod families;
 mod hosts;
+mod keys;
 mod openapi;
 mod operator;
 mod quarantine;

@@ -49,6 +49,14 @@ pub struct Answer {
     pub text: String,
 }
 
+impl Answer {
+    /// Its `ETag`.
+    pub fn tag(&self) -> &str {
+        let lines = &mut self.head.lines();
+        lines.find_map(|line| line.strip_prefix("etag: ")).unwrap()
+    }
+}
+
 pub async fn rig(database: Database) -> Rig {
     rig_with(database, |_| {}).await
 }

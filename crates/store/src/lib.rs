@@ -7,6 +7,7 @@
 //! that owns nothing, and says for whom it acts in a setting that ends with it.
 
 mod access;
+mod accounts;
 pub mod audit;
 mod backup;
 mod chunks;
@@ -40,6 +41,7 @@ mod source;
 mod tenants;
 mod usage;
 
+pub use accounts::{AccountChange, NewAccount, ServiceAccount, ServiceAccounts};
 pub use closures::{Closure, ClosureStep, Closures};
 pub use config::{Config, ConfigEntry, MOST_CONFIG_ENTRIES};
 pub use credentials::{Credential, CredentialKind, Credentials, NewCredential, NewSecret};
@@ -51,7 +53,7 @@ pub use enrolment::{Enrolled, EnrolledBy, Enrolment, NotEnrolled};
 pub use error::{Result, StoreError};
 pub use hosts::{Host, HostCertificate, HostProof, HostProofs, Hosts, NewCertificate};
 pub use idempotency::{Begun, IdempotentAnswers};
-pub use keys::{ApiKey, ApiKeys, NewKey};
+pub use keys::{ApiKey, ApiKeys, KeyChange, KeyRotation, NewKey};
 pub use leases::Leases;
 pub use open::{Store, StoreConfig};
 pub use outbox::{Outbox, OutboxRow};

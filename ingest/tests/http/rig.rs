@@ -270,9 +270,11 @@ impl Rig {
                 NewKey {
                     id: KeyId::from_u128(self.id()),
                     name: "test",
+                    account: None,
                     role: None,
                     grants,
                     token_hash: hash,
+                    expires_at: None,
                 },
                 NOW,
             )

@@ -10,7 +10,7 @@ use laneway_tenancy::{Grant, TenantScope};
 use super::view::{TenantCreated, TenantView};
 use super::{TenantNew, checked, prepare_owner};
 use crate::Control;
-use crate::api::keys::PreparedKey;
+use crate::api::keys::make::PreparedKey;
 use crate::api::page::{Page, PageQuery};
 use crate::caller::{Manager, Managing, may};
 use crate::error::{ApiError, ApiResult};
@@ -28,7 +28,7 @@ pub(crate) async fn create(
     let scope = head(&managing, Grant::TenantsWrite)?;
     let owner = new.owner.clone();
     let (new, now) = checked(&control, new)?;
-    let owner = prepare_owner(&control, owner.as_deref(), now)?;
+    let owner = prepare_owner(&control, owner.as_deref(), &new, now)?;
     let family = control.deps.store.family(&scope);
     let tenant = family
         .create_with(new, owner.as_ref().map(PreparedKey::stored), now)
