@@ -91,7 +91,9 @@ impl Caller {
         if let Some(named) = parts.extensions.get::<laneway_hosts::Named>() {
             trail::names(parts, &named.name);
         }
-        let authenticated = laneway_hosts::admit(&parts.extensions, authenticated)?;
+        let directory = &control.deps.directory;
+        let admitted = laneway_hosts::admit(directory, &parts.extensions, address, authenticated);
+        let authenticated = admitted.map_err(Problem::from)?;
         if let Some(route) = parts.extensions.get::<MatchedPath>() {
             control
                 .requests
@@ -177,6 +179,8 @@ impl Acting {
             Named::Itself(caller) => Ok(Acting::as_itself(caller)),
             Named::Below(caller, tenant) => match caller.enter(tenant.into_info()) {
                 Some(entered) if entered.tenant.body.state == TenantState::Active => {
+                    let address = parts.extensions.get::<Peer>().and_then(|p| p.address);
+                    laneway_hosts::lets_in(&control.deps.directory, &entered, address)?;
                     Ok(Acting::as_itself(entered))
                 }
                 Some(_) => Err(Problem::tenant_inactive().into()),

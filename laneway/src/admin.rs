@@ -1,5 +1,6 @@
 //! `laneway admin`: tenants and what belongs to them, through the API.
 
+mod account;
 mod ask;
 mod audit;
 mod command;
@@ -50,6 +51,7 @@ pub async fn run(
         What::Credential(command) => credential(&mut api, command).await,
         What::ProvisioningKey(command) => device::provisioning(&mut api, command).await,
         What::Key(command) => self::key(&mut api, command).await,
+        What::ServiceAccount(command) => account::run(&mut api, command).await,
         What::Destination(command) => destination(&mut api, command).await,
         What::Host(command) => host::run(&mut api, command).await,
         What::OperatorKey(OperatorKey::Create { name }) => {

@@ -22,6 +22,7 @@ use laneway_runtime::tenants::TenantMetrics;
 use laneway_runtime::{Clock, Lifecycle};
 use laneway_schemas::Codecs;
 use laneway_store::Store;
+use laneway_store::audit::Denials;
 use laneway_tenancy::Authenticator;
 use laneway_tenancy::control::RoleAuthority;
 use tokio_util::sync::CancellationToken;
@@ -63,6 +64,8 @@ pub struct Sink {
     deliveries: Arc<Deliveries>,
     projection: Arc<Projection>,
     metering: Arc<Metering>,
+    /// Refusals on their way to the audit trail.
+    denials: Denials,
 }
 
 /// Far more than the news of a control change takes to come to every sink.
@@ -95,6 +98,7 @@ impl Sink {
             )),
             metrics: Arc::clone(&deps.metrics),
             delivered,
+            clock: Arc::clone(&deps.clock),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
         });
@@ -146,6 +150,7 @@ impl Sink {
             life: deps.clock.now_us(),
         });
         let tail = std::sync::Mutex::new(Some(tail));
+        let denials = Denials::new(deps.store.clone());
         Ok(Arc::new(Sink {
             deps,
             stream,
@@ -154,6 +159,7 @@ impl Sink {
             deliveries,
             projection,
             metering,
+            denials,
         }))
     }
 
@@ -183,6 +189,13 @@ impl Sink {
         );
         lifecycle.spawn("revocations", async move {
             revocations.await;
+            Ok(())
+        });
+        let (sink, clock) = (Arc::clone(&self), Arc::clone(&self.deps.clock));
+        let stop = self.stream.stop.clone();
+        lifecycle.spawn("refusals", async move {
+            let now = move || clock.now_us();
+            sink.denials.run(now, stop.cancelled_owned()).await;
             Ok(())
         });
         if settings.delivery.enabled {

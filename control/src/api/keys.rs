@@ -229,6 +229,13 @@ pub(crate) async fn remove(
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// The same of several.
+pub(super) fn forget_all(control: &Control, scope: &TenantScope, keys: &[KeyId]) {
+    for key in keys {
+        forget(control, scope, *key);
+    }
+}
+
 /// Elsewhere when the news comes, here at once.
 fn forget(control: &Control, scope: &TenantScope, key: KeyId) {
     let authenticator = &control.deps.authenticator;

@@ -3,10 +3,12 @@
 mod support;
 
 mod access;
+mod accounts;
 mod audit;
 mod bulk;
 mod credentials;
 mod deliveries;
+mod destinations;
 mod device_details;
 mod devices;
 mod enrolment;
@@ -15,6 +17,7 @@ mod hosts;
 mod keys;
 mod openapi;
 mod operator;
+mod options;
 mod quarantine;
 mod registry;
 mod relay;

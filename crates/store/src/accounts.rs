@@ -2,7 +2,7 @@
 
 use laneway_schemas::ControlKind;
 use laneway_tenancy::control::KeyBody;
-use laneway_tenancy::{AccountId, Grants, Role, TenantId, TenantScope};
+use laneway_tenancy::{AccountId, Grants, KeyId, Role, TenantId, TenantScope};
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
@@ -124,7 +124,7 @@ impl ServiceAccounts<'_> {
         rows.iter().map(account).collect()
     }
 
-    /// Changes one, and tells of its keys; [`StoreError::Changed`] where it is not at `expected`
+    /// Changes one, and tells of its keys, which are answered too; [`StoreError::Changed`] where it is not at `expected`
     /// any more.
     pub async fn change(
         &self,
@@ -132,7 +132,7 @@ impl ServiceAccounts<'_> {
         expected: Option<i64>,
         change: AccountChange,
         at: i64,
-    ) -> Result<ServiceAccount> {
+    ) -> Result<(ServiceAccount, Vec<KeyId>)> {
         let tenant = self.scope.tenant();
         let mut tx = self.store.write(Access::Tenant(tenant)).await?;
         next_versions(&mut tx, tenant, 0).await?;
@@ -167,11 +167,11 @@ impl ServiceAccounts<'_> {
         let keys = keys_of(&mut tx, tenant, id).await?;
         tell(&mut tx, tenant, &keys, Some(account.grants), at).await?;
         self.store.commit_change(tx).await?;
-        Ok(account)
+        Ok((account, keys.into_iter().map(|(id, _)| id).collect()))
     }
 
-    /// With its keys.
-    pub async fn delete(&self, id: AccountId, at: i64) -> Result<()> {
+    /// With its keys, which are answered.
+    pub async fn delete(&self, id: AccountId, at: i64) -> Result<Vec<KeyId>> {
         let tenant = self.scope.tenant();
         let mut tx = self.store.write(Access::Tenant(tenant)).await?;
         next_versions(&mut tx, tenant, 0).await?;
@@ -190,7 +190,8 @@ impl ServiceAccounts<'_> {
         }
         tx.touches(tenant, "service_account", &id.to_string(), true, at);
         tell(&mut tx, tenant, &keys, None, at).await?;
-        self.store.commit_change(tx).await
+        self.store.commit_change(tx).await?;
+        Ok(keys.into_iter().map(|(id, _)| id).collect())
     }
 }
 
@@ -259,7 +260,7 @@ async fn count(
 }
 
 /// The account's keys, and what they may do by themselves.
-async fn keys_of(tx: &mut Tx, tenant: TenantId, id: AccountId) -> Result<Vec<(String, Grants)>> {
+async fn keys_of(tx: &mut Tx, tenant: TenantId, id: AccountId) -> Result<Vec<(KeyId, Grants)>> {
     let rows = sqlx::query(
         "SELECT key_id, grants FROM api_keys WHERE tenant_id = $1 AND account_id = $2 ORDER BY key_id",
     )
@@ -273,8 +274,8 @@ async fn keys_of(tx: &mut Tx, tenant: TenantId, id: AccountId) -> Result<Vec<(St
             let id: String = row
                 .try_get("key_id")
                 .doing("listing the keys of a service account")?;
-            let grants = keys::grants(&Named::new("api_keys", &id, row))?;
-            Ok((id, grants))
+            let row = Named::new("api_keys", &id, row);
+            Ok((row.parse("key_id")?, keys::grants(&row)?))
         })
         .collect()
 }
@@ -283,14 +284,15 @@ async fn keys_of(tx: &mut Tx, tenant: TenantId, id: AccountId) -> Result<Vec<(St
 async fn tell(
     tx: &mut Tx,
     tenant: TenantId,
-    keys: &[(String, Grants)],
+    keys: &[(KeyId, Grants)],
     at_most: Option<Grants>,
     at: i64,
 ) -> Result<()> {
     let last = next_versions(tx, tenant, keys.len()).await?;
     let first = last - keys.len() as i64 + 1;
+    let ids: Vec<String> = keys.iter().map(|(id, _)| id.to_string()).collect();
     let mut changes = Vec::with_capacity(keys.len());
-    for ((id, grants), version) in keys.iter().zip(first..) {
+    for (((_, grants), id), version) in keys.iter().zip(&ids).zip(first..) {
         let body = match at_most {
             Some(most) => {
                 let names = grants.common(most).names();

@@ -1,7 +1,6 @@
 //! Devices.
 
 mod labels;
-mod limit;
 mod list;
 mod many;
 
@@ -19,7 +18,6 @@ use crate::codec::to_json;
 use crate::error::{Doing, Result, StoreError};
 use crate::outbox::{Change, emit, next_version};
 
-pub(crate) use limit::room;
 pub use list::DeviceFilter;
 pub(crate) use many::insert;
 

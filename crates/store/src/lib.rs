@@ -30,6 +30,7 @@ mod positions;
 mod projection;
 mod provisioning;
 mod rates;
+mod room;
 mod rotation;
 mod schemas;
 mod secrets;

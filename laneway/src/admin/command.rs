@@ -37,6 +37,9 @@ pub enum What {
     /// API keys of a tenant.
     #[command(subcommand)]
     Key(Key),
+    /// Owners of a tenant's keys that are no persons.
+    #[command(subcommand)]
+    ServiceAccount(super::account::ServiceAccount),
     /// Where a tenant's events are delivered.
     #[command(subcommand)]
     Destination(Destination),

@@ -121,6 +121,9 @@ async fn the_commands_of_the_tenancy_guide_work_as_they_stand() -> Result<()> {
     let printed = run(&deployment, folder.path(), "docs/tenancy.md", &setting).await?;
     for expected in [
         "\"config\":{}",
+        "\"name\":\"report\"",
+        "\"former_until\":\"",
+        "\"name\":\"importer\",\"role\":\"viewer\"",
         "\"slug\":\"acme--fleet--dev\"",
         "\"id\":\"truck-1\"",
         "\"slug\":\"corner-shop\"",

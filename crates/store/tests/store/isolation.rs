@@ -189,7 +189,7 @@ const TRIES: &[(&str, Try)] = &[
         let id = DestinationId::from_u128(DESTINATION);
         async move {
             let destinations = s.destinations(t);
-            let changed = destinations.set_state(id, DestinationState::Disabled, NOW);
+            let changed = destinations.set_state(id, None, DestinationState::Disabled, NOW);
             changed.await.is_ok()
         }
         .boxed()
