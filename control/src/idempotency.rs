@@ -62,27 +62,7 @@ async fn once(app: &App, request: Request, next: Next) -> ApiResult<Response> {
     match begun {
         Begun::First => {}
         Begun::Answered { status, answer } => return replayed(status, &answer),
-        // Whether it was carried out is not known: doing it again could do it twice.
-        Begun::AtWork { since } if since + ABANDONED_US <= now => {
-            return Err(Problem::new(
-                StatusCode::CONFLICT,
-                "idempotency-outcome-unknown",
-                "The request with this key was not ended",
-                "The server was stopped while it was at work. See whether it was done; if not, \
-                 send it with another key.",
-            )
-            .into());
-        }
-        Begun::AtWork { .. } => {
-            return Err(Problem::new(
-                StatusCode::CONFLICT,
-                "idempotency-key-in-use",
-                "A request with this key is at work",
-                "Send it again in a moment.",
-            )
-            .retry_after(1)
-            .into());
-        }
+        Begun::AtWork { since } => return Err(unended(since, now).into()),
         Begun::Other => {
             return Err(Problem::new(
                 StatusCode::UNPROCESSABLE_ENTITY,
@@ -100,6 +80,27 @@ async fn once(app: &App, request: Request, next: Next) -> ApiResult<Response> {
         return Ok(response);
     }
     kept(&answers, &key, response).await
+}
+
+/// Of a request that was begun `since` then. After a while it is not known whether it was carried
+/// out: to do it again could do it twice.
+fn unended(since: i64, now: i64) -> Problem {
+    if now < since.saturating_add(ABANDONED_US) {
+        return Problem::new(
+            StatusCode::CONFLICT,
+            "idempotency-key-in-use",
+            "A request with this key is at work",
+            "Send it again in a moment.",
+        )
+        .retry_after(1);
+    }
+    Problem::new(
+        StatusCode::CONFLICT,
+        "idempotency-outcome-unknown",
+        "The request with this key was not ended",
+        "The server was stopped while it was at work. See whether it was done; if not, send it \
+         with another key.",
+    )
 }
 
 fn key(parts: &Parts) -> ApiResult<String> {
@@ -183,4 +184,17 @@ fn replayed(status: u16, answer: &str) -> ApiResult<Response> {
         headers.insert(header::ETAG, tag);
     }
     Ok(response)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_ended_is_not_done_again_however_late() {
+        let early = unended(0, ABANDONED_US - 1);
+        let late = unended(0, ABANDONED_US);
+        assert!(format!("{early:?}").contains("idempotency-key-in-use"));
+        assert!(format!("{late:?}").contains("idempotency-outcome-unknown"));
+    }
 }

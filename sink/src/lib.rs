@@ -9,6 +9,7 @@ pub mod metering;
 pub mod position;
 pub mod projection;
 pub mod settings;
+mod stored;
 pub mod stream;
 pub mod webhook;
 

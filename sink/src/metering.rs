@@ -9,27 +9,17 @@ mod count;
 mod session;
 mod warning;
 
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
 
 use laneway_directory::Directory;
-use laneway_log::{Log, LogError};
+use laneway_log::Log;
 use laneway_runtime::{Clock, Lifecycle};
 use laneway_schemas::Codecs;
-use laneway_store::{Store, StoreError};
+use laneway_store::Store;
 use laneway_tenancy::control::RoleAuthority;
 
 use crate::settings::MeteringSettings;
-
-const AGAIN: Duration = Duration::from_millis(500);
-
-#[derive(Debug, thiserror::Error)]
-pub enum MeteringError {
-    #[error(transparent)]
-    Log(#[from] LogError),
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
+use crate::stored::Part;
 
 /// What metering needs of the sink.
 pub struct MeteringDeps {
@@ -46,48 +36,23 @@ pub struct MeteringDeps {
 
 pub struct Metering {
     deps: MeteringDeps,
-    trouble: Mutex<Option<String>>,
+    part: Part,
 }
 
 impl Metering {
     pub fn new(deps: MeteringDeps) -> Self {
-        Metering {
-            deps,
-            trouble: Mutex::default(),
-        }
+        let part = Part::new("metering");
+        Metering { deps, part }
     }
 
     /// Why nothing is counted at the moment.
     pub fn trouble(&self) -> Option<String> {
-        self.trouble
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.part.trouble()
     }
 
     /// Runs until the drain.
     pub async fn run(self: Arc<Self>, lifecycle: Lifecycle) -> anyhow::Result<()> {
-        loop {
-            let error = match session::run(&self, &lifecycle).await {
-                Ok(()) => return Ok(()),
-                Err(MeteringError::Log(error @ (LogError::Fatal(_) | LogError::Config(_)))) => {
-                    return Err(error.into());
-                }
-                Err(error) => error,
-            };
-            if lifecycle.is_draining() {
-                return Ok(());
-            }
-            self.set_trouble(Some(error.to_string()));
-            tracing::warn!(%error, "metering was interrupted; going on from where the store is");
-            tokio::select! {
-                () = lifecycle.draining() => return Ok(()),
-                () = tokio::time::sleep(AGAIN) => {}
-            }
-        }
-    }
-
-    fn set_trouble(&self, trouble: Option<String>) {
-        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+        let membership = || session::run(&self, &lifecycle);
+        self.part.run(&lifecycle, membership).await
     }
 }

@@ -7,26 +7,16 @@
 mod rows;
 mod session;
 
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
 
-use laneway_log::{Log, LogError};
+use laneway_log::Log;
 use laneway_runtime::Lifecycle;
 use laneway_schemas::Codecs;
-use laneway_store::{Store, StoreError};
+use laneway_store::Store;
 use laneway_tenancy::control::RoleAuthority;
 
 use crate::settings::ProjectionSettings;
-
-const AGAIN: Duration = Duration::from_millis(500);
-
-#[derive(Debug, thiserror::Error)]
-pub enum ProjectionError {
-    #[error(transparent)]
-    Log(#[from] LogError),
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
+use crate::stored::Part;
 
 pub struct Projection {
     log: Arc<dyn Log>,
@@ -35,7 +25,7 @@ pub struct Projection {
     authority: RoleAuthority,
     settings: ProjectionSettings,
     instance: String,
-    trouble: Mutex<Option<String>>,
+    part: Part,
 }
 
 impl Projection {
@@ -54,41 +44,18 @@ impl Projection {
             authority,
             settings,
             instance,
-            trouble: Mutex::default(),
+            part: Part::new("the projection"),
         }
     }
 
     /// Why nothing is projected at the moment.
     pub fn trouble(&self) -> Option<String> {
-        self.trouble
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.part.trouble()
     }
 
     /// Runs until the drain.
     pub async fn run(self: Arc<Self>, lifecycle: Lifecycle) -> anyhow::Result<()> {
-        loop {
-            let error = match session::run(&self, &lifecycle).await {
-                Ok(()) => return Ok(()),
-                Err(ProjectionError::Log(error @ (LogError::Fatal(_) | LogError::Config(_)))) => {
-                    return Err(error.into());
-                }
-                Err(error) => error,
-            };
-            if lifecycle.is_draining() {
-                return Ok(());
-            }
-            self.set_trouble(Some(error.to_string()));
-            tracing::warn!(%error, "the projection was interrupted; going on from where the store is");
-            tokio::select! {
-                () = lifecycle.draining() => return Ok(()),
-                () = tokio::time::sleep(AGAIN) => {}
-            }
-        }
-    }
-
-    fn set_trouble(&self, trouble: Option<String>) {
-        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+        let membership = || session::run(&self, &lifecycle);
+        self.part.run(&lifecycle, membership).await
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, StatusCode, header};
+use http::{HeaderMap, HeaderName, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::Client as Pool;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -88,6 +88,17 @@ impl Client {
         bearer: &str,
         body: Bytes,
     ) -> Result<Reply> {
+        self.send_with(method, path, bearer, &[], body).await
+    }
+
+    pub async fn send_with(
+        &self,
+        method: Method,
+        path: &str,
+        bearer: &str,
+        headers: &[(HeaderName, &str)],
+        body: Bytes,
+    ) -> Result<Reply> {
         let url = format!("{}{path}", self.base);
         let mut request = Request::builder().method(method).uri(&url);
         if !bearer.is_empty() {
@@ -95,6 +106,9 @@ impl Client {
         }
         if !body.is_empty() {
             request = request.header(header::CONTENT_TYPE, "application/json");
+        }
+        for (name, value) in headers {
+            request = request.header(name, *value);
         }
         let request = request.body(Full::new(body))?;
         let answer = async {

@@ -57,6 +57,10 @@ impl Tally {
             return Ok(());
         }
         *self.by_type.entry(kind.to_owned()).or_default() += 1;
+        if kind == "laneway.quota.warning" {
+            // About the tenant as a whole.
+            return Ok(());
+        }
         let device = data["device_id"]
             .as_str()
             .context("an event without a device")?

@@ -85,7 +85,8 @@ pub async fn device_token(control: &Client, key: &str, device: &str) -> Result<S
     text(&credential, "token")
 }
 
-fn text(value: &Value, name: &str) -> Result<String> {
+/// A field of an answer.
+pub fn text(value: &Value, name: &str) -> Result<String> {
     value[name]
         .as_str()
         .map(str::to_owned)

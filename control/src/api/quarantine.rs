@@ -101,7 +101,7 @@ pub(crate) async fn list(
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Redrive {
+pub(crate) enum QuarantineRedrive {
     /// Those at these positions, at most 1000.
     Positions(Vec<String>),
     /// Those that the selection names; it has to name more than a page.
@@ -128,17 +128,17 @@ pub(crate) struct Left {
 /// Appends refused records to the topic that they came from. One that was refused because its
 /// tenant or device was not known is judged by what is known now; any other is judged as before.
 /// Repeating it is safe: the processor drops what it has seen.
-#[utoipa::path(post, path = "/operator/quarantine/redrive", tag = "operator", request_body = Redrive,
+#[utoipa::path(post, path = "/operator/quarantine/redrive", tag = "operator", request_body = QuarantineRedrive,
     responses((status = 200, body = Redriven)))]
 pub(crate) async fn redrive(
     Operator(operator): Operator,
     control: Arc<Control>,
-    Json(what): Json<Redrive>,
+    Json(what): Json<QuarantineRedrive>,
 ) -> ApiResult<Response> {
     let mut done = Redriven::default();
     control.trail.begun(&control.deps).await?;
     match what {
-        Redrive::Positions(positions) => {
+        QuarantineRedrive::Positions(positions) => {
             for mut places in by_partition(&positions)? {
                 let mut missing = places.clone();
                 while !places.is_empty() {
@@ -153,7 +153,7 @@ pub(crate) async fn redrive(
                 }));
             }
         }
-        Redrive::Matching(selection) => {
+        QuarantineRedrive::Matching(selection) => {
             if !selection.names_something() {
                 return Err(ApiError::invalid(
                     "matching: name a reason, a tenant, a topic, a partition or a time.",

@@ -35,7 +35,7 @@ pub(super) fn writable(
         return Ok(control.deps.store.tenant_schemas(&tenant.scope));
     }
     Err(RegistryApiError::forbidden(
-        "A tenant writes subjects that begin with its slug and a dot, with a key that has the grant tenant:admin.",
+        "A tenant writes subjects that begin with its slug and a dot, with a key that has the grant tenant:write.",
     ))
 }
 

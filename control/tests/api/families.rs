@@ -7,7 +7,7 @@ use laneway_testkit::Database;
 use laneway_testkit::wait::until;
 use serde_json::{Value, json};
 
-use crate::support::{Rig, bearer, rig};
+use crate::support::{bearer, rig};
 
 laneway_testkit::on_both_databases!(
     a_tenant_gives_its_tenants_a_part_of_its_limits,
@@ -16,37 +16,15 @@ laneway_testkit::on_both_databases!(
     a_namespace_is_worked_in_with_the_tenants_own_keys,
     what_is_below_a_suspended_tenant_is_held_with_it,
     a_renamed_tenant_is_found_by_its_former_slug,
-    a_change_based_on_an_older_version_is_refused,
-    configuration_is_a_namespaces_own,
-    a_key_gives_no_more_than_its_maker_may,
     a_closed_tenant_is_erased_with_all_that_is_below_it,
-    a_creation_that_is_asked_for_again_is_not_made_again,
 );
-
-/// A tenant with an owner's key.
-async fn owned(rig: &Rig, body: Value) -> String {
-    let made = rig.operate("POST", "/tenants", &body).await;
-    assert_eq!(made.status, 201, "{}", made.body);
-    bearer(&made.body["owner"]["key"])
-}
-
-async fn acme(rig: &Rig) -> String {
-    owned(rig, json!({"slug": "acme", "owner": "Ada"})).await
-}
-
-async fn get(rig: &Rig, path: &str, key: &str) -> (u16, Value) {
-    let answer = rig.ask("GET", path, key, &Value::Null).await;
-    (answer.status, answer.body)
-}
 
 async fn a_tenant_gives_its_tenants_a_part_of_its_limits(database: Database) {
     let rig = rig(database).await;
     let limits = json!({"devices": 10, "events_per_second": 100});
-    let acme = owned(
-        &rig,
-        json!({"slug": "acme", "owner": "Ada", "limits": limits}),
-    )
-    .await;
+    let acme = rig
+        .owned(json!({"slug": "acme", "owner": "Ada", "limits": limits}))
+        .await;
     let below = |slug: &str, devices: u32| json!({"slug": slug, "limits": {"devices": devices, "events_per_second": 30}});
     for (slug, devices, status) in [
         ("one", 4, 201),
@@ -64,7 +42,7 @@ async fn a_tenant_gives_its_tenants_a_part_of_its_limits(database: Database) {
             .await;
         assert_eq!(made.status, status, "{slug}: {}", made.body);
     }
-    let (_, own) = get(&rig, "/tenant", &acme).await;
+    let (_, own) = rig.get("/tenant", &acme).await;
     assert_eq!(
         (&own["limits"]["devices"], &own["own_limits"]["devices"]),
         (&json!(10), &json!(1))
@@ -80,7 +58,7 @@ async fn a_tenant_gives_its_tenants_a_part_of_its_limits(database: Database) {
     let lower = json!({"devices": 2, "events_per_second": 30});
     let lowered = rig.ask("PUT", "/tenants/one/limits", &acme, &lower).await;
     assert_eq!(lowered.status, 200, "{}", lowered.body);
-    let (_, own) = get(&rig, "/tenant", &acme).await;
+    let (_, own) = rig.get("/tenant", &acme).await;
     assert_eq!(own["own_limits"]["devices"], 3);
     let too_few = json!({"devices": 7, "events_per_second": 100});
     let refused = rig.operate("PUT", "/tenants/acme/limits", &too_few).await;
@@ -91,29 +69,20 @@ async fn a_tenant_gives_its_tenants_a_part_of_its_limits(database: Database) {
 
 async fn a_tenant_below_is_managed_but_not_seen_into(database: Database) {
     let rig = rig(database).await;
-    let acme = acme(&rig).await;
-    let made = rig
-        .ask(
-            "POST",
-            "/tenants/acme/tenants",
-            &acme,
-            &json!({"slug": "shop", "owner": "Bob"}),
-        )
-        .await;
-    assert_eq!(made.status, 201, "{}", made.body);
-    let shop = bearer(&made.body["owner"]["key"]);
-    assert_eq!(get(&rig, "/tenants/shop", &acme).await.0, 200);
-    assert_eq!(get(&rig, "/tenants/shop/devices", &acme).await.0, 403);
+    let acme = rig.acme().await;
+    let shop = rig.below("acme", &acme, "shop").await;
+    assert_eq!(rig.get("/tenants/shop", &acme).await.0, 200);
+    assert_eq!(rig.get("/tenants/shop/devices", &acme).await.0, 403);
     let position = "/tenants/shop/devices/truck/position";
-    assert_eq!(get(&rig, position, &acme).await.0, 403);
+    assert_eq!(rig.get(position, &acme).await.0, 403);
     let open = json!({"options": {"parent_may_read": true}});
     let by_parent = rig.ask("PUT", "/tenants/shop", &acme, &open).await;
     assert_eq!(by_parent.status, 403, "only the tenant itself allows it");
     let by_itself = rig.ask("PUT", "/tenants/shop", &shop, &open).await;
     assert_eq!(by_itself.status, 200, "{}", by_itself.body);
-    assert_eq!(get(&rig, position, &acme).await.0, 404, "no position yet");
-    assert_eq!(get(&rig, "/tenants/shop/devices", &acme).await.0, 403);
-    assert_eq!(get(&rig, "/tenants/acme", &shop).await.0, 403);
+    assert_eq!(rig.get(position, &acme).await.0, 404, "no position yet");
+    assert_eq!(rig.get("/tenants/shop/devices", &acme).await.0, 403);
+    assert_eq!(rig.get("/tenants/acme", &shop).await.0, 403);
     let deeper = rig
         .ask(
             "POST",
@@ -127,12 +96,11 @@ async fn a_tenant_below_is_managed_but_not_seen_into(database: Database) {
 
 async fn nobody_learns_of_tenants_elsewhere(database: Database) {
     let rig = rig(database).await;
-    let acme = acme(&rig).await;
+    let acme = rig.acme().await;
     for slug in ["one", "two"] {
-        let body = json!({"slug": slug, "owner": "Bob"});
-        rig.ask("POST", "/tenants/acme/tenants", &acme, &body).await;
+        rig.below("acme", &acme, slug).await;
     }
-    owned(&rig, json!({"slug": "globex", "owner": "Eve"})).await;
+    rig.owned(json!({"slug": "globex", "owner": "Eve"})).await;
     let key = rig.key("one", &["tenant:admin"]).await;
     let mut answers = Vec::new();
     for name in [
@@ -168,8 +136,8 @@ async fn nobody_learns_of_tenants_elsewhere(database: Database) {
 
 async fn a_namespace_is_worked_in_with_the_tenants_own_keys(database: Database) {
     let rig = rig(database).await;
-    let acme = acme(&rig).await;
-    let eve = owned(&rig, json!({"slug": "globex", "owner": "Eve"})).await;
+    let acme = rig.acme().await;
+    let eve = rig.owned(json!({"slug": "globex", "owner": "Eve"})).await;
     for (environment, status) in [
         (json!(null), 201),
         (json!("dev"), 201),
@@ -179,7 +147,7 @@ async fn a_namespace_is_worked_in_with_the_tenants_own_keys(database: Database) 
         let made = rig.ask("POST", "/namespaces", &acme, &body).await;
         assert_eq!(made.status, status, "{}", made.body);
     }
-    let (_, listed) = get(&rig, "/namespaces", &acme).await;
+    let (_, listed) = rig.get("/namespaces", &acme).await;
     let slugs: Vec<&Value> = listed["items"]
         .as_array()
         .unwrap()
@@ -192,8 +160,8 @@ async fn a_namespace_is_worked_in_with_the_tenants_own_keys(database: Database) 
         let made = rig.ask("POST", path, &acme, &json!({"id": "truck"})).await;
         assert_eq!(made.status, 201, "the same id in two namespaces: {path}");
     }
-    assert_eq!(get(&rig, &format!("{dev}/truck"), &acme).await.0, 200);
-    assert_eq!(get(&rig, dev, &eve).await.0, 403);
+    assert_eq!(rig.get(&format!("{dev}/truck"), &acme).await.0, 200);
+    assert_eq!(rig.get(dev, &eve).await.0, 403);
     let viewer = rig
         .ask(
             "POST",
@@ -203,7 +171,7 @@ async fn a_namespace_is_worked_in_with_the_tenants_own_keys(database: Database) 
         )
         .await;
     let viewer = bearer(&viewer.body["key"]);
-    assert_eq!(get(&rig, dev, &viewer).await.0, 200);
+    assert_eq!(rig.get(dev, &viewer).await.0, 200);
     let refused = rig.ask("POST", dev, &viewer, &json!({"id": "van"})).await;
     assert_eq!(refused.status, 403, "no more rights than at home");
     let inner = rig
@@ -219,16 +187,8 @@ async fn a_namespace_is_worked_in_with_the_tenants_own_keys(database: Database) 
 
 async fn what_is_below_a_suspended_tenant_is_held_with_it(database: Database) {
     let rig = rig(database).await;
-    let acme = acme(&rig).await;
-    let made = rig
-        .ask(
-            "POST",
-            "/tenants/acme/tenants",
-            &acme,
-            &json!({"slug": "shop", "owner": "Bob"}),
-        )
-        .await;
-    let shop = bearer(&made.body["owner"]["key"]);
+    let acme = rig.acme().await;
+    let shop = rig.below("acme", &acme, "shop").await;
     let state = |state: &str| json!({"state": state});
     rig.operate("PUT", "/tenants/acme/state", &state("suspended"))
         .await;
@@ -258,7 +218,7 @@ async fn what_is_below_a_suspended_tenant_is_held_with_it(database: Database) {
 
 async fn a_renamed_tenant_is_found_by_its_former_slug(database: Database) {
     let rig = rig(database).await;
-    let acme = acme(&rig).await;
+    let acme = rig.acme().await;
     rig.ask("POST", "/namespaces", &acme, &json!({"project": "fleet"}))
         .await;
     for (slug, status) in [("admin", 409), ("Acme", 422), ("emca", 200)] {
@@ -289,179 +249,10 @@ async fn a_renamed_tenant_is_found_by_its_former_slug(database: Database) {
     );
 }
 
-async fn a_change_based_on_an_older_version_is_refused(database: Database) {
-    let rig = rig(database).await;
-    let acme = acme(&rig).await;
-    let read = rig.ask("GET", "/tenants/acme", &acme, &Value::Null).await;
-    let tag = read
-        .head
-        .lines()
-        .find_map(|line| line.strip_prefix("etag: "))
-        .unwrap()
-        .to_owned();
-    let change = |tag: String, name: &'static str| {
-        let (rig, acme) = (&rig, &acme);
-        async move {
-            let header = format!("if-match: {tag}\r\n");
-            let body = json!({ "name": name });
-            rig.ask_with("PUT", "/tenants/acme", acme, &header, &body)
-                .await
-        }
-    };
-    assert_eq!(change(tag.clone(), "Acme Ltd").await.status, 200);
-    let stale = change(tag, "Acme Inc").await;
-    assert_eq!(
-        (stale.status, &stale.body["type"]),
-        (412, &json!("https://laneway.dev/problems/changed"))
-    );
-    assert_eq!(change("*".to_owned(), "Acme Inc").await.status, 200);
-    let plan = rig
-        .ask("PUT", "/tenants/acme", &acme, &json!({"plan": "gold"}))
-        .await;
-    assert_eq!(plan.status, 403, "the operator's to change");
-    for options in [
-        json!({"cors_origins": ["nowhere"]}),
-        json!({"ip_allow": ["10.0.0.0/99"]}),
-    ] {
-        let refused = rig
-            .ask(
-                "PUT",
-                "/tenants/acme",
-                &acme,
-                &json!({ "options": options }),
-            )
-            .await;
-        assert_eq!(refused.status, 422, "{options}: {}", refused.body);
-    }
-}
-
-async fn configuration_is_a_namespaces_own(database: Database) {
-    let rig = rig(database).await;
-    let acme = acme(&rig).await;
-    let eve = owned(&rig, json!({"slug": "globex", "owner": "Eve"})).await;
-    let set = rig
-        .ask("PUT", "/config/units", &acme, &json!({"speed": "km/h"}))
-        .await;
-    assert_eq!(set.status, 200, "{}", set.body);
-    assert_eq!(get(&rig, "/config/units", &eve).await.0, 404);
-    let theirs = rig.ask("PUT", "/config/units", &eve, &json!("mph")).await;
-    assert_eq!(theirs.status, 200, "the same key in another namespace");
-    let (_, own) = get(&rig, "/tenant", &acme).await;
-    assert_eq!(own["config"], json!({"units": {"speed": "km/h"}}));
-    let stale = rig
-        .ask_with(
-            "PUT",
-            "/config/units",
-            &acme,
-            "if-match: \"7\"\r\n",
-            &json!(1),
-        )
-        .await;
-    assert_eq!(stale.status, 412);
-    let bad = rig.ask("PUT", "/config/a%20b", &acme, &json!(1)).await;
-    assert_eq!(bad.status, 422);
-    let large = rig
-        .ask("PUT", "/config/large", &acme, &json!("x".repeat(20_000)))
-        .await;
-    assert_eq!(large.status, 422);
-    for status in [204, 404] {
-        let gone = rig
-            .ask("DELETE", "/config/units", &acme, &Value::Null)
-            .await;
-        assert_eq!(gone.status, status);
-    }
-    assert_eq!(get(&rig, "/config/units", &eve).await.0, 200);
-}
-
-async fn a_key_gives_no_more_than_its_maker_may(database: Database) {
-    let rig = rig(database).await;
-    let acme = acme(&rig).await;
-    let make = |key: String, body: Value| {
-        let rig = &rig;
-        async move { rig.ask("POST", "/keys", &key, &body).await }
-    };
-    let admin = make(acme.clone(), json!({"name": "a", "role": "admin"})).await;
-    assert_eq!(admin.status, 201, "{}", admin.body);
-    let admin = bearer(&admin.body["key"]);
-    for (body, status) in [
-        (json!({"name": "o", "role": "owner"}), 403),
-        (json!({"name": "o", "grants": ["tenant:own"]}), 403),
-        (json!({"name": "o", "grants": ["operator"]}), 422),
-        (json!({"name": "o", "role": "king"}), 422),
-        (
-            json!({"name": "o", "role": "viewer", "grants": ["keys:write"]}),
-            422,
-        ),
-        (
-            json!({"name": "o", "role": "developer", "grants": ["devices:write"]}),
-            201,
-        ),
-    ] {
-        let made = make(admin.clone(), body.clone()).await;
-        assert_eq!(made.status, status, "{body}: {}", made.body);
-    }
-}
-
-async fn a_creation_that_is_asked_for_again_is_not_made_again(database: Database) {
-    let rig = rig(database).await;
-    let acme = acme(&rig).await;
-    let eve = owned(&rig, json!({"slug": "globex", "owner": "Eve"})).await;
-    let make = |key: String, path: &'static str, body: Value| {
-        let rig = &rig;
-        async move {
-            let header = "idempotency-key: 7\r\n";
-            rig.ask_with("POST", path, &key, header, &body).await
-        }
-    };
-    let body = json!({"name": "k", "grants": ["stream:read"]});
-    let first = make(acme.clone(), "/keys", body.clone()).await;
-    let again = make(acme.clone(), "/keys", body.clone()).await;
-    assert_eq!((first.status, again.status), (201, 201));
-    assert_eq!(first.body, again.body, "the secret too");
-    assert!(again.head.contains("idempotency-replayed: true"));
-    let (_, keys) = get(&rig, "/keys", &acme).await;
-    assert_eq!(keys["items"].as_array().unwrap().len(), 2);
-    let other = make(
-        acme.clone(),
-        "/keys",
-        json!({"name": "l", "grants": ["stream:read"]}),
-    )
-    .await;
-    assert_eq!(other.status, 422, "{}", other.body);
-    let elsewhere = make(eve, "/keys", body).await;
-    assert_ne!(
-        elsewhere.body["id"], first.body["id"],
-        "a key is its tenant's own"
-    );
-
-    let fails = |header: &'static str| {
-        let (rig, acme) = (&rig, &acme);
-        async move {
-            let body = json!({"id": "truck"});
-            rig.ask_with("POST", "/devices", acme, header, &body).await
-        }
-    };
-    rig.ask("POST", "/devices", &acme, &json!({"id": "truck"}))
-        .await;
-    assert_eq!(fails("idempotency-key: 8\r\n").await.status, 409);
-    rig.ask("DELETE", "/devices/truck", &acme, &Value::Null)
-        .await;
-    assert_eq!(
-        fails("idempotency-key: 8\r\n").await.status,
-        201,
-        "a failure is not kept"
-    );
-    let long = format!("idempotency-key: {}\r\n", "x".repeat(201));
-    let refused = rig
-        .ask_with("POST", "/keys", &acme, &long, &json!({}))
-        .await;
-    assert_eq!(refused.status, 400);
-}
-
 async fn a_closed_tenant_is_erased_with_all_that_is_below_it(database: Database) {
     let rig = rig(database).await;
-    let acme = acme(&rig).await;
-    let stays = owned(&rig, json!({"slug": "globex", "owner": "Eve"})).await;
+    let acme = rig.acme().await;
+    let stays = rig.owned(json!({"slug": "globex", "owner": "Eve"})).await;
     rig.ask("POST", "/namespaces", &acme, &json!({"project": "fleet"}))
         .await;
     for (key, path) in [
@@ -523,5 +314,5 @@ async fn a_closed_tenant_is_erased_with_all_that_is_below_it(database: Database)
         .operate("PUT", "/tenants/acme/state", &json!({"state": "active"}))
         .await;
     assert_eq!(reopened.status, 409);
-    assert_eq!(get(&rig, "/devices/truck", &stays).await.0, 200);
+    assert_eq!(rig.get("/devices/truck", &stays).await.0, 200);
 }

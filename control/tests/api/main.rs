@@ -21,4 +21,5 @@ mod options;
 mod quarantine;
 mod registry;
 mod relay;
+mod settings;
 mod usage;

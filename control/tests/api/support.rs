@@ -229,6 +229,32 @@ impl Rig {
         bearer(&made.body["key"])
     }
 
+    /// A tenant, and its owner's key.
+    pub async fn owned(&self, body: Value) -> String {
+        let made = self.operate("POST", "/tenants", &body).await;
+        assert_eq!(made.status, 201, "{}", made.body);
+        bearer(&made.body["owner"]["key"])
+    }
+
+    pub async fn acme(&self) -> String {
+        self.owned(json!({"slug": "acme", "owner": "Ada"})).await
+    }
+
+    /// A tenant below another, made with that one's key, and its owner's key.
+    pub async fn below(&self, parent: &str, key: &str, slug: &str) -> String {
+        let path = format!("/tenants/{parent}/tenants");
+        let body = json!({"slug": slug, "owner": "Bob"});
+        let made = self.ask("POST", &path, key, &body).await;
+        assert_eq!(made.status, 201, "{}", made.body);
+        bearer(&made.body["owner"]["key"])
+    }
+
+    /// The status and the body that a path answers.
+    pub async fn get(&self, path: &str, key: &str) -> (u16, Value) {
+        let answer = self.ask("GET", path, key, &Value::Null).await;
+        (answer.status, answer.body)
+    }
+
     /// A tenant, and a key of it with these grants.
     pub async fn tenant(&self, slug: &str, grants: &[&str]) -> String {
         let made = self

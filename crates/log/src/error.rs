@@ -22,7 +22,7 @@ pub enum LogError {
         limit: usize,
     },
     /// Another owner has the partition, or the epoch is over. Drop the state and read on from
-    /// the next assignment.
+    /// the next assignment, or join anew where the member ends.
     #[error("fenced while {doing}: {reason}")]
     Fenced { doing: &'static str, reason: String },
     /// A topic is missing or has another shape than the configuration says.

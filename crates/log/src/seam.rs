@@ -161,7 +161,8 @@ pub trait Member: Send {
 /// Commits one unit at a time, in the order of the calls.
 pub trait Committer: Send + Sync {
     /// All or nothing: the unit's records become readable and its offsets committed together.
-    /// [`LogError::Fenced`]: nothing of it will ever be readable, the epoch is over.
+    /// [`LogError::Fenced`]: nothing of it will ever be readable, the epoch is over. The member
+    /// says what comes next: another assignment, or an error where it is over itself.
     /// Any other error: nothing of it is readable, and the member must not go on under this
     /// epoch: drop the member and join anew.
     fn commit(&self, unit: Unit) -> BoxFuture<'static, Result<()>>;

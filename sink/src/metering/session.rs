@@ -4,16 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use foldhash::HashMap;
-use laneway_log::{
-    Batch, Committer, Epoch, GroupSpec, LogError, MemberEvent, Records, Topic, Unit,
-};
+use laneway_log::{Batch, Committer, Epoch, GroupSpec, MemberEvent, Topic};
 use laneway_runtime::Lifecycle;
 use laneway_store::UsageBatch;
-use tokio::time::MissedTickBehavior;
 
+use super::Metering;
 use super::count::{Open, Seen};
 use super::warning::Warner;
-use super::{AGAIN, Metering, MeteringError};
+use crate::stored::{COMMIT, GENERATION, StoredError, Told, every};
 
 const GROUP: &str = "metering";
 const TOPICS: [Topic; 3] = [
@@ -21,12 +19,8 @@ const TOPICS: [Topic; 3] = [
     Topic::SessionEvents,
     Topic::SinkCursors,
 ];
-/// The group's offsets only tell the lag.
-const COMMIT: Duration = Duration::from_secs(5);
 /// How often quotas are looked at for warnings.
 const WARN: Duration = Duration::from_secs(1);
-/// Of the topics: counts their placements, of which there has been one.
-const GENERATION: u32 = 1;
 
 struct Session<'a> {
     metering: &'a Metering,
@@ -37,11 +31,10 @@ struct Session<'a> {
     open: HashMap<(Topic, u32), Open>,
     seen: Seen,
     warner: Warner,
-    /// What the group is told next.
-    told: HashMap<(Topic, u32), u64>,
+    told: Told,
 }
 
-pub async fn run(metering: &Metering, lifecycle: &Lifecycle) -> Result<(), MeteringError> {
+pub async fn run(metering: &Metering, lifecycle: &Lifecycle) -> Result<(), StoredError> {
     let deps = &metering.deps;
     let linger = Duration::from_millis(deps.settings.linger_ms.max(1));
     let spec = GroupSpec {
@@ -57,12 +50,7 @@ pub async fn run(metering: &Metering, lifecycle: &Lifecycle) -> Result<(), Meter
         open: HashMap::default(),
         seen: Seen::default(),
         warner: Warner::default(),
-        told: HashMap::default(),
-    };
-    let every = |period| {
-        let mut every = tokio::time::interval(period);
-        every.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        every
+        told: Told::default(),
     };
     let (mut flush, mut commit, mut warn) = (every(linger), every(COMMIT), every(WARN));
     let draining = lifecycle.draining();
@@ -84,7 +72,7 @@ pub async fn run(metering: &Metering, lifecycle: &Lifecycle) -> Result<(), Meter
 }
 
 impl Session<'_> {
-    async fn event(&mut self, event: MemberEvent) -> Result<(), MeteringError> {
+    async fn event(&mut self, event: MemberEvent) -> Result<(), StoredError> {
         match event {
             MemberEvent::Assigned { partitions, epoch } => {
                 self.epoch = epoch;
@@ -95,7 +83,7 @@ impl Session<'_> {
                         self.begin(topic, *partition, committed).await?;
                     }
                 }
-                self.metering.set_trouble(None);
+                self.metering.part.is_well();
             }
             MemberEvent::Records(batch) => self.records(&batch).await?,
             MemberEvent::Revoked { partitions, done } => {
@@ -116,7 +104,7 @@ impl Session<'_> {
 
     fn give_up(&mut self, partitions: &[u32]) {
         self.open.retain(|(_, p), _| !partitions.contains(p));
-        self.told.retain(|(_, p), _| !partitions.contains(p));
+        self.told.forget(partitions);
     }
 
     /// Begins where the store is. The group's offset is usually at or below it; where the store
@@ -126,7 +114,7 @@ impl Session<'_> {
         topic: Topic,
         partition: u32,
         committed: Option<u64>,
-    ) -> Result<(), MeteringError> {
+    ) -> Result<(), StoredError> {
         let deps = &self.metering.deps;
         let bounds = deps.log.bounds(topic, partition).await?;
         let stored = deps
@@ -160,7 +148,7 @@ impl Session<'_> {
         Ok(())
     }
 
-    async fn records(&mut self, batch: &Batch) -> Result<(), MeteringError> {
+    async fn records(&mut self, batch: &Batch) -> Result<(), StoredError> {
         let key = (batch.topic(), batch.partition());
         let deps = &self.metering.deps;
         let limit = deps.settings.batch_records.max(1);
@@ -173,12 +161,8 @@ impl Session<'_> {
             }
             if key.0 == Topic::SinkCursors {
                 while let Err(error) = open.cursor(&deps.codecs, &record).await {
-                    self.metering.set_trouble(Some(error.to_string()));
-                    tracing::warn!(%error, "metering waits for the schema registry");
-                    if self.lifecycle.is_draining() {
-                        return Err(stopping(error.to_string()).into());
-                    }
-                    tokio::time::sleep(AGAIN).await;
+                    let part = &self.metering.part;
+                    part.wait_for_registry(self.lifecycle, error).await?;
                 }
             } else {
                 open.accepted(&record, &mut self.seen);
@@ -194,72 +178,44 @@ impl Session<'_> {
         Ok(())
     }
 
-    async fn flush_all(&mut self) -> Result<(), MeteringError> {
+    async fn flush_all(&mut self) -> Result<(), StoredError> {
         self.flush(|_| true).await
     }
 
     /// Writes what is open of these partitions, in one transaction. While the store is away it
     /// waits: the log keeps.
-    async fn flush(&mut self, of: impl Fn((Topic, u32)) -> bool) -> Result<(), MeteringError> {
-        let (metering, deps) = (self.metering, &self.metering.deps);
+    async fn flush(&mut self, of: impl Fn((Topic, u32)) -> bool) -> Result<(), StoredError> {
+        let Metering { deps, part } = self.metering;
         let due = self.open.iter_mut();
         let due = due.filter(|(key, open)| of(**key) && open.has_come_on());
         let mut batches: Vec<&UsageBatch> = due.map(|(_, open)| open.batch()).collect();
         if batches.is_empty() {
             return Ok(());
         }
-        loop {
-            match deps.store.meter_all(&deps.authority, &mut batches).await {
-                Ok(()) => break,
-                Err(error) if error.is_transient() && !self.lifecycle.is_draining() => {
-                    metering.set_trouble(Some(error.to_string()));
-                    tracing::warn!(%error, "metering waits for the store");
-                    tokio::time::sleep(AGAIN).await;
-                }
-                // Moved: another member has written, or this one without hearing of it. The next
-                // membership reads where the store is.
-                Err(error) => return Err(error.into()),
-            }
+        while let Err(error) = deps.store.meter_all(&deps.authority, &mut batches).await {
+            part.wait_for_store(self.lifecycle, error).await?;
         }
-        metering.set_trouble(None);
+        part.is_well();
         let due = self.open.iter_mut();
         for (key, open) in due.filter(|(key, open)| of(**key) && open.has_come_on()) {
             let to = open.batch.to_offset;
-            self.told.insert(*key, to);
+            self.told.next(key.0, key.1, to);
             *open = Open::at(GENERATION, key.0, key.1, to, to);
         }
         Ok(())
     }
 
-    async fn commit(&mut self) -> Result<(), LogError> {
-        if self.told.is_empty() {
-            return Ok(());
-        }
-        let told = self.told.drain();
-        let offsets = told.map(|((t, p), at)| (t, p, at)).collect();
-        self.committer
-            .commit(Unit {
-                epoch: self.epoch,
-                records: Records::new(),
-                offsets,
-            })
-            .await
+    async fn commit(&mut self) -> Result<(), StoredError> {
+        Ok(self.told.commit(&*self.committer, self.epoch).await?)
     }
 
     /// Warns the tenants whose lane for what is about them as a whole is this member's.
-    async fn warn(&mut self) -> Result<(), MeteringError> {
+    async fn warn(&mut self) -> Result<(), StoredError> {
         let open = &self.open;
         let owned = |lane| open.contains_key(&(Topic::LocationUpdates, lane));
         let deps = &self.metering.deps;
         self.warner
             .look(deps, owned, &*self.committer, self.epoch)
             .await
-    }
-}
-
-fn stopping(reason: String) -> LogError {
-    LogError::Unavailable {
-        doing: "metering",
-        reason,
     }
 }

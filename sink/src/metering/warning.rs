@@ -14,8 +14,9 @@ use laneway_tenancy::TenantId;
 use laneway_tenancy::quota::{Quota, day_of_us};
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::{MeteringDeps, MeteringError};
+use super::MeteringDeps;
 use crate::event::{Time, WHOLE_TENANT};
+use crate::stored::StoredError;
 
 /// Per cent of a quota, from which on its tenant is warned.
 const WARN_AT: i128 = 80;
@@ -42,7 +43,7 @@ impl Warner {
         owned: impl Fn(u32) -> bool,
         committer: &dyn Committer,
         epoch: Epoch,
-    ) -> Result<(), MeteringError> {
+    ) -> Result<(), StoredError> {
         let now = deps.clock.now_us();
         let today = day_of_us(now);
         if self.day != today {
@@ -118,7 +119,7 @@ async fn warn(
     wanted: &QuotaWarningRow,
     committer: &dyn Committer,
     epoch: Epoch,
-) -> Result<bool, MeteringError> {
+) -> Result<bool, StoredError> {
     let warnings = deps.store.quota_warnings(&deps.authority);
     let lane = tenant.body.placement.lane(WHOLE_TENANT);
     let (decided, there) = match passing(warnings.decide(wanted).await)? {

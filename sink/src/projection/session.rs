@@ -4,22 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use foldhash::HashMap;
-use laneway_log::{
-    Batch, Committer, Epoch, GroupSpec, LogError, MemberEvent, Records, Topic, Unit,
-};
+use laneway_log::{Batch, Committer, Epoch, GroupSpec, MemberEvent, Topic};
 use laneway_runtime::Lifecycle;
-use laneway_schemas::RegistryError;
 use laneway_store::ProjectionBatch;
-use tokio::time::MissedTickBehavior;
 
+use super::Projection;
 use super::rows::add;
-use super::{AGAIN, Projection, ProjectionError};
+use crate::stored::{COMMIT, GENERATION, StoredError, Told, every};
 
 const GROUP: &str = "projection";
-/// The group's offsets only tell the lag.
-const COMMIT: Duration = Duration::from_secs(5);
-/// Of the topics: counts their placements, of which there has been one.
-const GENERATION: u32 = 1;
 
 struct Session<'a> {
     projection: &'a Projection,
@@ -28,11 +21,10 @@ struct Session<'a> {
     epoch: Epoch,
     /// What is to be written next, by partition. It begins where the store is.
     open: HashMap<u32, ProjectionBatch>,
-    /// What the group is told next.
-    told: HashMap<u32, u64>,
+    told: Told,
 }
 
-pub async fn run(projection: &Projection, lifecycle: &Lifecycle) -> Result<(), ProjectionError> {
+pub async fn run(projection: &Projection, lifecycle: &Lifecycle) -> Result<(), StoredError> {
     let linger = Duration::from_millis(projection.settings.linger_ms.max(1));
     let spec = GroupSpec {
         fetch_wait: linger,
@@ -45,12 +37,9 @@ pub async fn run(projection: &Projection, lifecycle: &Lifecycle) -> Result<(), P
         committer: member.committer(),
         epoch: Epoch(0),
         open: HashMap::default(),
-        told: HashMap::default(),
+        told: Told::default(),
     };
-    let mut flush = tokio::time::interval(linger);
-    flush.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut commit = tokio::time::interval(COMMIT);
-    commit.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let (mut flush, mut commit) = (every(linger), every(COMMIT));
     let draining = lifecycle.draining();
     tokio::pin!(draining);
     loop {
@@ -69,7 +58,7 @@ pub async fn run(projection: &Projection, lifecycle: &Lifecycle) -> Result<(), P
 }
 
 impl Session<'_> {
-    async fn event(&mut self, event: MemberEvent) -> Result<(), ProjectionError> {
+    async fn event(&mut self, event: MemberEvent) -> Result<(), StoredError> {
         match event {
             MemberEvent::Assigned { partitions, epoch } => {
                 self.epoch = epoch;
@@ -82,7 +71,7 @@ impl Session<'_> {
                     let committed = committed.get(partition as usize).copied().flatten();
                     self.begin(partition, committed).await?;
                 }
-                self.projection.set_trouble(None);
+                self.projection.part.is_well();
             }
             MemberEvent::Records(batch) => self.records(&batch).await?,
             MemberEvent::Revoked { partitions, done } => {
@@ -96,9 +85,9 @@ impl Session<'_> {
                 drop(done);
             }
             MemberEvent::Lost { partitions } => {
+                self.told.forget(&partitions);
                 for partition in partitions {
                     self.open.remove(&partition);
-                    self.told.remove(&partition);
                 }
             }
         }
@@ -107,11 +96,7 @@ impl Session<'_> {
 
     /// Begins where the store is. The group's offset is usually at or below it; where the store
     /// is behind (it was restored from a backup), what lies between is read first.
-    async fn begin(
-        &mut self,
-        partition: u32,
-        committed: Option<u64>,
-    ) -> Result<(), ProjectionError> {
+    async fn begin(&mut self, partition: u32, committed: Option<u64>) -> Result<(), StoredError> {
         let projection = self.projection;
         let bounds = projection
             .log
@@ -166,7 +151,7 @@ impl Session<'_> {
         }
     }
 
-    async fn records(&mut self, batch: &Batch) -> Result<(), ProjectionError> {
+    async fn records(&mut self, batch: &Batch) -> Result<(), StoredError> {
         let partition = batch.partition();
         let limit = self.projection.settings.batch_records.max(1);
         for record in batch.iter() {
@@ -177,8 +162,8 @@ impl Session<'_> {
                 continue;
             }
             while let Err(error) = add(&self.projection.codecs, &record, open).await {
-                self.projection.set_trouble(Some(error.to_string()));
-                wait(self.lifecycle, error).await?;
+                let part = &self.projection.part;
+                part.wait_for_registry(self.lifecycle, error).await?;
             }
             open.to_offset = record.offset + 1;
             if open.positions.len() + open.sessions.len() >= limit {
@@ -191,7 +176,7 @@ impl Session<'_> {
         Ok(())
     }
 
-    async fn flush_all(&mut self) -> Result<(), ProjectionError> {
+    async fn flush_all(&mut self) -> Result<(), StoredError> {
         let partitions: Vec<u32> = self
             .open
             .iter()
@@ -205,7 +190,7 @@ impl Session<'_> {
     }
 
     /// Writes what is open of a partition. While the store is away it waits: the log keeps.
-    async fn flush(&mut self, partition: u32) -> Result<(), ProjectionError> {
+    async fn flush(&mut self, partition: u32) -> Result<(), StoredError> {
         let Some(open) = self
             .open
             .get_mut(&partition)
@@ -214,56 +199,23 @@ impl Session<'_> {
             return Ok(());
         };
         let projection = self.projection;
-        loop {
-            match projection
-                .store
-                .project(&projection.authority, open.clone())
-                .await
-            {
-                Ok(()) => break,
-                Err(error) if error.is_transient() && !self.lifecycle.is_draining() => {
-                    projection.set_trouble(Some(error.to_string()));
-                    tracing::warn!(%error, "the projection waits for the store");
-                    tokio::time::sleep(AGAIN).await;
-                }
-                // Moved: another member has written. The next assignment reads where it is.
-                Err(error) => return Err(error.into()),
-            }
+        while let Err(error) = projection
+            .store
+            .project(&projection.authority, open.clone())
+            .await
+        {
+            let part = &projection.part;
+            part.wait_for_store(self.lifecycle, error).await?;
         }
-        projection.set_trouble(None);
-        self.told.insert(partition, open.to_offset);
+        projection.part.is_well();
+        self.told
+            .next(Topic::TenantStreams, partition, open.to_offset);
         let to = open.to_offset;
         self.open.insert(partition, self.batch(partition, to, to));
         Ok(())
     }
 
-    async fn commit(&mut self) -> Result<(), LogError> {
-        if self.told.is_empty() {
-            return Ok(());
-        }
-        let offsets = self
-            .told
-            .drain()
-            .map(|(p, at)| (Topic::TenantStreams, p, at))
-            .collect();
-        self.committer
-            .commit(Unit {
-                epoch: self.epoch,
-                records: Records::new(),
-                offsets,
-            })
-            .await
+    async fn commit(&mut self) -> Result<(), StoredError> {
+        Ok(self.told.commit(&*self.committer, self.epoch).await?)
     }
-}
-
-async fn wait(lifecycle: &Lifecycle, error: RegistryError) -> Result<(), LogError> {
-    tracing::warn!(%error, "the projection waits for the schema registry");
-    if lifecycle.is_draining() {
-        return Err(LogError::Unavailable {
-            doing: "projecting",
-            reason: error.to_string(),
-        });
-    }
-    tokio::time::sleep(AGAIN).await;
-    Ok(())
 }

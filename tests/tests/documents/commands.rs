@@ -9,6 +9,7 @@ use laneway_testkit::laneway_binary;
 use laneway_tests::deployment::Deployment;
 use laneway_tests::tenant::key;
 use serde_json::json;
+use tempfile::TempDir;
 use tokio::process::Command;
 
 use crate::markdown::{blocks, blocks_in};
@@ -39,36 +40,26 @@ curl() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_commands_of_the_readme_work_as_they_stand() -> Result<()> {
-    let folder = tempfile::tempdir()?;
-    let deployment = Deployment::embedded(&laneway_binary()?, folder.path()).await?;
-    std::fs::write(folder.path().join("trace.gpx"), TRACE)?;
-    let printed = run(&deployment, folder.path(), "README.md", "").await?;
-    for expected in [
+    let guide = Guide::open("README.md").await?;
+    std::fs::write(guide.folder.path().join("trace.gpx"), TRACE)?;
+    let expected = [
         "\"accepted\":1",
         "3 accepted, 0 refused",
         "\"device_id\":\"truck-1\"",
-    ] {
-        ensure!(printed.contains(expected), "no {expected} in {printed}");
-    }
-    deployment.stop().await
+    ];
+    guide.follow("", &expected).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_commands_of_the_operations_guide_work_as_they_stand() -> Result<()> {
-    let folder = tempfile::tempdir()?;
-    let deployment = Deployment::embedded(&laneway_binary()?, folder.path()).await?;
-    let printed = run(&deployment, folder.path(), "docs/operations.md", "").await?;
-    for expected in ["lwd_", "lwk_", "whsec_"] {
-        ensure!(printed.contains(expected), "no {expected} in {printed}");
-    }
-    deployment.stop().await
+    let guide = Guide::open("docs/operations.md").await?;
+    guide.follow("", &["lwd_", "lwk_", "whsec_"]).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_commands_of_the_audit_guide_work_and_its_verifier_agrees() -> Result<()> {
-    let folder = tempfile::tempdir()?;
-    let deployment = Deployment::embedded(&laneway_binary()?, folder.path()).await?;
-    let printed = run(&deployment, folder.path(), "docs/audit.md", "").await?;
+    let guide = Guide::open("docs/audit.md").await?;
+    let printed = guide.printed("", &[]).await?;
     ensure!(
         printed.contains("truck-1") || printed.contains("tenant=audited"),
         "{printed}"
@@ -77,7 +68,7 @@ async fn the_commands_of_the_audit_guide_work_and_its_verifier_agrees() -> Resul
     let program = format!("{verifier}\nprint(*verify(open('trail.jsonl')))\n");
     let python = Command::new("python3")
         .args(["-c", &program])
-        .current_dir(folder.path())
+        .current_dir(guide.folder.path())
         .output()
         .await
         .context("running python3, which the documents are for")?;
@@ -90,36 +81,27 @@ async fn the_commands_of_the_audit_guide_work_and_its_verifier_agrees() -> Resul
     let (entries, head) = said.trim().split_once(' ').context("two words")?;
     ensure!(entries == "2", "{said}");
     ensure!(printed.contains(head), "{head} is not in {printed}");
-    deployment.stop().await
+    guide.deployment.stop().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_commands_of_the_streams_guide_work_as_they_stand() -> Result<()> {
-    let folder = tempfile::tempdir()?;
-    let deployment = Deployment::embedded(&laneway_binary()?, folder.path()).await?;
-    let (_, token) = truck(&deployment).await?;
-    let fix = json!({ "recorded_at": "2026-01-31T12:00:00.5Z", "lat": 52.5, "lon": 13.4 });
-    let sent = deployment.ingest.post("/location/update", &token, &fix);
-    sent.await?.ok()?;
-    let reader = key(&deployment, "acme", "stream:read").await?;
-    let setting = format!("KEY={reader}\n");
-    let printed = run(&deployment, folder.path(), "docs/stream.md", &setting).await?;
-    for expected in ["id: v1.", "data: {\"specversion\":\"1.0\""] {
-        ensure!(printed.contains(expected), "no {expected} in {printed}");
-    }
-    deployment.stop().await
+    let guide = Guide::open("docs/stream.md").await?;
+    guide.one_fix_of_a_truck().await?;
+    let reader = key(&guide.deployment, "acme", "stream:read").await?;
+    let expected = ["id: v1.", "data: {\"specversion\":\"1.0\""];
+    guide.follow(&format!("KEY={reader}\n"), &expected).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_commands_of_the_tenancy_guide_work_as_they_stand() -> Result<()> {
-    let folder = tempfile::tempdir()?;
-    let deployment = Deployment::embedded(&laneway_binary()?, folder.path()).await?;
+    let guide = Guide::open("docs/tenancy.md").await?;
+    let deployment = &guide.deployment;
     deployment.admin(&["tenant", "create", "acme"]).await?;
     let owner = ["key", "create", "--tenant", "acme", "--role", "owner"];
     let owner = deployment.admin(&owner).await?;
     let setting = format!("KEY={}\n", owner["key"].as_str().context("a key")?);
-    let printed = run(&deployment, folder.path(), "docs/tenancy.md", &setting).await?;
-    for expected in [
+    let expected = [
         "\"config\":{}",
         "\"name\":\"report\"",
         "\"former_until\":\"",
@@ -128,21 +110,17 @@ async fn the_commands_of_the_tenancy_guide_work_as_they_stand() -> Result<()> {
         "\"id\":\"truck-1\"",
         "\"slug\":\"corner-shop\"",
         "\"value\":{\"speed\":\"km/h\"}",
-    ] {
-        ensure!(printed.contains(expected), "no {expected} in {printed}");
-    }
-    deployment.stop().await
+    ];
+    guide.follow(&setting, &expected).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_commands_of_the_devices_guide_work_as_they_stand() -> Result<()> {
-    let folder = tempfile::tempdir()?;
-    let deployment = Deployment::embedded(&laneway_binary()?, folder.path()).await?;
+    let guide = Guide::open("docs/devices.md").await?;
+    let deployment = &guide.deployment;
     deployment.admin(&["tenant", "create", "acme"]).await?;
-    let admin = key(&deployment, "acme", "devices:read,devices:write").await?;
-    let setting = format!("KEY={admin}\n");
-    let printed = run(&deployment, folder.path(), "docs/devices.md", &setting).await?;
-    for expected in [
+    let admin = key(deployment, "acme", "devices:read,devices:write").await?;
+    let expected = [
         "\"group\":\"south\",\"labels\":{}",
         "\"outcome\":\"created\"",
         "\"outcome\":\"exists\"",
@@ -150,28 +128,18 @@ async fn the_commands_of_the_devices_guide_work_as_they_stand() -> Result<()> {
         "\"expires_at\":\"2099-01-01T00:00:00Z\"",
         "\"device_id\":\"van-7\",\"tenant\":\"acme\"",
         "serial=S-1",
-    ] {
-        ensure!(printed.contains(expected), "no {expected} in {printed}");
-    }
-    deployment.stop().await
+    ];
+    guide.follow(&format!("KEY={admin}\n"), &expected).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_commands_of_the_usage_guide_work_as_they_stand() -> Result<()> {
-    let folder = tempfile::tempdir()?;
-    let deployment = Deployment::embedded(&laneway_binary()?, folder.path()).await?;
-    let (_, token) = truck(&deployment).await?;
-    let fix = json!({ "recorded_at": "2026-01-31T12:00:00.5Z", "lat": 52.5, "lon": 13.4 });
-    let sent = deployment.ingest.post("/location/update", &token, &fix);
-    sent.await?.ok()?;
-    let reader = key(&deployment, "acme", "usage:read").await?;
-    let setting = format!("KEY={reader}\n");
-    let printed = run(&deployment, folder.path(), "docs/usage.md", &setting).await?;
+    let guide = Guide::open("docs/usage.md").await?;
+    guide.one_fix_of_a_truck().await?;
+    let reader = key(&guide.deployment, "acme", "usage:read").await?;
     let columns = blocks_in("docs/usage.md", "csv")?.concat();
-    for expected in ["\"day\":\"", columns.trim(), "SLUG"] {
-        ensure!(printed.contains(expected), "no {expected} in {printed}");
-    }
-    deployment.stop().await
+    let expected = ["\"day\":\"", columns.trim(), "SLUG"];
+    guide.follow(&format!("KEY={reader}\n"), &expected).await
 }
 
 #[test]
@@ -199,6 +167,50 @@ fn every_block_of_commands_is_fenced_as_such_and_so_is_run() -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// A document, and a deployment of its own to follow it with.
+struct Guide {
+    document: &'static str,
+    deployment: Deployment,
+    folder: TempDir,
+}
+
+impl Guide {
+    async fn open(document: &'static str) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let deployment = Deployment::embedded(&laneway_binary()?, folder.path()).await?;
+        Ok(Guide {
+            document,
+            deployment,
+            folder,
+        })
+    }
+
+    async fn one_fix_of_a_truck(&self) -> Result<()> {
+        let (_, token) = truck(&self.deployment).await?;
+        let fix = json!({ "recorded_at": "2026-01-31T12:00:00.5Z", "lat": 52.5, "lon": 13.4 });
+        let sent = self
+            .deployment
+            .ingest
+            .post("/location/update", &token, &fix);
+        sent.await?.ok()?;
+        Ok(())
+    }
+
+    /// Runs the commands, and looks in what they print for what a reader expects.
+    async fn follow(self, setting: &str, expected: &[&str]) -> Result<()> {
+        self.printed(setting, expected).await?;
+        self.deployment.stop().await
+    }
+
+    async fn printed(&self, setting: &str, expected: &[&str]) -> Result<String> {
+        let printed = run(&self.deployment, self.folder.path(), self.document, setting).await?;
+        for expected in expected {
+            ensure!(printed.contains(expected), "no {expected} in {printed}");
+        }
+        Ok(printed)
+    }
 }
 
 /// What the commands of a document printed.

@@ -21,6 +21,9 @@ struct State {
     last: u64,
     current: Option<Arc<ConsumerGroupMetadata>>,
     committing: bool,
+    /// The producer can do nothing more: neither can the member, and one that joins anew gets
+    /// another.
+    over: Option<LogError>,
 }
 
 impl Epochs {
@@ -42,9 +45,22 @@ impl Epochs {
             .wait_timeout_while(state, timeout, |state| state.committing);
     }
 
+    /// No unit of this member will be committed any more.
+    pub(super) fn end(&self, cause: LogError) {
+        self.lock().over.get_or_insert(cause);
+    }
+
+    /// Why no unit will be committed any more.
+    pub(super) fn over(&self) -> Option<LogError> {
+        self.lock().over.clone()
+    }
+
     /// Lets a unit of `epoch` begin.
     pub(super) fn enter(&self, epoch: Epoch) -> Result<Entered<'_>> {
         let mut state = self.lock();
+        if let Some(over) = &state.over {
+            return Err(over.clone());
+        }
         match &state.current {
             Some(metadata) if state.last == epoch.0 => {
                 let metadata = metadata.clone();

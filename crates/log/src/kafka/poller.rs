@@ -59,9 +59,13 @@ impl Poller {
         }
     }
 
-    /// Until the member stops. Dropping the consumer then leaves the group, which can take long.
+    /// Until the member stops, or can commit nothing more. Dropping the consumer then leaves the group, which can take long.
     pub(super) fn run(mut self) {
         while !self.membership.stopping() {
+            if let Some(over) = self.membership.epochs.over() {
+                self.membership.queue.end(over);
+                return;
+            }
             self.seeks.extend(self.commands.try_iter());
             self.seek();
             let space = self.membership.queue.wait_for_space(if self.paused {

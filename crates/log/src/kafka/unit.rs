@@ -39,8 +39,6 @@ pub(super) struct UnitWorker {
     epochs: Arc<Epochs>,
     group: String,
     stopping: Arc<AtomicBool>,
-    /// The producer can do nothing more; a member that joins anew gets another.
-    dead: Option<LogError>,
 }
 
 struct UnitContext {
@@ -96,7 +94,6 @@ impl UnitWorker {
             epochs: epochs.clone(),
             group: spec.group.clone(),
             stopping: stopping.clone(),
-            dead: None,
         })
     }
 
@@ -115,7 +112,7 @@ impl UnitWorker {
     }
 
     /// Commits what is requested until the member stops.
-    pub(super) fn serve(mut self, requests: &Receiver<Request>) {
+    pub(super) fn serve(self, requests: &Receiver<Request>) {
         while !self.stopped() {
             match requests.recv_timeout(SERVE_EVERY) {
                 Ok((unit, answer)) => {
@@ -138,12 +135,8 @@ impl UnitWorker {
         &self.log.settings
     }
 
-    fn commit(&mut self, unit: &Unit) -> Result<()> {
-        if let Some(dead) = &self.dead {
-            return Err(dead.clone());
-        }
-        let epochs = self.epochs.clone();
-        let entered = epochs.enter(unit.epoch)?;
+    fn commit(&self, unit: &Unit) -> Result<()> {
+        let entered = self.epochs.enter(unit.epoch)?;
         if unit.records.is_empty() && unit.offsets.is_empty() {
             return Ok(());
         }
@@ -220,7 +213,7 @@ impl UnitWorker {
     }
 
     /// Commits, and asks again until the outcome is known.
-    fn finish(&mut self, unit: &Unit) -> Result<()> {
+    fn finish(&self, unit: &Unit) -> Result<()> {
         let mut asked_again = false;
         loop {
             let error = match self.client.commit_transaction(CALL) {
@@ -235,7 +228,7 @@ impl UnitWorker {
             }
             if !retriable(&error) {
                 let cause = self.judge(&error);
-                self.dead.get_or_insert_with(|| cause.clone());
+                self.epochs.end(cause.clone());
                 return Err(if self.may_be_committed(unit, asked_again) {
                     unknown(&error)
                 } else {
@@ -243,7 +236,7 @@ impl UnitWorker {
                 });
             }
             if self.stopped() {
-                self.dead = Some(LogError::Closed);
+                self.epochs.end(LogError::Closed);
                 return Err(unknown(&error));
             }
             tracing::debug!(group = self.group, %error, "asking again for the outcome of a commit");
@@ -274,7 +267,7 @@ impl UnitWorker {
         })
     }
 
-    fn abort(&mut self) {
+    fn abort(&self) {
         // Aborting waits for records that only this thread's polls can take off.
         self.client.purge(PurgeConfig::default().queue().inflight());
         self.drain();
@@ -287,13 +280,13 @@ impl UnitWorker {
             // The coordinator aborts it when its timeout passes or the next member joins.
             tracing::info!(group = self.group, %error, "a transaction was left to its coordinator to abort");
             let cause = self.judge(&error);
-            self.dead.get_or_insert(cause);
+            self.epochs.end(cause);
             return;
         }
     }
 
     /// What an error means to the caller; remembers one that the producer does not survive.
-    fn judge(&mut self, error: &KafkaError) -> LogError {
+    fn judge(&self, error: &KafkaError) -> LogError {
         let fatal = self.client.client().fatal_error();
         let code = fatal
             .as_ref()
@@ -313,7 +306,7 @@ impl UnitWorker {
             },
         };
         if fatal.is_some() || errors::is_fatal(error) {
-            self.dead.get_or_insert_with(|| cause.clone());
+            self.epochs.end(cause.clone());
         }
         cause
     }

@@ -238,7 +238,10 @@ pub enum Copied {
 
 /// Copies whatever is assigned, unit by unit, until `stop` says so.
 pub async fn copy_until(log: &Arc<dyn Log>, spec: GroupSpec, stop: &tokio::sync::Notify) -> Copied {
-    let mut member = join(log, spec).await;
+    let mut member = match soon("joining", log.join(spec)).await {
+        Ok(member) => member,
+        Err(error) => return Copied::Failed(error),
+    };
     let committer = member.committer();
     let mut current = None;
     let mut owned: Vec<u32> = Vec::new();

@@ -286,6 +286,47 @@ async fn end(member: &mut Box<dyn laneway_log::Member>) -> LogError {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_whose_producer_is_fenced_ends() {
+    let case = async {
+        let place = Place::fresh("fenced").await;
+        let log = place.open().await;
+        append_numbers(&log, Topic::LocationUpdates, 0, 0..5).await;
+        let mut member = join(&log, spec("g", "a")).await;
+        let (_, epoch) = assigned(&mut member).await;
+        let batch = records(&mut member).await;
+        // As the coordinator does with a transaction that it has waited too long for.
+        let config = place.config();
+        let other = tokio::task::spawn_blocking(move || {
+            let producer: BaseProducer = ClientConfig::new()
+                .set("bootstrap.servers", &config.kafka.bootstrap)
+                .set("transactional.id", format!("{}g-a", config.topic_prefix))
+                .create()
+                .expect("a producer");
+            producer
+                .init_transactions(Duration::from_secs(30))
+                .expect("taking the transactional id over");
+        });
+        other.await.expect("the other producer");
+        let committed = soon("a unit", member.committer().commit(copy_of(&batch, epoch))).await;
+        assert!(
+            matches!(committed, Err(LogError::Fenced { .. })),
+            "{committed:?}"
+        );
+        let error = end(&mut member).await;
+        assert!(matches!(error, LogError::Fenced { .. }), "{error:?}");
+        drop(member);
+        let mut anew = join(&log, spec("g", "a")).await;
+        let (_, epoch) = assigned(&mut anew).await;
+        let batch = records(&mut anew).await;
+        let committed = soon("a unit", anew.committer().commit(copy_of(&batch, epoch))).await;
+        committed.expect("committing");
+        anew.leave().await;
+        log.close().await;
+    };
+    bounded("fenced", case).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_member_with_another_assignor_is_not_joined() {
     let case = async {
         let place = Place::fresh("assignor").await;

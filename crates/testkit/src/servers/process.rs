@@ -73,7 +73,7 @@ impl ProcessGroup {
 
     /// `error`, with the end of the log below it.
     pub fn with_log(&self, error: anyhow::Error) -> anyhow::Error {
-        let tail = self.log_tail(40);
+        let tail = self.log_tail(10);
         error.context(format!(
             "{}; its log {} ends:\n{tail}\n",
             self.name,
@@ -183,7 +183,7 @@ impl Drop for ProcessGroup {
             eprintln!(
                 "{}: {killed:?}; its log ends:\n{}",
                 self.name,
-                self.log_tail(40)
+                self.log_tail(10)
             );
         }
         watchdog::forget(self.pid());
