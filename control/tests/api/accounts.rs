@@ -10,13 +10,6 @@ laneway_testkit::on_both_databases!(
     an_account_gives_no_more_than_who_makes_or_changes_it_may,
 );
 
-async fn acme(rig: &Rig) -> String {
-    let body = json!({"slug": "acme", "owner": "Ada"});
-    let made = rig.operate("POST", "/tenants", &body).await;
-    assert_eq!(made.status, 201, "{}", made.body);
-    bearer(&made.body["owner"]["key"])
-}
-
 async fn account(rig: &Rig, key: &str, body: Value) -> String {
     let made = rig.ask("POST", "/service-accounts", key, &body).await;
     assert_eq!(made.status, 201, "{}", made.body);
@@ -29,7 +22,7 @@ async fn status(rig: &Rig, path: &str, key: &str) -> u16 {
 
 async fn a_key_does_what_its_account_may_until_that_changes(database: Database) {
     let rig = rig(database).await;
-    let owner = acme(&rig).await;
+    let owner = rig.acme().await;
     let id = account(&rig, &owner, json!({"name": "reports", "role": "admin"})).await;
     let path = format!("/service-accounts/{id}");
     let as_it = json!({"name": "k", "account": id});
@@ -95,7 +88,7 @@ async fn a_key_does_what_its_account_may_until_that_changes(database: Database) 
 
 async fn an_account_gives_no_more_than_who_makes_or_changes_it_may(database: Database) {
     let rig = rig(database).await;
-    let owner = acme(&rig).await;
+    let owner = rig.acme().await;
     let body = json!({"name": "a", "role": "admin"});
     let admin = rig.ask("POST", "/keys", &owner, &body).await;
     let admin = bearer(&admin.body["key"]);

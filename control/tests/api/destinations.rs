@@ -3,19 +3,12 @@
 use laneway_testkit::Database;
 use serde_json::{Value, json};
 
-use crate::support::{Rig, bearer, rig};
+use crate::support::rig;
 
 laneway_testkit::on_both_databases!(
     a_tenant_has_no_more_destinations_than_its_limit,
     a_change_of_a_destination_that_is_based_on_an_older_version_is_refused,
 );
-
-async fn acme(rig: &Rig, limits: Value) -> String {
-    let body = json!({"slug": "acme", "owner": "Ada", "limits": limits});
-    let made = rig.operate("POST", "/tenants", &body).await;
-    assert_eq!(made.status, 201, "{}", made.body);
-    bearer(&made.body["owner"]["key"])
-}
 
 fn hook() -> Value {
     json!({"kind": "webhook", "url": "https://example.com/hook"})
@@ -23,7 +16,9 @@ fn hook() -> Value {
 
 async fn a_tenant_has_no_more_destinations_than_its_limit(database: Database) {
     let rig = rig(database).await;
-    let owner = acme(&rig, json!({"destinations": 2})).await;
+    let limits = json!({"destinations": 2});
+    let tenant = json!({"slug": "acme", "owner": "Ada", "limits": limits});
+    let owner = rig.owned(tenant).await;
     let body = hook();
     let create = || rig.ask("POST", "/destinations", &owner, &body);
     // However many ask at a time.
@@ -55,7 +50,7 @@ async fn a_change_of_a_destination_that_is_based_on_an_older_version_is_refused(
     database: Database,
 ) {
     let rig = rig(database).await;
-    let owner = acme(&rig, json!({})).await;
+    let owner = rig.acme().await;
     let made = rig.ask("POST", "/destinations", &owner, &hook()).await;
     let path = format!("/destinations/{}", made.body["id"].as_str().unwrap());
     let read = rig.ask("GET", &path, &owner, &Value::Null).await;

@@ -18,13 +18,6 @@ laneway_testkit::on_both_databases!(
     the_last_use_of_a_key_is_listed,
 );
 
-async fn acme(rig: &Rig) -> String {
-    let body = json!({"slug": "acme", "owner": "Ada"});
-    let made = rig.operate("POST", "/tenants", &body).await;
-    assert_eq!(made.status, 201, "{}", made.body);
-    bearer(&made.body["owner"]["key"])
-}
-
 /// A key's id and secret.
 async fn made(rig: &Rig, owner: &str, body: Value) -> (String, String) {
     let made = rig.ask("POST", "/keys", owner, &body).await;
@@ -39,7 +32,7 @@ async fn status(rig: &Rig, key: &str) -> u16 {
 
 async fn a_rotated_keys_former_secret_holds_for_the_overlap_and_no_longer(database: Database) {
     let rig = rig(database).await;
-    let owner = acme(&rig).await;
+    let owner = rig.acme().await;
     let (id, first) = made(&rig, &owner, json!({"name": "k", "role": "viewer"})).await;
     assert_eq!(status(&rig, &first).await, 200);
     let path = format!("/keys/{id}/rotate");
@@ -87,7 +80,7 @@ async fn a_rotated_keys_former_secret_holds_for_the_overlap_and_no_longer(databa
 
 async fn a_key_ends_when_it_is_said_or_when_the_tenants_option_says(database: Database) {
     let rig = rig(database).await;
-    let owner = acme(&rig).await;
+    let owner = rig.acme().await;
     let past = json!({"name": "k", "role": "viewer", "expires_at": "2020-01-01T00:00:00Z"});
     let refused = rig.ask("POST", "/keys", &owner, &past).await;
     assert_eq!(refused.status, 422, "{}", refused.body);
@@ -133,7 +126,7 @@ async fn a_key_ends_when_it_is_said_or_when_the_tenants_option_says(database: Da
 
 async fn a_key_is_not_rotated_by_who_may_less(database: Database) {
     let rig = rig(database).await;
-    let owner = acme(&rig).await;
+    let owner = rig.acme().await;
     let (above, _) = made(&rig, &owner, json!({"name": "o", "role": "owner"})).await;
     let (_, admin) = made(&rig, &owner, json!({"name": "a", "role": "admin"})).await;
     let rotate = format!("/keys/{above}/rotate");
@@ -162,7 +155,7 @@ async fn a_key_is_not_rotated_by_who_may_less(database: Database) {
 
 async fn a_change_of_a_key_that_is_based_on_an_older_version_is_refused(database: Database) {
     let rig = rig(database).await;
-    let owner = acme(&rig).await;
+    let owner = rig.acme().await;
     let (id, key) = made(&rig, &owner, json!({"name": "k", "role": "viewer"})).await;
     let path = format!("/keys/{id}");
     let read = rig.ask("GET", &path, &owner, &Value::Null).await;
@@ -191,7 +184,7 @@ async fn a_change_of_a_key_that_is_based_on_an_older_version_is_refused(database
 
 async fn the_last_use_of_a_key_is_listed(database: Database) {
     let rig = rig(database).await;
-    let owner = acme(&rig).await;
+    let owner = rig.acme().await;
     let (id, key) = made(&rig, &owner, json!({"name": "k", "role": "viewer"})).await;
     let path = format!("/keys/{id}");
     let last = || async {

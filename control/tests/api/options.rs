@@ -15,13 +15,6 @@ laneway_testkit::on_both_databases!(
 
 const PAGE: &str = "https://app.acme.example";
 
-async fn acme(rig: &Rig) -> String {
-    let body = json!({"slug": "acme", "owner": "Ada"});
-    let made = rig.operate("POST", "/tenants", &body).await;
-    assert_eq!(made.status, 201, "{}", made.body);
-    bearer(&made.body["owner"]["key"])
-}
-
 async fn set(rig: &Rig, slug: &str, options: Value) {
     let body = json!({ "options": options });
     let set = rig.operate("PUT", &format!("/tenants/{slug}"), &body).await;
@@ -30,7 +23,7 @@ async fn set(rig: &Rig, slug: &str, options: Value) {
 
 async fn credentials_are_taken_from_the_tenants_networks_alone(database: Database) {
     let rig = rig(database).await;
-    let owner = acme(&rig).await;
+    let owner = rig.acme().await;
     let other = rig.tenant("other", &["devices:read"]).await;
     let body = json!({"name": "line", "pattern": "*"});
     let made = rig.ask("POST", "/provisioning-keys", &owner, &body).await;
@@ -96,7 +89,7 @@ fn header<'a>(answer: &'a Answer, name: &str) -> Option<&'a str> {
 
 async fn pages_read_the_answers_of_tenants_that_name_their_origin(database: Database) {
     let rig = rig(database).await;
-    let owner = acme(&rig).await;
+    let owner = rig.acme().await;
     let other = rig.tenant("other", &["devices:read"]).await;
     let from = |origin: &str| format!("origin: {origin}\r\n");
     let preflight = |path: &'static str, origin: &'static str| {

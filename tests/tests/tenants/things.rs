@@ -19,6 +19,7 @@ pub struct Things {
     operator: String,
     /// Makes names that are new.
     made: u32,
+    account: String,
     credential: String,
     destination: String,
     key: String,
@@ -31,12 +32,14 @@ impl Things {
             api: deployment.control.clone(),
             operator: family.operator.clone(),
             made: 0,
+            account: String::new(),
             credential: String::new(),
             destination: String::new(),
             key: String::new(),
             provisioning_key: String::new(),
         };
         things.create("/devices", json!({"id": "truck"})).await?;
+        things.account = things.fresh("{account}").await?;
         things.credential = things.fresh("{credential}").await?;
         things.destination = things.fresh("{destination}").await?;
         things.key = things.fresh("{key}").await?;
@@ -106,6 +109,11 @@ impl Things {
             "{device}" => ("/devices", json!({"id": name}), "id"),
             "{credential}" => ("/devices/truck/credentials", json!({"kind": "token"}), "id"),
             "{destination}" => ("/destinations", webhook(), "id"),
+            "{account}" => (
+                "/service-accounts",
+                json!({"name": name, "role": "viewer"}),
+                "id",
+            ),
             "{key}" => ("/keys", json!({"name": name, "role": "viewer"}), "id"),
             "{provisioning_key}" => ("/provisioning-keys", json!({"name": name}), "id"),
             "{host}" => ("/hosts", json!({"host": format!("{name}.example")}), "host"),
@@ -152,6 +160,7 @@ impl Things {
             }
         }
         Ok(path
+            .replace("{account}", &self.account)
             .replace("{device}", "truck")
             .replace("{credential}", &self.credential)
             .replace("{destination}", &self.destination)
@@ -181,7 +190,8 @@ impl Things {
             ("POST", "/enrol") => json!({"device_id": name}),
             ("POST", "/hosts") => json!({"host": format!("{name}.example")}),
             ("PUT", "/hosts/{host}/certificate") => json!({"certificate": "none", "key": "none"}),
-            ("POST", "/keys") => json!({"name": name, "role": "viewer"}),
+            ("POST", "/keys" | "/service-accounts") => json!({"name": name, "role": "viewer"}),
+            ("PATCH", "/keys/{key}" | "/service-accounts/{account}") => json!({ "name": name }),
             ("POST", "/namespaces") => json!({"project": name}),
             ("POST", "/operator/keys" | "/provisioning-keys") => json!({"name": name}),
             ("POST", "/operator/quarantine/redrive") => {
