@@ -2,6 +2,7 @@
 //! `/tenants/{tenant}`, where the operator acts for the tenant that the path names, and a tenant
 //! for itself and its namespaces.
 
+pub(crate) mod accounts;
 pub(crate) mod audit;
 pub(crate) mod bulk;
 pub(crate) mod config;
@@ -136,7 +137,21 @@ fn of_tenant() -> Router<App> {
         .route("/hosts/{host}/verify", post(hosts::verify))
         .route("/hosts/{host}/certificate", put(hosts::set_certificate))
         .route("/keys", post(keys::create).get(keys::list))
-        .route("/keys/{key}", delete(keys::remove))
+        .route(
+            "/keys/{key}",
+            get(keys::find).patch(keys::change).delete(keys::remove),
+        )
+        .route("/keys/{key}/rotate", post(keys::rotate::rotate))
+        .route(
+            "/service-accounts",
+            post(accounts::create).get(accounts::list),
+        )
+        .route(
+            "/service-accounts/{account}",
+            get(accounts::find)
+                .patch(accounts::change)
+                .delete(accounts::remove),
+        )
         .route(
             "/destinations",
             post(destinations::create).get(destinations::list),

@@ -10,7 +10,7 @@ use laneway_runtime::Problem;
 use laneway_runtime::http::Peer;
 use laneway_store::Tenant;
 use laneway_tenancy::control::TenantState;
-use laneway_tenancy::{Authenticated, Grant, OperatorScope, TenantScope};
+use laneway_tenancy::{Authenticated, Grant, Grants, OperatorScope, TenantScope};
 
 use crate::error::{ApiError, ApiResult};
 use crate::{Control, trail};
@@ -91,7 +91,9 @@ impl Caller {
         if let Some(named) = parts.extensions.get::<laneway_hosts::Named>() {
             trail::names(parts, &named.name);
         }
-        let authenticated = laneway_hosts::admit(&parts.extensions, authenticated)?;
+        let directory = &control.deps.directory;
+        let admitted = laneway_hosts::admit(directory, &parts.extensions, address, authenticated);
+        let authenticated = admitted.map_err(Problem::from)?;
         if let Some(route) = parts.extensions.get::<MatchedPath>() {
             control
                 .requests
@@ -138,6 +140,14 @@ pub(crate) fn may(scope: &TenantScope, grant: Grant) -> ApiResult<()> {
     Err(Problem::forbidden(format!("This takes a key with the grant {}.", grant.name())).into())
 }
 
+/// Whoever makes something with rights, or learns its secret, has them itself.
+pub(crate) fn gives(scope: &TenantScope, grants: Grants, what: &str) -> ApiResult<()> {
+    if scope.grants().include(grants) {
+        return Ok(());
+    }
+    Err(Problem::forbidden(format!("{what} gives no more than its maker may.")).into())
+}
+
 impl FromRequestParts<App> for Acting {
     type Rejection = ApiError;
 
@@ -169,6 +179,8 @@ impl Acting {
             Named::Itself(caller) => Ok(Acting::as_itself(caller)),
             Named::Below(caller, tenant) => match caller.enter(tenant.into_info()) {
                 Some(entered) if entered.tenant.body.state == TenantState::Active => {
+                    let address = parts.extensions.get::<Peer>().and_then(|p| p.address);
+                    laneway_hosts::lets_in(&control.deps.directory, &entered, address)?;
                     Ok(Acting::as_itself(entered))
                 }
                 Some(_) => Err(Problem::tenant_inactive().into()),

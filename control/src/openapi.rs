@@ -6,9 +6,9 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{ObjectBuilder, PathItem, RefOr, Required, SecurityRequirement, Type};
 
 use crate::api::{
-    audit, bulk, config, credentials, dead_letters, destinations, devices, enrol, hosts, keys,
-    operator, personal, positions, provisioning, quarantine, refused, secrets, status, tenants,
-    usage,
+    accounts, audit, bulk, config, credentials, dead_letters, destinations, devices, enrol, hosts,
+    keys, operator, personal, positions, provisioning, quarantine, refused, secrets, status,
+    tenants, usage,
 };
 use crate::registry::{self, compatibility, delete, levels, read, register};
 
@@ -69,7 +69,15 @@ const REGISTRY: &str = "/registry";
         secrets::rotate,
         keys::create,
         keys::list,
+        keys::find,
+        keys::change,
+        keys::rotate::rotate,
         keys::remove,
+        accounts::create,
+        accounts::list,
+        accounts::find,
+        accounts::change,
+        accounts::remove,
         hosts::create,
         hosts::list,
         hosts::find,

@@ -1,5 +1,6 @@
 //! `laneway admin`: tenants and what belongs to them, through the API.
 
+mod account;
 mod ask;
 mod audit;
 mod command;
@@ -50,6 +51,7 @@ pub async fn run(
         What::Credential(command) => credential(&mut api, command).await,
         What::ProvisioningKey(command) => device::provisioning(&mut api, command).await,
         What::Key(command) => self::key(&mut api, command).await,
+        What::ServiceAccount(command) => account::run(&mut api, command).await,
         What::Destination(command) => destination(&mut api, command).await,
         What::Host(command) => host::run(&mut api, command).await,
         What::OperatorKey(OperatorKey::Create { name }) => {
@@ -139,16 +141,40 @@ async fn key(api: &mut Api, command: Key) -> anyhow::Result<()> {
             role,
             scope,
             name,
+            account,
+            expires_at,
         } => {
-            let body = json!({"name": name, "role": role, "grants": scope});
+            let body = json!({
+                "name": name,
+                "role": role,
+                "grants": scope,
+                "account": account,
+                "expires_at": expires_at,
+            });
             api.create(&of.path("/keys"), &body).await
         }
         Key::List { of } => {
-            api.list(
-                &of.path("/keys"),
-                &["id", "name", "role", "grants", "created_at"],
-            )
-            .await
+            let columns = [
+                "id",
+                "name",
+                "account",
+                "role",
+                "grants",
+                "created_at",
+                "expires_at",
+                "last_used_at",
+            ];
+            api.list(&of.path("/keys"), &columns).await
+        }
+        Key::Rotate {
+            of,
+            id,
+            overlap,
+            expires_at,
+        } => {
+            let path = of.path(&format!("/keys/{}/rotate", ask::segment(&id)));
+            let body = json!({"overlap_seconds": overlap, "expires_at": expires_at});
+            api.create(&path, &body).await
         }
         Key::Revoke { of, id } => {
             api.delete(&of.path(&format!("/keys/{}", ask::segment(&id))))

@@ -1,6 +1,7 @@
 //! `GET /stream`: authenticates, and opens a websocket or a stream of server-sent events.
 
 pub mod api;
+mod denied;
 
 use std::sync::Arc;
 
@@ -93,7 +94,9 @@ impl Sink {
             .authenticator
             .authenticate(credentials.as_deref(), peer.address)
             .await;
-        let authenticated = admit(request.extensions(), authenticated)?;
+        let directory = &self.deps.directory;
+        let admitted = admit(directory, request.extensions(), peer.address, authenticated);
+        let authenticated = admitted.map_err(|denied| self.denied(denied, request, peer))?;
         if !authenticated.scope.may(Grant::StreamRead) {
             return Err(Problem::forbidden("The key needs the grant stream:read."));
         }
@@ -138,11 +141,13 @@ impl Sink {
             };
             let socket = Socket::new(io, context.settings.max_message_bytes);
             let placement = authenticated.tenant.body.placement.clone();
+            let retention_seconds = authenticated.tenant.body.limits.retention_seconds;
             let scope = authenticated.scope;
             Connection {
                 context,
                 scope,
                 placement,
+                retention_seconds,
                 registered,
                 counts,
                 socket,
@@ -184,7 +189,9 @@ impl Sink {
         }
         let (context, scope) = (Arc::clone(&self.stream), authenticated.scope.clone());
         let placement = &authenticated.tenant.body.placement;
-        let from = start::resolve(start, &*context.log, &context.tokens, &scope, placement).await?;
+        let since = context.since(authenticated.tenant.body.limits.retention_seconds);
+        let (log, tokens) = (&*context.log, &context.tokens);
+        let from = start::resolve(start, log, tokens, &scope, placement, since).await?;
         let feed = Feed::start(Arc::clone(&context), &scope, placement, filter, from).await?;
         let counts = self.counts(&authenticated);
         Ok(SseConnection {
@@ -203,7 +210,7 @@ impl Sink {
         }
         self.stream
             .connections
-            .register(&authenticated.scope, authenticated.control_version)
+            .register(authenticated)
             .ok_or_else(|| {
                 Problem::new(
                     StatusCode::TOO_MANY_REQUESTS,

@@ -23,6 +23,7 @@ use laneway_runtime::tenants::TenantMetrics;
 use laneway_runtime::{Clock, Lifecycle};
 use laneway_schemas::Codecs;
 use laneway_store::Store;
+use laneway_store::audit::Denials;
 use laneway_tenancy::Authenticator;
 use laneway_tenancy::control::RoleAuthority;
 use tokio_util::sync::CancellationToken;
@@ -64,6 +65,8 @@ pub struct Sink {
     deliveries: Arc<Deliveries>,
     projection: Arc<Projection>,
     metering: Arc<Metering>,
+    /// Refusals on their way to the audit trail.
+    denials: Denials,
 }
 
 /// Far more than the news of a control change takes to come to every sink.
@@ -96,6 +99,7 @@ impl Sink {
             )),
             metrics: Arc::clone(&deps.metrics),
             delivered,
+            clock: Arc::clone(&deps.clock),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
         });
@@ -147,6 +151,7 @@ impl Sink {
             life: deps.clock.now_us(),
         });
         let tail = std::sync::Mutex::new(Some(tail));
+        let denials = Denials::new(deps.store.clone());
         Ok(Arc::new(Sink {
             deps,
             stream,
@@ -155,6 +160,7 @@ impl Sink {
             deliveries,
             projection,
             metering,
+            denials,
         }))
     }
 
@@ -180,9 +186,17 @@ impl Sink {
             Arc::clone(&self.stream),
             Arc::clone(&self.deps.authenticator),
             Arc::clone(&self.deps.directory),
+            Arc::clone(&self.deps.clock),
         );
         lifecycle.spawn("revocations", async move {
             revocations.await;
+            Ok(())
+        });
+        let (sink, clock) = (Arc::clone(&self), Arc::clone(&self.deps.clock));
+        let stop = self.stream.stop.clone();
+        lifecycle.spawn("refusals", async move {
+            let now = move || clock.now_us();
+            sink.denials.run(now, stop.cancelled_owned()).await;
             Ok(())
         });
         if settings.delivery.enabled {

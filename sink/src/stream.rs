@@ -23,6 +23,7 @@ pub mod websocket;
 use std::sync::Arc;
 
 use laneway_log::Log;
+use laneway_runtime::Clock;
 use laneway_runtime::tenants::{TenantCounter, TenantMetrics};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -40,7 +41,18 @@ pub struct StreamContext {
     pub history: Arc<history::History>,
     pub metrics: Arc<TenantMetrics>,
     pub delivered: TenantCounter,
+    pub clock: Arc<dyn Clock>,
     pub tasks: TaskTracker,
     /// Begins the drain of connections.
     pub stop: CancellationToken,
+}
+
+impl StreamContext {
+    /// The time, in milliseconds since 1970, from which on a tenant with this retention may read;
+    /// `None` where it may read all that is there.
+    pub fn since(&self, retention_seconds: u64) -> Option<i64> {
+        let retention_ms = i64::try_from(retention_seconds).unwrap_or(i64::MAX);
+        let now_ms = self.clock.now_us() / 1000;
+        (retention_seconds > 0).then(|| now_ms.saturating_sub(retention_ms.saturating_mul(1000)))
+    }
 }

@@ -10,6 +10,7 @@ mod cases {
     mod history;
     mod hosts;
     mod isolation;
+    mod limits;
     mod metering;
     mod projection;
     mod revocation;

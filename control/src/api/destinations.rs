@@ -17,7 +17,7 @@ use super::page::{Page, PageQuery, time};
 use crate::Control;
 use crate::caller::Acting;
 use crate::error::{ApiError, ApiResult};
-use crate::json::{In, Json, Params, answer};
+use crate::json::{IfMatch, In, Json, Params, answer_tagged};
 
 const MAX_URL: usize = 2048;
 const MAX_DEVICES: usize = 1000;
@@ -87,6 +87,11 @@ impl DestinationView {
     }
 }
 
+fn shown(status: StatusCode, destination: Destination, secret: Option<String>) -> Response {
+    let version = destination.version;
+    answer_tagged(status, &DestinationView::new(destination, secret), version)
+}
+
 pub(crate) fn state(state: DestinationState) -> DestinationStateView {
     match state {
         DestinationState::Active => DestinationStateView::Active,
@@ -111,7 +116,8 @@ pub(crate) async fn found(
 }
 
 #[utoipa::path(post, path = "/destinations", tag = "destinations", request_body = DestinationNew,
-    responses((status = 201, body = DestinationView), (status = 422)))]
+    responses((status = 201, body = DestinationView),
+        (status = 403, description = "The tenant has as many as it may, or the key lacks the grant"), (status = 422)))]
 pub(crate) async fn create(
     acting: Acting,
     control: Arc<Control>,
@@ -157,10 +163,7 @@ pub(crate) async fn create(
         secret: secret.clone(),
     };
     let destination = deps.store.destinations(scope).create(created).await?;
-    Ok(answer(
-        StatusCode::CREATED,
-        &DestinationView::new(destination, Some(secret)),
-    ))
+    Ok(shown(StatusCode::CREATED, destination, Some(secret)))
 }
 
 #[utoipa::path(get, path = "/destinations", tag = "destinations", params(PageQuery),
@@ -190,15 +193,18 @@ pub(crate) async fn find(
 ) -> ApiResult<Response> {
     let scope = acting.may(Grant::DestinationsRead)?;
     let found = found(&control, scope, path).await?;
-    Ok(answer(StatusCode::OK, &DestinationView::new(found, None)))
+    Ok(shown(StatusCode::OK, found, None))
 }
 
-#[utoipa::path(patch, path = "/destinations/{destination}", tag = "destinations", params(("destination" = String, Path)),
-    request_body = DestinationChange, responses((status = 200, body = DestinationView), (status = 404)))]
+#[utoipa::path(patch, path = "/destinations/{destination}", tag = "destinations",
+    params(("destination" = String, Path), ("If-Match" = Option<String>, Header, description = "The ETag that it was read with")),
+    request_body = DestinationChange,
+    responses((status = 200, body = DestinationView), (status = 404), (status = 412, description = "It has changed meanwhile")))]
 pub(crate) async fn change(
     acting: Acting,
     control: Arc<Control>,
     In(path): In<DestinationPath>,
+    IfMatch(expected): IfMatch,
     Json(new): Json<DestinationChange>,
 ) -> ApiResult<Response> {
     let scope = acting.may(Grant::DestinationsWrite)?;
@@ -211,9 +217,9 @@ pub(crate) async fn change(
         .deps
         .store
         .destinations(scope)
-        .set_state(path.destination, state, now)
+        .set_state(path.destination, expected, state, now)
         .await?;
-    Ok(answer(StatusCode::OK, &DestinationView::new(changed, None)))
+    Ok(shown(StatusCode::OK, changed, None))
 }
 
 #[utoipa::path(delete, path = "/destinations/{destination}", tag = "destinations", params(("destination" = String, Path)),

@@ -8,10 +8,12 @@ use axum::extract::FromRequestParts;
 use axum::response::Response;
 use http::request::Parts;
 use http::{StatusCode, header};
+use laneway_directory::Chain;
 use laneway_runtime::Problem;
 use laneway_runtime::http::Peer;
 use laneway_store::{Enrolled, Enrolment, NewToken, NotEnrolled, StoreError};
 use laneway_tenancy::details::check_labels;
+use laneway_tenancy::options::Options;
 use laneway_tenancy::{
     AuthError, ChangeKind, CredentialId, DeviceId, ProvisioningSecret, Token, TokenKind, new_id,
 };
@@ -102,11 +104,12 @@ pub(crate) async fn enrol(
             hash: hasher.hash(token.reveal().as_bytes()),
         },
     };
+    let address = newcomer.address;
+    let takes = |options: &Options| Chain::of(options).lets_in(address);
     let outcome = deps
         .store
-        .enrol(&deps.authority, &newcomer.secret, enrolment, now)
+        .enrol(&deps.authority, &newcomer.secret, enrolment, takes, now)
         .await?;
-    let address = newcomer.address;
     let enrolled = match outcome {
         Ok(enrolled) => enrolled,
         Err(why) => {
@@ -154,6 +157,7 @@ fn refused(control: &Control, why: NotEnrolled, address: Option<IpAddr>) -> ApiE
             .provisioning_failed(address)
             .into(),
         NotEnrolled::TenantInactive => AuthError::Suspended.into(),
+        NotEnrolled::Elsewhere(_) => laneway_hosts::from_elsewhere().into(),
         NotEnrolled::Expired => not_in("It has expired.".to_owned()),
         NotEnrolled::UsedUp => not_in("As many devices as it is for have come.".to_owned()),
         NotEnrolled::Pattern(pattern) => {

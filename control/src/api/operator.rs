@@ -10,7 +10,8 @@ use laneway_tenancy::{Grant, Grants};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::keys::{KeyCreated, make};
+use super::keys::KeyCreated;
+use super::keys::make::make;
 use crate::caller::Operator;
 use crate::error::{ApiError, ApiResult};
 use crate::json::{Json, answer};

@@ -72,6 +72,17 @@ pub(crate) fn micros(name: &str, text: Option<&str>) -> ApiResult<Option<i64>> {
     text.map(parse).transpose()
 }
 
+/// The same of a time that has to be in the future.
+pub(crate) fn ahead(name: &str, text: Option<&str>, now: i64) -> ApiResult<Option<i64>> {
+    let time = micros(name, text)?;
+    if time.is_some_and(|time| time <= now) {
+        return Err(ApiError::invalid(format!(
+            "{name}: it has to be in the future."
+        )));
+    }
+    Ok(time)
+}
+
 /// Microseconds since 1970 as RFC 3339.
 pub(crate) fn time(us: i64) -> String {
     jiff::Timestamp::from_microsecond(us).map_or_else(|_| us.to_string(), |t| t.to_string())

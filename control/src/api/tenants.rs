@@ -24,7 +24,7 @@ use super::limits::LimitsView;
 use super::page::{Page, PageQuery};
 use crate::Control;
 use crate::api::hosts::{self, HostView};
-use crate::api::keys::PreparedKey;
+use crate::api::keys::make::PreparedKey;
 use crate::caller::Operator;
 use crate::error::{ApiError, ApiResult};
 use crate::json::{Json, Params, answer_tagged};

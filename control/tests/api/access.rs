@@ -21,6 +21,7 @@ fn routes(tenant: &str) -> Vec<(String, String)> {
             .replace("{tenant}", tenant)
             .replace("{device}", "truck")
             .replace("{credential}", "crd_00000000000000000000000001")
+            .replace("{account}", "svc_00000000000000000000000001")
             .replace("{key}", "key_00000000000000000000000001")
             .replace("{provisioning_key}", "pvk_00000000000000000000000001")
             .replace("{destination}", "dst_00000000000000000000000001")

@@ -3,17 +3,21 @@
 mod support;
 
 mod access;
+mod accounts;
 mod audit;
 mod bulk;
 mod credentials;
 mod deliveries;
+mod destinations;
 mod device_details;
 mod devices;
 mod enrolment;
 mod families;
 mod hosts;
+mod keys;
 mod openapi;
 mod operator;
+mod options;
 mod personal;
 mod quarantine;
 mod registry;

@@ -49,6 +49,14 @@ pub struct Answer {
     pub text: String,
 }
 
+impl Answer {
+    /// Its `ETag`.
+    pub fn tag(&self) -> &str {
+        let lines = &mut self.head.lines();
+        lines.find_map(|line| line.strip_prefix("etag: ")).unwrap()
+    }
+}
+
 pub async fn rig(database: Database) -> Rig {
     rig_with(database, |_| {}).await
 }
@@ -111,10 +119,7 @@ pub async fn rig_named(database: Database, settings: ControlSettings, hosts: Hos
     lifecycle.spawn("control", control.clone().run(lifecycle.clone()));
     let server = Server::bind(ListenConfig::plain(([127, 0, 0, 1], 0).into())).unwrap();
     let address = server.local_addr().unwrap();
-    server.serve(
-        Names::new(directory.hosts().clone(), control.clone()),
-        &lifecycle,
-    );
+    server.serve(Names::new(directory.clone(), control.clone()), &lifecycle);
     let socket = folder.path().join("operator.sock");
     Server::bind_unix(&socket)
         .unwrap()

@@ -13,6 +13,7 @@ use laneway_tenancy::hosts::HostSettings;
 use laneway_tenancy::{DestinationId, Hosts, TenantId};
 use tokio::sync::{broadcast, watch};
 
+use crate::chain::{Chain, Origins};
 use crate::lives::Lives;
 
 /// Removed devices that a tenant may have: beyond it, the half that went first is forgotten.
@@ -25,6 +26,8 @@ pub struct TenantEntry {
     pub body: TenantBody,
     /// The control version that deleted it.
     pub deleted_at: Option<i64>,
+    /// As its options say.
+    pub chain: Chain,
 }
 
 /// A destination, as of its last change that was read.
@@ -89,6 +92,7 @@ impl Tenant {
 pub struct Directory {
     tenants: RwLock<HashMap<TenantId, Tenant>>,
     hosts: Arc<Hosts>,
+    origins: Origins,
     changes: broadcast::Sender<DirectoryChange>,
     /// Counts applied changes, for [`Directory::wait_for`].
     applied: watch::Sender<u64>,
@@ -111,6 +115,7 @@ impl Directory {
         Directory {
             tenants: RwLock::new(HashMap::new()),
             hosts: Arc::new(Hosts::new(settings)),
+            origins: Origins::default(),
             changes: broadcast::channel(4096).0,
             applied: watch::channel(0).0,
             caught_up: watch::channel(false).0,
@@ -120,6 +125,11 @@ impl Directory {
     /// The names of the tenants, as of the same changes.
     pub fn hosts(&self) -> &Arc<Hosts> {
         &self.hosts
+    }
+
+    /// Whether any tenant names this origin as that of its pages.
+    pub fn names_origin(&self, origin: &str) -> bool {
+        self.origins.any(origin)
     }
 
     /// The tenant, if there is one.
@@ -230,11 +240,16 @@ impl Directory {
                     }
                     let old = t.entry.as_deref().map(|entry| entry.body.slug.as_str());
                     self.name(tenant, old, &parsed.slug, event.deleted);
-                    t.entry = Some(Arc::new(TenantEntry {
+                    let entry = TenantEntry {
                         id: tenant,
+                        chain: Chain::of(&parsed.options),
                         body: parsed,
                         deleted_at: event.deleted.then_some(event.version),
-                    }));
+                    };
+                    let before = t.entry.replace(Arc::new(entry));
+                    let after = t.entry.as_deref();
+                    self.origins
+                        .change(answering(before.as_deref()), answering(after));
                 }
                 ControlKind::Device => {
                     let parsed: DeviceBody =
@@ -305,6 +320,14 @@ impl Directory {
     fn read<T>(&self, look: impl FnOnce(&HashMap<TenantId, Tenant>) -> T) -> T {
         look(&self.tenants.read().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+/// The chain of a tenant that has pages to answer.
+fn answering(entry: Option<&TenantEntry>) -> Option<&Chain> {
+    let there = |entry: &&TenantEntry| {
+        entry.deleted_at.is_none() && entry.body.state != TenantState::Closed
+    };
+    entry.filter(there).map(|entry| &entry.chain)
 }
 
 #[cfg(test)]

@@ -1,38 +1,107 @@
-//! Credentials held against what the request names: the one place for all roles.
+//! Credentials held against where they come from and what the request names: the one place for
+//! all roles.
+
+use std::net::IpAddr;
+use std::sync::Arc;
 
 use http::{Extensions, StatusCode};
+use laneway_directory::{Chain, Directory};
 use laneway_runtime::Problem;
 use laneway_tenancy::{AuthError, Authenticated, Claim};
 
 use crate::Named;
+use crate::cors::Asker;
 
-/// The caller, where nothing in the request names another tenant; else the refusal.
+/// A request that is not let in.
+#[derive(Debug)]
+pub struct Denied {
+    pub problem: Problem,
+    /// Whose valid credentials were not enough: for the audit trail of their tenant.
+    pub caller: Option<Box<Authenticated>>,
+}
+
+impl From<Denied> for Problem {
+    fn from(denied: Denied) -> Self {
+        denied.problem
+    }
+}
+
+fn unknown(problem: Problem) -> Denied {
+    Denied {
+        problem,
+        caller: None,
+    }
+}
+
+/// The caller, where its tenant takes its credentials from `address` and nothing in the request
+/// names another tenant; else the refusal.
 ///
 /// With credentials, a tenant that is not theirs is refused alike whether or not there is one,
 /// after the same work. Without any, one that there is not is not found. Credentials that are not
 /// valid learn nothing of names.
 pub fn admit(
+    directory: &Directory,
     extensions: &Extensions,
+    address: Option<IpAddr>,
     outcome: Result<Authenticated, AuthError>,
-) -> Result<Authenticated, Problem> {
-    let Some(named) = extensions.get::<Named>() else {
-        return outcome.map_err(of_authentication);
-    };
-    match (outcome, named.claim) {
-        (Ok(caller), claim) => match caller.agree(claim) {
-            Ok(()) => Ok(caller),
-            Err(_) => {
-                denied(named, Some(&caller));
-                Err(Problem::tenant_mismatch())
+) -> Result<Authenticated, Denied> {
+    let named = extensions.get::<Named>();
+    let claim = named.map_or(Claim::Nothing, |named| named.claim);
+    match (outcome, claim) {
+        (Ok(caller), claim) => {
+            if let Some(asker) = extensions.get::<Arc<Asker>>() {
+                asker.is(caller.tenant.id);
             }
-        },
-        (Err(AuthError::Missing), Claim::Unknown) => Err(Problem::tenant_not_found()),
-        (Err(AuthError::Missing), Claim::Contradiction) => {
-            denied(named, None);
-            Err(Problem::tenant_mismatch())
+            let problem = match (lets_in(directory, &caller, address), caller.agree(claim)) {
+                (Ok(()), Ok(())) => return Ok(caller),
+                (Err(problem), _) => problem,
+                (Ok(()), Err(_)) => {
+                    mismatch(named, Some(&caller));
+                    Problem::tenant_mismatch()
+                }
+            };
+            let caller = Some(Box::new(caller));
+            Err(Denied { problem, caller })
         }
-        (Err(error), _) => Err(of_authentication(error)),
+        (Err(AuthError::Missing), Claim::Unknown) => Err(unknown(Problem::tenant_not_found())),
+        (Err(AuthError::Missing), Claim::Contradiction) => {
+            mismatch(named, None);
+            Err(unknown(Problem::tenant_mismatch()))
+        }
+        (Err(error), _) => Err(unknown(of_authentication(error))),
     }
+}
+
+/// Refuses credentials from an address from which the tenant does not take them.
+pub fn lets_in(
+    directory: &Directory,
+    caller: &Authenticated,
+    address: Option<IpAddr>,
+) -> Result<(), Problem> {
+    let options = &caller.tenant.body.options;
+    // What was read with the credentials is dropped when the directory hears of a change.
+    if options.ip_allow.is_empty() {
+        return Ok(());
+    }
+    let lets_in = match directory.tenant(caller.tenant.id) {
+        Some(tenant) => tenant.chain.lets_in(address),
+        None => Chain::of(options).lets_in(address),
+    };
+    if lets_in {
+        return Ok(());
+    }
+    Err(from_elsewhere())
+}
+
+/// The refusal of what comes from an address from which the tenant takes nothing.
+pub fn from_elsewhere() -> Problem {
+    metrics::counter!("laneway_address_refusals_total").increment(1);
+    Problem::new(
+        StatusCode::FORBIDDEN,
+        "address-not-allowed",
+        "The tenant does not take its credentials from this address",
+        "Call from one of the networks in the tenant's option ip_allow.",
+    )
 }
 
 /// The refusal of credentials.
@@ -57,22 +126,19 @@ pub fn of_authentication(error: AuthError) -> Problem {
     }
 }
 
-/// For the audit trail.
-fn denied(named: &Named, caller: Option<&Authenticated>) {
+fn mismatch(named: Option<&Named>, caller: Option<&Authenticated>) {
     metrics::counter!("laneway_tenant_mismatches_total").increment(1);
     tracing::warn!(
         target: "laneway::audit",
         tenant = caller.map(|c| tracing::field::display(c.tenant.id)),
         principal = caller.map(|c| tracing::field::debug(c.scope.principal())),
-        named = &*named.name,
+        named = named.map(|named| &*named.name),
         "a request names a tenant that its credentials do not belong to"
     );
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use laneway_tenancy::control::{RoleAuthority, TenantBody};
     use laneway_tenancy::{Placement, TenantId, TenantInfo};
 
@@ -88,6 +154,7 @@ mod tests {
                 body: TenantBody::plain("acme", Placement::first(id, 1, 4)),
             }),
             control_version: 1,
+            ends_at: i64::MAX,
         }
     }
 
@@ -97,7 +164,25 @@ mod tests {
             let name = "x".into();
             extensions.insert(Named { claim, name });
         }
-        admit(&extensions, outcome).map_or_else(|problem| problem.kind, |_| "")
+        let directory = Directory::new();
+        admit(&directory, &extensions, None, outcome).map_or_else(|d| d.problem.kind, |_| "")
+    }
+
+    #[test]
+    fn credentials_are_taken_from_the_tenants_networks_alone() {
+        let mut known = caller();
+        let mut tenant = TenantInfo::clone(&known.tenant);
+        tenant.body.options.ip_allow = vec!["10.0.0.0/8".to_owned()];
+        known.tenant = Arc::new(tenant);
+        let directory = Directory::new();
+        let from = |address: Option<&str>| {
+            let address = address.map(|text| text.parse().unwrap());
+            let admitted = admit(&directory, &Extensions::new(), address, Ok(known.clone()));
+            admitted.map_or_else(|d| (d.problem.kind, d.caller.is_some()), |_| ("", false))
+        };
+        assert_eq!(from(Some("10.1.2.3")), ("", false));
+        assert_eq!(from(None), ("", false));
+        assert_eq!(from(Some("192.0.2.1")), ("address-not-allowed", true));
     }
 
     #[test]

@@ -6,9 +6,12 @@ use futures_util::future::BoxFuture;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, Request, Response, Uri, header};
 use hyper::body::Incoming;
+use laneway_directory::Directory;
 use laneway_runtime::Problem;
 use laneway_runtime::http::{Body, Peer, Service};
 use laneway_tenancy::{Claim, Hosts};
+
+use crate::cors::CrossOrigin;
 
 /// Headers that name a tenant or a host elsewhere. From outside they mean nothing: they are taken
 /// out, so that nothing behind can believe them.
@@ -33,14 +36,16 @@ pub struct Named {
 
 /// Serves what `inner` does, under every name that a tenant may have: `/t/{slug}` is taken off
 /// the path, and what host and path claim is added to the request as [`Named`].
+///
+/// What a page sends from another origin is answered as the tenant's options say.
 pub struct Names {
-    hosts: Arc<Hosts>,
+    directory: Arc<Directory>,
     inner: Arc<dyn Service>,
 }
 
 impl Names {
-    pub fn new(hosts: Arc<Hosts>, inner: Arc<dyn Service>) -> Arc<Self> {
-        Arc::new(Names { hosts, inner })
+    pub fn new(directory: Arc<Directory>, inner: Arc<dyn Service>) -> Arc<Self> {
+        Arc::new(Names { directory, inner })
     }
 }
 
@@ -50,10 +55,20 @@ impl Service for Names {
         mut request: Request<Incoming>,
         peer: Peer,
     ) -> BoxFuture<'static, Response<Body>> {
-        match name(&self.hosts, &mut request) {
-            Ok(()) => Arc::clone(&self.inner).call(request, peer),
-            Err(problem) => Box::pin(std::future::ready(problem.into_response())),
+        if let Err(problem) = name(self.directory.hosts(), &mut request) {
+            return Box::pin(std::future::ready(problem.into_response()));
         }
+        let Some(asked) = CrossOrigin::of(&mut request) else {
+            return Arc::clone(&self.inner).call(request, peer);
+        };
+        if let Some(answer) = asked.preflight(&self.directory, &request) {
+            return Box::pin(std::future::ready(answer));
+        }
+        Box::pin(async move {
+            let mut response = Arc::clone(&self.inner).call(request, peer).await;
+            asked.mark(&self.directory, &mut response);
+            response
+        })
     }
 }
 

@@ -15,13 +15,14 @@ use crate::open::Kind;
 /// Tables whose rows of a tenant are erased with it, each before those that it refers to. What
 /// stays is the tenant's own row and slugs, its audit trail without personal fields, and counts by
 /// day.
-const ERASED: [&str; 15] = [
+const ERASED: [&str; 16] = [
     "credentials",
     "enrolments",
     "provisioning_keys",
     "device_labels",
     "devices",
     "api_keys",
+    "service_accounts",
     "destinations",
     "hosts",
     "latest_positions",

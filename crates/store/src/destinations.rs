@@ -11,6 +11,7 @@ use crate::access::Access;
 use crate::codec::{Named, to_json, variant_name};
 use crate::error::{Doing, Result, StoreError};
 use crate::outbox::{Change, emit, next_version};
+use crate::room::{Counted, room};
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Destination {
@@ -50,6 +51,9 @@ impl Destinations<'_> {
             .seal(&self.row_name(new.id), &new.secret)?;
         let mut tx = self.store.write(Access::Tenant(tenant)).await?;
         let version = next_version(&mut tx, tenant).await?;
+        room(&mut tx, tenant, Counted::Destinations)
+            .await?
+            .for_one()?;
         sqlx::query(
             "INSERT INTO destinations
              (tenant_id, destination_id, kind, url, secret, event_types, devices, state, version, created_at)
@@ -143,9 +147,11 @@ impl Destinations<'_> {
             .map(Some)
     }
 
+    /// Turns one on or off; [`StoreError::Changed`] where it is not at `expected` any more.
     pub async fn set_state(
         &self,
         id: DestinationId,
+        expected: Option<i64>,
         state: DestinationState,
         at: i64,
     ) -> Result<Destination> {
@@ -153,6 +159,21 @@ impl Destinations<'_> {
         let id_text = id.to_string();
         let mut tx = self.store.write(Access::Tenant(tenant)).await?;
         let version = next_version(&mut tx, tenant).await?;
+        let before = sqlx::query(sqlx::AssertSqlSafe(format!(
+            "{COLUMNS} WHERE tenant_id = $1 AND destination_id = $2"
+        )))
+        .bind(tenant.to_string())
+        .bind(id_text.as_str())
+        .fetch_optional(&mut *tx.inner)
+        .await
+        .doing("looking for a destination")?
+        .ok_or_else(|| missing(id))?;
+        let before = destination(&before)?.version;
+        if expected.is_some_and(|expected| expected != before) {
+            return Err(StoreError::Changed {
+                what: format!("destination {id}"),
+            });
+        }
         let row = sqlx::query(
             "UPDATE destinations SET state = $3, version = $4 WHERE tenant_id = $1 AND destination_id = $2
              RETURNING destination_id, kind, url, event_types, devices, state, version, created_at",

@@ -2,7 +2,6 @@
 
 mod erase;
 mod labels;
-mod limit;
 mod list;
 mod many;
 
@@ -21,7 +20,6 @@ use crate::error::{Doing, Result, StoreError};
 use crate::outbox::{Change, emit, next_version};
 
 pub use erase::ErasedDevice;
-pub(crate) use limit::room;
 pub use list::DeviceFilter;
 pub(crate) use many::insert;
 

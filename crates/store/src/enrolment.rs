@@ -3,6 +3,7 @@
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use laneway_tenancy::control::{RoleAuthority, TenantState};
 use laneway_tenancy::details::{Labels, matches};
+use laneway_tenancy::options::Options;
 use laneway_tenancy::{
     CredentialId, DeviceId, ProvisioningKeyId, ProvisioningSecret, TenantId, TenantScope, Validity,
 };
@@ -10,10 +11,11 @@ use sqlx::Row;
 
 use crate::access::{Access, Tx};
 use crate::codec::{Named, hex, to_json};
-use crate::devices::{self, NewDevice, NewToken, room};
+use crate::devices::{self, NewDevice, NewToken};
 use crate::error::{Doing, Result};
 use crate::outbox::{next_version, next_versions};
 use crate::provisioning::{COLUMNS, ProvisioningKey, provisioning_key};
+use crate::room::{Counted, room};
 use crate::{Devices, NewCredential, NewSecret, Store, credentials, tenants};
 
 /// What a device asks for.
@@ -42,6 +44,8 @@ pub enum NotEnrolled {
     /// There is no such key (any more).
     UnknownKey,
     TenantInactive,
+    /// The tenant does not take its credentials from where the device is.
+    Elsewhere(TenantId),
     Expired,
     /// As many devices as the key lets in have come.
     UsedUp,
@@ -57,12 +61,14 @@ pub enum NotEnrolled {
 
 impl Store {
     /// Registers the device in the key's tenant, with its token, and counts the use: all or
-    /// nothing. `authority` is that of the role which serves devices.
+    /// nothing. `authority` is that of the role which serves devices; `takes` says of the tenant's
+    /// options whether it takes its credentials from where the device is.
     pub async fn enrol(
         &self,
         authority: &RoleAuthority,
         secret: &ProvisioningSecret,
         new: Enrolment,
+        takes: impl Fn(&Options) -> bool,
         at: i64,
     ) -> Result<std::result::Result<Enrolled, NotEnrolled>> {
         let hash = hex(secret.hash());
@@ -81,6 +87,9 @@ impl Store {
         };
         if found.body.state != TenantState::Active {
             return Ok(Err(NotEnrolled::TenantInactive));
+        }
+        if !takes(&found.body.options) {
+            return Ok(Err(NotEnrolled::Elsewhere(tenant)));
         }
         if key.terms.expires_at.is_some_and(|end| end <= at) {
             return Ok(Err(NotEnrolled::Expired));
@@ -224,7 +233,7 @@ async fn take_in(
     if key.terms.max_uses > 0 && key.uses >= key.terms.max_uses {
         return Ok(Err(NotEnrolled::UsedUp));
     }
-    let room = room(tx, tenant).await?;
+    let room = room(tx, tenant, Counted::Devices).await?;
     if room.left == 0 {
         return Ok(Err(NotEnrolled::OverLimit { most: room.most }));
     }

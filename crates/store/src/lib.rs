@@ -7,6 +7,7 @@
 //! that owns nothing, and says for whom it acts in a setting that ends with it.
 
 mod access;
+mod accounts;
 pub mod audit;
 mod backup;
 mod chunks;
@@ -29,6 +30,7 @@ mod positions;
 mod projection;
 mod provisioning;
 mod rates;
+mod room;
 mod rotation;
 mod schemas;
 mod secrets;
@@ -40,6 +42,7 @@ mod source;
 mod tenants;
 mod usage;
 
+pub use accounts::{AccountChange, NewAccount, ServiceAccount, ServiceAccounts};
 pub use closures::{Closure, ClosureStep, Closures};
 pub use config::{Config, ConfigEntry, MOST_CONFIG_ENTRIES};
 pub use credentials::{Credential, CredentialKind, Credentials, NewCredential, NewSecret};
@@ -52,7 +55,7 @@ pub use enrolment::{Enrolled, EnrolledBy, Enrolment, NotEnrolled};
 pub use error::{Result, StoreError};
 pub use hosts::{Host, HostCertificate, HostProof, HostProofs, Hosts, NewCertificate, NewHost};
 pub use idempotency::{Begun, IdempotentAnswers};
-pub use keys::{ApiKey, ApiKeys, NewKey};
+pub use keys::{ApiKey, ApiKeys, KeyChange, KeyRotation, NewKey};
 pub use leases::Leases;
 pub use open::{Store, StoreConfig};
 pub use outbox::{Outbox, OutboxRow};

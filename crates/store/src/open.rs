@@ -15,8 +15,8 @@ use crate::secrets::Secrets;
 use crate::share::Shares;
 use crate::{
     ApiKeys, Config, Credentials, Destinations, Devices, Family, HostProofs, Hosts, Leases, Outbox,
-    Positions, ProvisioningKeys, Quotas, RateShares, Rotation, SchemaStore, Sessions, Settings,
-    Tenants, Usage, Usages, Warnings, migrate,
+    Positions, ProvisioningKeys, Quotas, RateShares, Rotation, SchemaStore, ServiceAccounts,
+    Sessions, Settings, Tenants, Usage, Usages, Warnings, migrate,
 };
 
 #[derive(Clone)]
@@ -167,6 +167,10 @@ impl Store {
 
     pub fn keys<'a>(&'a self, scope: &'a TenantScope) -> ApiKeys<'a> {
         ApiKeys { store: self, scope }
+    }
+
+    pub fn service_accounts<'a>(&'a self, scope: &'a TenantScope) -> ServiceAccounts<'a> {
+        ServiceAccounts { store: self, scope }
     }
 
     pub fn destinations<'a>(&'a self, scope: &'a TenantScope) -> Destinations<'a> {

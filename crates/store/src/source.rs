@@ -2,18 +2,17 @@
 
 use futures_util::future::BoxFuture;
 use laneway_tenancy::{
-    CredentialSource, DeviceId, MAX_PASSWORDS, SourceError, StoredCredential, StoredLogin,
-    StoredPassword, StoredPrincipal, TenantId, Validity,
+    AccountId, CredentialSource, DeviceId, Grants, MAX_PASSWORDS, SourceError, StoredCredential,
+    StoredLogin, StoredPassword, StoredPrincipal, TenantId, Validity,
 };
 use sqlx::Row;
 
-use crate::Store;
 use crate::access::{Access, Tx};
 use crate::codec::{Named, hex};
 use crate::credentials::validity;
 use crate::error::{Doing, Result};
-use crate::keys::grants;
-use crate::tenants;
+use crate::keys::{account, grants};
+use crate::{Store, accounts, tenants};
 
 /// The store as a [`CredentialSource`].
 pub struct StoreCredentials(pub Store);
@@ -52,6 +51,14 @@ impl StoreCredentials {
         } = &mut found.principal
         {
             *disabled = is_disabled(&mut tx, found.tenant, device).await?;
+        }
+        if let (StoredPrincipal::Key { grants, .. }, Some(account)) =
+            (&mut found.principal, found.account)
+        {
+            match through_account(&mut tx, found.tenant, account, *grants).await? {
+                Some(left) => *grants = left,
+                None => return Ok(None),
+            }
         }
         tx.commit().await?;
         Ok(tenant.map(|t| StoredCredential {
@@ -113,6 +120,8 @@ impl StoreCredentials {
 struct Owner {
     tenant: TenantId,
     principal: StoredPrincipal,
+    /// Of a key: the service account that it belongs to.
+    account: Option<AccountId>,
     valid: Validity,
     last_used_at: Option<i64>,
 }
@@ -153,25 +162,59 @@ async fn principal(tx: &mut Tx, hash: &str) -> Result<Option<Owner>> {
         return Ok(Some(Owner {
             tenant: row.parse("tenant_id")?,
             principal,
+            account: None,
             valid: validity(&row)?,
             last_used_at: row.get("last_used_at")?,
         }));
     }
-    let row = sqlx::query("SELECT tenant_id, key_id, grants FROM api_keys WHERE token_hash = $1")
-        .bind(hash)
-        .fetch_optional(&mut *tx.inner)
-        .await
-        .doing("looking for an API key")?;
+    key(tx, hash).await
+}
+
+/// Of a key whose secret it is, or was before a rotation.
+async fn key(tx: &mut Tx, hash: &str) -> Result<Option<Owner>> {
+    let row = sqlx::query(
+        "SELECT tenant_id, key_id, account_id, grants, token_hash, expires_at, former_until,
+            last_used_at
+         FROM api_keys WHERE token_hash = $1 OR former_hash = $1",
+    )
+    .bind(hash)
+    .fetch_optional(&mut *tx.inner)
+    .await
+    .doing("looking for an API key")?;
     let Some(row) = row else { return Ok(None) };
     let id: String = row.try_get("key_id").doing("looking for an API key")?;
     let row = Named::new("api_keys", &id, &row);
+    let is_former = row.get::<String>("token_hash")? != hash;
+    let ends = if is_former {
+        "former_until"
+    } else {
+        "expires_at"
+    };
     Ok(Some(Owner {
         tenant: row.parse("tenant_id")?,
         principal: StoredPrincipal::Key {
             id: row.parse("key_id")?,
             grants: grants(&row)?,
         },
-        valid: Validity::default(),
-        last_used_at: None,
+        account: account(&row)?,
+        valid: Validity {
+            not_before: None,
+            expires_at: row.get(ends)?,
+        },
+        last_used_at: row.get("last_used_at")?,
     }))
+}
+
+/// What a key may do, where it belongs to an account: no more than the account. `None` where that
+/// is disabled.
+async fn through_account(
+    tx: &mut Tx,
+    tenant: TenantId,
+    account: AccountId,
+    grants: Grants,
+) -> Result<Option<Grants>> {
+    let found = accounts::find(tx, tenant, account).await?;
+    Ok(found
+        .filter(|account| !account.disabled)
+        .map(|account| account.grants.common(grants)))
 }

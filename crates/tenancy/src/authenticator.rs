@@ -34,6 +34,8 @@ pub struct Authenticated {
     pub tenant: Arc<TenantInfo>,
     /// The tenant's control version that the credential was read at.
     pub control_version: i64,
+    /// When the credential ends by itself, in microseconds; `i64::MAX` for one without an end.
+    pub ends_at: i64,
 }
 
 /// The request names another tenant than its credentials do, or one that there is not.
@@ -74,6 +76,7 @@ impl Authenticated {
             scope: TenantScope::new(below.id, principal),
             tenant: Arc::new(below),
             control_version: self.control_version,
+            ends_at: self.ends_at,
         })
     }
 }
@@ -251,14 +254,12 @@ impl Authenticator {
                 let active = authenticated.tenant.body.state == TenantState::Active;
                 let tenant = authenticated.tenant.id;
                 if active {
-                    if let Some(credential) = proof.credential {
-                        let used = CredentialUse {
-                            tenant,
-                            credential,
-                            at: now,
-                        };
-                        self.uses.note(used, last_used_at);
-                    }
+                    let used = CredentialUse {
+                        tenant,
+                        secret: proof.secret,
+                        at: now,
+                    };
+                    self.uses.note(used, last_used_at);
                     let entry = Entry::new(authenticated.clone(), proof, self.clock.now_us());
                     self.cached.insert(key, tenant, entry, mark);
                     Ok(authenticated)

@@ -113,6 +113,10 @@ given_id!(
     KeyId, "key_", "a key id"
 );
 given_id!(
+    /// A service account: a named owner of keys that is no person.
+    AccountId, "svc_", "a service account's id"
+);
+given_id!(
     /// A credential of a device.
     CredentialId, "crd_", "a credential id"
 );

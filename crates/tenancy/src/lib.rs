@@ -35,7 +35,8 @@ pub use details::DeviceDetails;
 pub use gcra::{Gcra, Rate};
 pub use hosts::{Claim, HostPattern, Hosts};
 pub use id::{
-    CredentialId, DestinationId, DeviceId, IdError, KeyId, ProvisioningKeyId, SessionId, TenantId,
+    AccountId, CredentialId, DestinationId, DeviceId, IdError, KeyId, ProvisioningKeyId, SessionId,
+    TenantId,
 };
 pub use limits::{Limited, TenantLimiter};
 pub use operator::{LocalSocket, OperatorScope};
@@ -50,5 +51,5 @@ pub use source::{
     StoredPrincipal, TenantInfo,
 };
 pub use token::{Token, TokenHasher, TokenKind, token_kind};
-pub use uses::{CredentialUse, NOTED_EVERY_US};
+pub use uses::{CredentialUse, NOTED_EVERY_US, SecretId};
 pub use validity::Validity;

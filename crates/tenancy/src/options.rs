@@ -43,6 +43,12 @@ const MOST_FEATURES: usize = 100;
 const MOST_ENTRIES: usize = 100;
 
 impl Options {
+    /// When a key that is made at `now`, in microseconds, ends at the latest; `None` for never.
+    pub fn key_ends(&self, now: i64) -> Option<i64> {
+        let seconds = i64::try_from(self.key_lifetime_seconds).unwrap_or(i64::MAX);
+        (seconds > 0).then(|| now.saturating_add(seconds.saturating_mul(1_000_000)))
+    }
+
     /// What is wrong with them, if anything is. `is_network` judges an entry of `ip_allow`.
     pub fn check(&self, is_network: impl Fn(&str) -> bool) -> Result<(), OptionError> {
         let wrong = |option, reason: String| Err(OptionError { option, reason });

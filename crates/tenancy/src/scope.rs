@@ -127,6 +127,11 @@ impl Grants {
         Grants(self.0 | others.0)
     }
 
+    /// Those that are in both.
+    pub const fn common(self, others: Grants) -> Grants {
+        Grants(self.0 & others.0)
+    }
+
     pub fn iter(self) -> impl Iterator<Item = Grant> {
         Grant::ALL.into_iter().filter(move |g| self.has(*g))
     }

@@ -3,24 +3,31 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use crate::{CredentialId, TenantId};
+use crate::{CredentialId, KeyId, TenantId};
 
 /// How old what is stored of a credential's last use becomes before it is noted anew.
 pub const NOTED_EVERY_US: i64 = 300_000_000;
 /// Uses that wait to be written: what comes beyond is noted when it is next verified.
 const MOST: usize = 16_384;
 
+/// What a caller was verified by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum SecretId {
+    Credential(CredentialId),
+    Key(KeyId),
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CredentialUse {
     pub tenant: TenantId,
-    pub credential: CredentialId,
+    pub secret: SecretId,
     pub at: i64,
 }
 
 /// Costs nothing while a credential is answered from the cache: it is noted when it is verified
 /// against the store, which says how old its note is.
 #[derive(Default)]
-pub(crate) struct Uses(Mutex<HashMap<CredentialId, (TenantId, i64)>>);
+pub(crate) struct Uses(Mutex<HashMap<SecretId, (TenantId, i64)>>);
 
 impl Uses {
     pub(crate) fn note(&self, used: CredentialUse, noted_at: Option<i64>) {
@@ -28,8 +35,8 @@ impl Uses {
             return;
         }
         let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if waiting.len() < MOST || waiting.contains_key(&used.credential) {
-            waiting.insert(used.credential, (used.tenant, used.at));
+        if waiting.len() < MOST || waiting.contains_key(&used.secret) {
+            waiting.insert(used.secret, (used.tenant, used.at));
         }
     }
 
@@ -37,11 +44,7 @@ impl Uses {
         let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         std::mem::take(&mut *waiting)
             .into_iter()
-            .map(|(credential, (tenant, at))| CredentialUse {
-                tenant,
-                credential,
-                at,
-            })
+            .map(|(secret, (tenant, at))| CredentialUse { tenant, secret, at })
             .collect()
     }
 }
@@ -55,7 +58,7 @@ mod tests {
         let uses = Uses::default();
         let used = |id, at| CredentialUse {
             tenant: TenantId::from_u128(1),
-            credential: CredentialId::from_u128(id),
+            secret: SecretId::Credential(CredentialId::from_u128(id)),
             at,
         };
         uses.note(used(1, NOTED_EVERY_US), Some(1));

@@ -169,10 +169,7 @@ impl Rig {
         let lifecycle = Lifecycle::new();
         let server = Server::bind(ListenConfig::plain(([127, 0, 0, 1], 0).into())).unwrap();
         let address = server.local_addr().unwrap();
-        server.serve(
-            Names::new(directory.hosts().clone(), ingest.clone()),
-            &lifecycle,
-        );
+        server.serve(Names::new(directory.clone(), ingest.clone()), &lifecycle);
         lifecycle.spawn("ingest", ingest.run(lifecycle.clone()));
         Rig {
             log,
@@ -270,9 +267,11 @@ impl Rig {
                 NewKey {
                     id: KeyId::from_u128(self.id()),
                     name: "test",
+                    account: None,
                     role: None,
                     grants,
                     token_hash: hash,
+                    expires_at: None,
                 },
                 NOW,
             )

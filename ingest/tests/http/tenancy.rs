@@ -5,8 +5,10 @@ use std::time::Duration;
 use http::StatusCode;
 use laneway_log::Topic;
 use laneway_schemas::LocationUpdate;
+use laneway_store::TenantChange;
 use laneway_store::audit::AuditQuery;
 use laneway_tenancy::control::{Limits, TenantState};
+use laneway_tenancy::options::Options;
 use laneway_tenancy::{Grant, LocalSocket, OperatorScope};
 use laneway_testkit::eventually;
 use serde_json::json;
@@ -217,4 +219,60 @@ async fn a_suspended_tenant_and_a_revoked_device_are_refused_once_the_news_arriv
         .await
         .unwrap();
     assert_eq!(reply.kind(), "tenant-inactive");
+}
+
+#[tokio::test]
+async fn devices_send_from_the_tenants_networks_alone() {
+    let rig = Rig::start().await;
+    let tenant = rig.tenant("acme", Limits::default()).await;
+    let other = rig.tenant("other", Limits::default()).await;
+    let device = rig.device(&tenant, "truck").await;
+    let theirs = rig.device(&other, "truck").await;
+    assert_eq!(rig.update(&device, FIX).await.status, StatusCode::OK);
+    let bound = Duration::from_secs(10);
+    let operator = OperatorScope::local(&LocalSocket::bound_for_operator());
+    let allow = async |network: &str| {
+        let options = Options {
+            ip_allow: vec![network.to_owned()],
+            ..Options::default()
+        };
+        let settings = TenantChange::Settings {
+            name: None,
+            plan: None,
+            options: Some(options),
+        };
+        let tenants = rig.store.tenants(&operator);
+        let changed = tenants.change(tenant.tenant(), None, settings, NOW).await;
+        changed.unwrap();
+        rig.relay().await;
+    };
+    allow("10.0.0.0/8").await;
+    let refused = || async {
+        let reply = rig.update(&device, FIX).await;
+        (reply.status == StatusCode::FORBIDDEN).then_some(reply)
+    };
+    let reply = eventually("a device elsewhere to be refused", bound, refused).await;
+    assert_eq!(reply.unwrap().kind(), "address-not-allowed");
+    assert_eq!(rig.update(&theirs, FIX).await.status, StatusCode::OK);
+    let query = AuditQuery {
+        limit: 10,
+        action: "POST /location/update".to_owned(),
+        ..AuditQuery::default()
+    };
+    let entry = || async {
+        let found = rig.store.audit(&tenant).list(&query).await.unwrap();
+        let outcome = found.first().map(|entry| entry.facts.outcome.clone());
+        outcome.filter(|outcome| outcome == "403 address-not-allowed")
+    };
+    eventually("an entry in the audit trail", bound, entry)
+        .await
+        .unwrap();
+    allow("127.0.0.1").await;
+    let taken = || async {
+        let reply = rig.update(&device, FIX).await;
+        (reply.status == StatusCode::OK).then_some(())
+    };
+    eventually("a device within to be taken again", bound, taken)
+        .await
+        .unwrap();
 }

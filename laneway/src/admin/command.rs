@@ -37,6 +37,9 @@ pub enum What {
     /// API keys of a tenant.
     #[command(subcommand)]
     Key(Key),
+    /// Owners of a tenant's keys that are no persons.
+    #[command(subcommand)]
+    ServiceAccount(super::account::ServiceAccount),
     /// Where a tenant's events are delivered.
     #[command(subcommand)]
     Destination(Destination),
@@ -258,17 +261,35 @@ pub enum Key {
         #[arg(
             long,
             value_delimiter = ',',
-            required_unless_present = "role",
+            required_unless_present_any = ["role", "account"],
             value_name = "SCOPES"
         )]
         scope: Vec<String>,
         /// Says what it is for.
         #[arg(long, default_value = "made on the command line")]
         name: String,
+        /// Service account that it belongs to.
+        #[arg(long, value_name = "ID")]
+        account: Option<String>,
+        /// Let it end at this time (RFC 3339).
+        #[arg(long, value_name = "TIME")]
+        expires_at: Option<String>,
     },
     List {
         #[command(flatten)]
         of: Of,
+    },
+    /// Give it another secret, which is printed once.
+    Rotate {
+        #[command(flatten)]
+        of: Of,
+        id: String,
+        /// Let the former secret hold for so many seconds more; 0 ends it at once.
+        #[arg(long, default_value_t = 3600, value_name = "SECONDS")]
+        overlap: u32,
+        /// Let the key end at this time (RFC 3339).
+        #[arg(long, value_name = "TIME")]
+        expires_at: Option<String>,
     },
     Revoke {
         #[command(flatten)]

@@ -1,5 +1,6 @@
 //! The open connections by tenant: bounded, and ended when the right to them is.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -7,7 +8,7 @@ use foldhash::HashMap;
 use laneway_directory::DirectoryChange;
 use laneway_runtime::Clock;
 use laneway_schemas::ControlKind;
-use laneway_tenancy::{Principal, TenantId, TenantScope};
+use laneway_tenancy::{Authenticated, Principal, TenantId};
 use tokio_util::sync::CancellationToken;
 
 use super::socket_use::SocketMeter;
@@ -20,12 +21,17 @@ struct Open {
     cancel: CancellationToken,
 }
 
-type Tenants = HashMap<TenantId, Vec<Open>>;
+#[derive(Default)]
+struct Table {
+    tenants: HashMap<TenantId, Vec<Open>>,
+    /// Connections whose credential ends by itself, by when it does.
+    ends: BTreeMap<(i64, u64), CancellationToken>,
+}
 
 pub struct Connections {
     limit: usize,
     ids: AtomicU64,
-    tenants: Arc<Mutex<Tenants>>,
+    open: Arc<Mutex<Table>>,
     meter: Arc<Meter>,
 }
 
@@ -44,10 +50,11 @@ impl Meter {
 
 /// Keeps a connection counted.
 pub struct Registered {
-    tenants: Arc<Mutex<Tenants>>,
+    open: Arc<Mutex<Table>>,
     meter: Arc<Meter>,
     tenant: TenantId,
     id: u64,
+    ends_at: i64,
     /// Cancelled when the connection has lost its right.
     pub revoked: CancellationToken,
 }
@@ -57,7 +64,7 @@ impl Connections {
         Connections {
             limit,
             ids: AtomicU64::new(0),
-            tenants: Arc::default(),
+            open: Arc::default(),
             meter: Arc::new(Meter {
                 clock,
                 seen: Mutex::default(),
@@ -71,11 +78,17 @@ impl Connections {
         look(&mut seen.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// `None` where the tenant has as many as it may.
-    pub fn register(&self, scope: &TenantScope, version: i64) -> Option<Registered> {
-        let mut tenants = lock(&self.tenants);
-        let open = tenants.entry(scope.tenant()).or_default();
-        if open.len() >= self.limit {
+    /// `None` where the tenant has as many on this node as it may: as the settings say, or as
+    /// its own limit does where that is less.
+    pub fn register(&self, who: &Authenticated) -> Option<Registered> {
+        let scope = &who.scope;
+        let limit = match who.tenant.body.limits.sockets {
+            0 => self.limit,
+            own => self.limit.min(own as usize),
+        };
+        let mut table = lock(&self.open);
+        let open = table.tenants.entry(scope.tenant()).or_default();
+        if open.len() >= limit {
             return None;
         }
         let key = match scope.principal() {
@@ -87,16 +100,20 @@ impl Connections {
         open.push(Open {
             id,
             key,
-            version,
+            version: who.control_version,
             cancel: cancel.clone(),
         });
+        if who.ends_at < i64::MAX {
+            table.ends.insert((who.ends_at, id), cancel.clone());
+        }
         metrics::gauge!("laneway_stream_connections").increment(1);
         self.meter.change(scope.tenant(), 1);
         Some(Registered {
-            tenants: Arc::clone(&self.tenants),
+            open: Arc::clone(&self.open),
             meter: Arc::clone(&self.meter),
             tenant: scope.tenant(),
             id,
+            ends_at: who.ends_at,
             revoked: cancel,
         })
     }
@@ -105,8 +122,8 @@ impl Connections {
     /// its clients connect anew and are authorised anew. What a connection was authenticated
     /// against is no news to it, however late it arrives.
     pub fn apply(&self, change: &DirectoryChange) {
-        let tenants = lock(&self.tenants);
-        let Some(open) = tenants.get(&change.tenant) else {
+        let table = lock(&self.open);
+        let Some(open) = table.tenants.get(&change.tenant) else {
             return;
         };
         for connection in open.iter().filter(|c| c.version < change.version) {
@@ -125,9 +142,17 @@ impl Connections {
         }
     }
 
+    /// Ends those whose credentials have ended by themselves at `now`.
+    pub fn end_outlived(&self, now: i64) {
+        let mut table = lock(&self.open);
+        while let Some(first) = table.ends.first_entry().filter(|e| e.key().0 <= now) {
+            first.remove().cancel();
+        }
+    }
+
     /// Ends all of them: control changes were missed.
     pub fn end_all(&self) {
-        for connection in lock(&self.tenants).values().flatten() {
+        for connection in lock(&self.open).tenants.values().flatten() {
             connection.cancel.cancel();
         }
     }
@@ -135,35 +160,80 @@ impl Connections {
 
 impl Drop for Registered {
     fn drop(&mut self) {
-        let mut tenants = lock(&self.tenants);
-        if let Some(open) = tenants.get_mut(&self.tenant) {
+        let mut table = lock(&self.open);
+        table.ends.remove(&(self.ends_at, self.id));
+        if let Some(open) = table.tenants.get_mut(&self.tenant) {
             open.retain(|c| c.id != self.id);
             if open.is_empty() {
-                tenants.remove(&self.tenant);
+                table.tenants.remove(&self.tenant);
             }
         }
+        drop(table);
         metrics::gauge!("laneway_stream_connections").decrement(1);
         self.meter.change(self.tenant, -1);
     }
 }
 
-fn lock(tenants: &Mutex<Tenants>) -> MutexGuard<'_, Tenants> {
-    tenants.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(open: &Mutex<Table>) -> MutexGuard<'_, Table> {
+    open.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
 mod tests {
     use laneway_runtime::SystemClock;
-    use laneway_tenancy::control::RoleAuthority;
+    use laneway_tenancy::control::{RoleAuthority, TenantBody};
+    use laneway_tenancy::{Placement, TenantInfo};
 
     use super::*;
+
+    fn who(tenant: TenantId, sockets: u32, ends_at: i64) -> Authenticated {
+        let mut body = TenantBody::plain("acme", Placement::first(tenant, 1, 4));
+        body.limits.sockets = sockets;
+        Authenticated {
+            scope: RoleAuthority::for_role("test").scope(tenant),
+            tenant: Arc::new(TenantInfo {
+                id: tenant,
+                slug: "acme".to_owned(),
+                body,
+            }),
+            control_version: 3,
+            ends_at,
+        }
+    }
+
+    #[test]
+    fn a_tenant_has_no_more_connections_than_its_own_limit_or_the_settings_say() {
+        let connections = Connections::new(3, Arc::new(SystemClock));
+        for (tenant, sockets, most) in [(1, 2, 2), (2, 0, 3), (3, 9, 3)] {
+            let who = who(TenantId::from_u128(tenant), sockets, i64::MAX);
+            let mut open: Vec<_> = (0..5).filter_map(|_| connections.register(&who)).collect();
+            assert_eq!(open.len(), most, "{sockets} of 3");
+            open.pop();
+            assert!(connections.register(&who).is_some(), "room again");
+        }
+    }
+
+    #[test]
+    fn a_connection_ends_with_its_credential() {
+        let connections = Connections::new(9, Arc::new(SystemClock));
+        let open = [10, 20, i64::MAX].map(|ends_at| {
+            let who = who(TenantId::from_u128(7), 0, ends_at);
+            connections.register(&who).unwrap()
+        });
+        for (now, ended) in [(9, 0), (10, 1), (30, 2)] {
+            connections.end_outlived(now);
+            let revoked = open.iter().filter(|open| open.revoked.is_cancelled());
+            assert_eq!(revoked.count(), ended, "at {now}");
+        }
+        drop(open);
+        assert!(lock(&connections.open).ends.is_empty());
+    }
 
     #[test]
     fn only_what_is_newer_than_its_authentication_ends_a_connection() {
         let tenant = TenantId::from_u128(7);
-        let scope = RoleAuthority::for_role("test").scope(tenant);
         let connections = Connections::new(1, Arc::new(SystemClock));
-        let open = connections.register(&scope, 3).unwrap();
+        let open = connections.register(&who(tenant, 0, i64::MAX)).unwrap();
         let change = |version| DirectoryChange {
             tenant,
             version,

@@ -49,13 +49,15 @@ impl Start {
     }
 }
 
-/// The offset to start from in each lane; `None` for live.
+/// The offset to start from in each lane; `None` for live. What was appended before `since`, in
+/// milliseconds since 1970, is further back than the tenant may read, and as good as gone.
 pub async fn resolve(
     start: Start,
     log: &dyn Log,
     tokens: &TokenKey,
     scope: &TenantScope,
     placement: &Placement,
+    since: Option<i64>,
 ) -> Result<Option<Vec<(u32, u64)>>, Problem> {
     let mut from = Vec::with_capacity(placement.lanes.len());
     let positions = match &start {
@@ -68,18 +70,23 @@ pub async fn resolve(
             .bounds(Topic::TenantStreams, *lane)
             .await
             .map_err(|e| unavailable(&e))?;
+        let at = async |time| {
+            let offset = log.offset_at(Topic::TenantStreams, *lane, time).await;
+            offset.map_err(|e| unavailable(&e))
+        };
+        let first = match since {
+            Some(since) => at(since).await?.max(bounds.earliest),
+            None => bounds.earliest,
+        };
         let next = match start {
-            Start::Time(at) => log
-                .offset_at(Topic::TenantStreams, *lane, at)
-                .await
-                .map_err(|e| unavailable(&e))?,
+            Start::Time(time) => at(time).await?.max(first),
             // A lane that the tenant did not have yet: all that is there is new.
             _ => positions
                 .iter()
                 .find(|p| p.lane == *lane)
-                .map_or(bounds.earliest, |p| p.next),
+                .map_or(first, |p| p.next),
         };
-        if next < bounds.earliest || next > bounds.end {
+        if next < first || next > bounds.end.max(first) {
             return Err(expired());
         }
         from.push((*lane, next));

@@ -31,6 +31,8 @@ pub struct Connection<IO> {
     pub context: Arc<StreamContext>,
     pub scope: TenantScope,
     pub placement: Placement,
+    /// How far back the tenant may read; 0 for all that is there.
+    pub retention_seconds: u64,
     pub registered: Registered,
     pub counts: TenantHandle,
     pub socket: Socket<IO>,
@@ -121,6 +123,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send> Connection<IO> {
             Arc::clone(&self.context),
             self.scope.clone(),
             self.placement.clone(),
+            self.retention_seconds,
             subscribe,
         )
         .await
@@ -255,6 +258,7 @@ async fn open(
     context: Arc<StreamContext>,
     scope: TenantScope,
     placement: Placement,
+    retention_seconds: u64,
     subscribe: Subscribe,
 ) -> Result<Feed, Problem> {
     let from = start::resolve(
@@ -263,6 +267,7 @@ async fn open(
         &context.tokens,
         &scope,
         &placement,
+        context.since(retention_seconds),
     )
     .await?;
     Feed::start(context, &scope, &placement, subscribe.filter, from).await

@@ -121,9 +121,20 @@ impl Rig {
 
     /// A tenant with a key, in the directory.
     pub async fn tenant(&self, number: u128, lanes: u32) -> Tenant {
+        self.tenant_with(number, lanes, |_| {}).await
+    }
+
+    /// One with these limits and options.
+    pub async fn tenant_with(
+        &self,
+        number: u128,
+        lanes: u32,
+        change: impl FnOnce(&mut TenantBody),
+    ) -> Tenant {
         let id = TenantId::from_u128(number);
         let placement = Placement::first(id, lanes, self.log.partitions(Topic::TenantStreams));
-        let body = TenantBody::plain(format!("tenant-{number}"), placement.clone());
+        let mut body = TenantBody::plain(format!("tenant-{number}"), placement.clone());
+        change(&mut body);
         self.control(
             id,
             ControlKind::Tenant,
@@ -198,6 +209,14 @@ impl Rig {
         });
         self.control(tenant.id, ControlKind::Destination, id.to_string(), body)
             .await;
+    }
+
+    /// The tenant's key ends at a time, in microseconds.
+    pub fn key_ends(&self, tenant: &Tenant, at: i64) {
+        let hash = TokenHasher::new(&HASH_KEY).hash(tenant.key.as_bytes());
+        if let Some(key) = self.keys.0.lock().unwrap().get_mut(&hash) {
+            key.valid.expires_at = Some(at);
+        }
     }
 
     /// Revokes the tenant's key: the store does not have it any more, and says so.
@@ -280,7 +299,7 @@ impl Rig {
         .unwrap();
         let address = server.local_addr().unwrap();
         server.serve(
-            Names::new(Arc::clone(self.directory.hosts()), sink),
+            Names::new(Arc::clone(&self.directory), sink),
             &self.lifecycle,
         );
         address

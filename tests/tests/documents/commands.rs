@@ -103,6 +103,9 @@ async fn the_commands_of_the_tenancy_guide_work_as_they_stand() -> Result<()> {
     let setting = format!("KEY={}\n", owner["key"].as_str().context("a key")?);
     let expected = [
         "\"config\":{}",
+        "\"name\":\"report\"",
+        "\"former_until\":\"",
+        "\"name\":\"importer\",\"role\":\"viewer\"",
         "\"slug\":\"acme--fleet--dev\"",
         "\"id\":\"truck-1\"",
         "\"slug\":\"corner-shop\"",

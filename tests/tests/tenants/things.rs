@@ -21,6 +21,7 @@ pub struct Things {
     owner: String,
     /// Makes names that are new.
     made: u32,
+    account: String,
     credential: String,
     destination: String,
     key: String,
@@ -34,12 +35,14 @@ impl Things {
             operator: family.operator.clone(),
             owner: family.owner.clone(),
             made: 0,
+            account: String::new(),
             credential: String::new(),
             destination: String::new(),
             key: String::new(),
             provisioning_key: String::new(),
         };
         things.create("/devices", json!({"id": "truck"})).await?;
+        things.account = things.fresh("{account}").await?;
         let at = "/devices/truck/credentials";
         let credential = things.create(at, json!({"kind": "token"})).await?;
         things.credential = text(&credential, "id")?;
@@ -113,6 +116,11 @@ impl Things {
         let (path, body, field) = match placeholder {
             "{device}" => ("/devices", json!({"id": name}), "id"),
             "{destination}" => ("/destinations", webhook(), "id"),
+            "{account}" => (
+                "/service-accounts",
+                json!({"name": name, "role": "viewer"}),
+                "id",
+            ),
             "{key}" => ("/keys", json!({"name": name, "role": "viewer"}), "id"),
             "{provisioning_key}" => ("/provisioning-keys", json!({"name": name}), "id"),
             "{host}" => ("/hosts", json!({"host": format!("{name}.example")}), "host"),
@@ -163,6 +171,7 @@ impl Things {
             }
         }
         Ok(path
+            .replace("{account}", &self.account)
             .replace("{device}", "truck")
             .replace("{credential}", &self.credential)
             .replace("{destination}", &self.destination)
@@ -192,7 +201,8 @@ impl Things {
             ("POST", "/enrol") => json!({"device_id": name}),
             ("POST", "/hosts") => json!({"host": format!("{name}.example")}),
             ("PUT", "/hosts/{host}/certificate") => json!({"certificate": "none", "key": "none"}),
-            ("POST", "/keys") => json!({"name": name, "role": "viewer"}),
+            ("POST", "/keys" | "/service-accounts") => json!({"name": name, "role": "viewer"}),
+            ("PATCH", "/keys/{key}" | "/service-accounts/{account}") => json!({ "name": name }),
             ("POST", "/namespaces") => json!({"project": name}),
             ("POST", "/operator/keys" | "/provisioning-keys") => json!({"name": name}),
             ("POST", "/operator/quarantine/redrive") => {

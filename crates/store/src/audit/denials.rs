@@ -2,14 +2,15 @@
 //! a minute are counted, and become one entry: so whoever is refused cannot fill the disk.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use laneway_tenancy::TenantId;
+use laneway_tenancy::{Authenticated, TenantId};
 use tokio::sync::Notify;
 
 use super::entry::Facts;
-use super::origin::Personal;
+use super::origin::{Personal, principal_name};
 use crate::Store;
 use crate::error::Result;
 
@@ -34,6 +35,37 @@ pub struct Denial {
     pub facts: Facts,
     /// Of the first one; repeats may come from elsewhere.
     pub personal: Personal,
+}
+
+impl Denial {
+    /// Of someone with valid credentials, who asked for what belongs to the tenant `named`.
+    pub fn of(
+        who: &Authenticated,
+        address: Option<IpAddr>,
+        (action, outcome): (&str, String),
+        named: String,
+        at: i64,
+    ) -> Self {
+        Denial {
+            chain: who.tenant.id,
+            facts: Facts {
+                at,
+                action: action.to_owned(),
+                outcome,
+                principal: principal_name(who.scope.principal()),
+                principal_tenant: who.tenant.id.to_string(),
+                request_tenant: named,
+                count: 1,
+                first_at: at,
+                last_at: at,
+                ..Facts::default()
+            },
+            personal: Personal {
+                address: address.map(|address| address.to_string()),
+                ..Personal::default()
+            },
+        }
+    }
 }
 
 /// What makes two refusals the same.

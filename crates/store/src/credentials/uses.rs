@@ -1,7 +1,7 @@
 //! When credentials were used last, as the roles that authenticate them say.
 
 use laneway_tenancy::control::RoleAuthority;
-use laneway_tenancy::{CredentialUse, NOTED_EVERY_US};
+use laneway_tenancy::{CredentialUse, NOTED_EVERY_US, SecretId};
 
 use crate::Store;
 use crate::access::Access;
@@ -16,24 +16,40 @@ impl Store {
         _authority: &RoleAuthority,
         uses: &[CredentialUse],
     ) -> Result<()> {
+        let (keys, credentials): (Vec<_>, Vec<_>) = uses
+            .iter()
+            .partition(|used| matches!(used.secret, SecretId::Key(_)));
+        self.note("credentials", "credential_id", &credentials)
+            .await?;
+        self.note("api_keys", "key_id", &keys).await
+    }
+
+    async fn note(
+        &self,
+        table: &'static str,
+        column: &'static str,
+        uses: &[CredentialUse],
+    ) -> Result<()> {
         for chunk in chunks(uses) {
             let at = chunk.iter().map(|used| used.at).max().unwrap_or_default();
             // In the order of their keys, so that two nodes lock them in the same order.
             let mut chunk = chunk.to_vec();
-            chunk.sort_unstable_by_key(|used| (used.tenant, used.credential));
+            chunk.sort_unstable_by_key(|used| (used.tenant, used.secret));
             let sql = format!(
-                "UPDATE credentials SET last_used_at = $1
+                "UPDATE {table} SET last_used_at = $1
                  WHERE (last_used_at IS NULL OR last_used_at < $2)
-                    AND (tenant_id, credential_id) IN (VALUES {})",
+                    AND (tenant_id, {column}) IN (VALUES {})",
                 placeholders_from(3, 2, chunk.len())
             );
             let mut query = sqlx::query(sqlx::AssertSqlSafe(sql))
                 .bind(at)
                 .bind(at.saturating_sub(NOTED_EVERY_US));
             for used in &chunk {
-                query = query
-                    .bind(used.tenant.to_string())
-                    .bind(used.credential.to_string());
+                let id = match used.secret {
+                    SecretId::Credential(id) => id.to_string(),
+                    SecretId::Key(id) => id.to_string(),
+                };
+                query = query.bind(used.tenant.to_string()).bind(id);
             }
             let mut tx = self.write(Access::Platform).await?;
             query

@@ -8,12 +8,13 @@ use laneway_tenancy::TenantId;
 use laneway_tenancy::control::DeviceBody;
 use sqlx::Row;
 
-use super::{Devices, NewDevice, NewToken, Registered, labels, room};
+use super::{Devices, NewDevice, NewToken, Registered, labels};
 use crate::access::{Access, Tx};
 use crate::chunks::{chunks, list, placeholders};
 use crate::codec::{hex, to_json};
 use crate::error::{Doing, Result};
 use crate::outbox::{Change, emit_many, next_versions};
+use crate::room::{Counted, room};
 
 impl Devices<'_> {
     /// Registers those that there are not yet, in their order, as far as the tenant's limit
@@ -24,7 +25,7 @@ impl Devices<'_> {
         let mut tx = self.store.write(Access::Tenant(tenant)).await?;
         next_versions(&mut tx, tenant, 0).await?;
         let mut known = existing(&mut tx, tenant, new).await?;
-        let room = room(&mut tx, tenant).await?;
+        let room = room(&mut tx, tenant, Counted::Devices).await?;
         let mut created: Vec<&NewDevice> = Vec::with_capacity(new.len());
         let mut outcomes = Vec::with_capacity(new.len());
         for device in new {

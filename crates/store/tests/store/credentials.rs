@@ -7,7 +7,8 @@ use laneway_store::{
     StoreError,
 };
 use laneway_tenancy::{
-    CredentialId, CredentialSource, CredentialUse, NOTED_EVERY_US, StoredPrincipal, Validity,
+    CredentialId, CredentialSource, CredentialUse, NOTED_EVERY_US, SecretId, StoredPrincipal,
+    Validity,
 };
 use laneway_testkit::Database;
 
@@ -160,7 +161,7 @@ async fn a_use_is_noted_once_in_a_while(database: Database) {
     }
     let used = |n, at| CredentialUse {
         tenant: tenant.id,
-        credential: CredentialId::from_u128(n),
+        secret: SecretId::Credential(CredentialId::from_u128(n)),
         at,
     };
     let (first, soon, late) = (NOW + 1, NOW + NOTED_EVERY_US, NOW + NOTED_EVERY_US + 2);

@@ -77,7 +77,7 @@ async fn enrol(
         },
     };
     rig.store
-        .enrol(&authority(), secret, new, NOW)
+        .enrol(&authority(), secret, new, |_| true, NOW)
         .await
         .unwrap()
 }

@@ -57,7 +57,7 @@ const HOT: &[Hot] = &[
     Hot {
         source: include_str!("../../src/source.rs"),
         table: "api_keys",
-        condition: "WHERE token_hash = $1",
+        condition: "WHERE token_hash = $1 OR former_hash = $1",
     },
     Hot {
         source: include_str!("../../src/destinations.rs"),

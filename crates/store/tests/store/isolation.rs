@@ -6,12 +6,12 @@ use futures_util::future::BoxFuture;
 use laneway_schemas::Registry;
 use laneway_store::audit::{AuditQuery, Facts, Personal};
 use laneway_store::{
-    NewDestination, NewSecret, PositionRow, ProjectionBatch, ProvisioningTerms, SessionRow,
-    SessionState, Store,
+    AccountChange, KeyChange, KeyRotation, NewAccount, NewDestination, NewSecret, PositionRow,
+    ProjectionBatch, ProvisioningTerms, SessionRow, SessionState, Store,
 };
 use laneway_tenancy::control::{DestinationBody, DestinationState, TenantKind};
 use laneway_tenancy::{
-    CredentialId, DestinationId, DeviceDetails, Grant, Grants, HostPattern, KeyId,
+    AccountId, CredentialId, DestinationId, DeviceDetails, Grant, Grants, HostPattern, KeyId,
     ProvisioningKeyId, TenantScope,
 };
 use laneway_testkit::Database;
@@ -69,6 +69,16 @@ const LOOKS: &[(&str, Look)] = &[
     }),
     ("keys", |s, t| {
         async { all_seen(s.keys(t).list(None, 100).await.unwrap()) }.boxed()
+    }),
+    ("keys", |s, t| {
+        async { seen(s.keys(t).find(KeyId::from_u128(KEY)).await.unwrap()) }.boxed()
+    }),
+    ("service_accounts", |s, t| {
+        async { all_seen(s.service_accounts(t).list(None, 100).await.unwrap()) }.boxed()
+    }),
+    ("service_accounts", |s, t| {
+        let id = AccountId::from_u128(KEY);
+        async move { seen(s.service_accounts(t).find(id).await.unwrap()) }.boxed()
     }),
     ("destinations", |s, t| {
         let id = DestinationId::from_u128(DESTINATION);
@@ -139,13 +149,47 @@ const TRIES: &[(&str, Try)] = &[
         .boxed()
     }),
     ("keys", |s, t| {
+        let change = KeyChange::default();
+        async {
+            let keys = s.keys(t);
+            let changed = keys.change(KeyId::from_u128(KEY), None, change, NOW);
+            changed.await.is_ok()
+        }
+        .boxed()
+    }),
+    ("keys", |s, t| {
+        let rotation = KeyRotation {
+            token_hash: [201; 32],
+            former_until: NOW,
+            expires_at: None,
+        };
+        async {
+            let keys = s.keys(t);
+            let rotated = keys.rotate(KeyId::from_u128(KEY), None, rotation, NOW);
+            rotated.await.is_ok()
+        }
+        .boxed()
+    }),
+    ("keys", |s, t| {
         async { s.keys(t).delete(KeyId::from_u128(KEY), NOW).await.is_ok() }.boxed()
+    }),
+    ("service_accounts", |s, t| {
+        let (id, change) = (AccountId::from_u128(KEY), AccountChange::default());
+        async move {
+            let accounts = s.service_accounts(t);
+            accounts.change(id, None, change, NOW).await.is_ok()
+        }
+        .boxed()
+    }),
+    ("service_accounts", |s, t| {
+        let id = AccountId::from_u128(KEY);
+        async move { s.service_accounts(t).delete(id, NOW).await.is_ok() }.boxed()
     }),
     ("destinations", |s, t| {
         let id = DestinationId::from_u128(DESTINATION);
         async move {
             let destinations = s.destinations(t);
-            let changed = destinations.set_state(id, DestinationState::Disabled, NOW);
+            let changed = destinations.set_state(id, None, DestinationState::Disabled, NOW);
             changed.await.is_ok()
         }
         .boxed()
@@ -184,6 +228,14 @@ async fn furnish(rig: &Rig, scope: &TenantScope, n: u8) {
     credentials.create(id, &truck, secret, NOW).await.unwrap();
     let (id, grants) = (KeyId::from_u128(KEY), Grants::of([Grant::StreamRead]));
     rig.key(scope, id, grants, [n + 100; 32]).await;
+    let account = NewAccount {
+        id: AccountId::from_u128(KEY),
+        name: format!("account {n}"),
+        role: None,
+        grants,
+    };
+    let accounts = store.service_accounts(scope);
+    accounts.create(account, NOW).await.unwrap();
     let new = NewDestination {
         id: DestinationId::from_u128(DESTINATION),
         body: DestinationBody {

@@ -11,6 +11,7 @@ mod enrolment;
 mod hosts;
 mod hot_queries;
 mod isolation;
+mod keys;
 mod nodes;
 mod opening;
 mod pool;

@@ -171,7 +171,7 @@ async fn secrets_of_destinations_are_kept_encrypted(database: Database) {
     let changed = rig
         .store
         .destinations(&scope)
-        .set_state(id, DestinationState::Disabled, NOW)
+        .set_state(id, None, DestinationState::Disabled, NOW)
         .await
         .unwrap();
     assert_eq!(changed.body.state, DestinationState::Disabled);

@@ -84,8 +84,10 @@ pub fn new_key(id: KeyId, grants: Grants, token_hash: [u8; 32]) -> NewKey<'stati
     NewKey {
         id,
         name: "k",
+        account: None,
         role: None,
         grants,
         token_hash,
+        expires_at: None,
     }
 }

@@ -7,7 +7,7 @@ use quick_cache::sync::Cache;
 
 use super::verify::Proof;
 use super::{AuthSettings, Authenticated, ChangeKind};
-use crate::{Principal, TenantId};
+use crate::{Principal, SecretId, TenantId};
 
 /// How long the other requests of a caller go on with an entry that one of them verifies anew.
 const GRACE_US: i64 = 5_000_000;
@@ -39,7 +39,7 @@ impl Entry {
 
     /// Whether the credential itself has ended, whatever the store would say.
     pub(super) fn ended(&self, now: i64) -> bool {
-        now >= self.proof.ends_at
+        now >= self.authenticated.ends_at
     }
 
     /// Whether the entry may be taken as it is: it is not due, or another caller is verifying it
@@ -88,9 +88,11 @@ impl Entry {
             (ChangeKind::Tenant, _) => true,
             (ChangeKind::Device, Principal::Device(device)) => device.as_str() == id,
             (ChangeKind::Credential, _) => {
-                self.proof.credential.is_some_and(|c| c.to_string() == id)
+                matches!(self.proof.secret, SecretId::Credential(one) if one.to_string() == id)
             }
-            (ChangeKind::Key, Principal::Key { id: key, .. }) => key.to_string() == id,
+            (ChangeKind::Key, _) => {
+                matches!(self.proof.secret, SecretId::Key(one) if one.to_string() == id)
+            }
             _ => false,
         }
     }

@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 use super::*;
 use crate::control::TenantBody;
 use crate::{
-    CredentialId, DeviceId, Grant, Grants, KeyId, Placement, Principal, StoredCredential,
+    CredentialId, DeviceId, Grant, Grants, KeyId, Placement, Principal, SecretId, StoredCredential,
     StoredLogin, StoredPassword, StoredPrincipal, SystemRandom, Token, TokenKind, Validity,
 };
 
@@ -434,12 +434,8 @@ async fn each_of_several_passwords_works_in_its_own_time() {
         AuthError::Invalid
     );
     assert!(rig.try_as(&headers[1]).await.is_ok());
-    let used: Vec<u128> = rig
-        .authenticator
-        .drain_uses()
-        .iter()
-        .map(|used| used.credential.as_u128())
-        .collect();
+    let drained = rig.authenticator.drain_uses();
+    let used: Vec<SecretId> = drained.iter().map(|used| used.secret).collect();
     assert_eq!(used.len(), 2, "{used:?}");
 }
 

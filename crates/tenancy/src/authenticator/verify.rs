@@ -7,16 +7,13 @@ use super::{Authenticated, Authenticator, Away};
 use crate::basic::{Login, Presented};
 use crate::source::{MAX_PASSWORDS, StoredCredential, StoredPassword, StoredPrincipal};
 use crate::token::{TokenKind, token_kind};
-use crate::{CredentialId, Grant, Principal, TenantScope};
+use crate::{Grant, Principal, SecretId, TenantScope};
 
 /// What a caller was verified by.
 pub(super) struct Proof {
-    /// Of a device: the credential that was used.
-    pub(super) credential: Option<CredentialId>,
+    pub(super) secret: SecretId,
     /// Of a password: the stored form that it matched.
     pub(super) password_hash: Option<Box<str>>,
-    /// When the credential ends by itself.
-    pub(super) ends_at: i64,
 }
 
 pub(super) struct Verified {
@@ -106,13 +103,13 @@ impl Authenticator {
             scope: TenantScope::new(stored.tenant.id, Principal::Device(stored.device)),
             tenant: Arc::new(stored.tenant),
             control_version: stored.control_version,
+            ends_at: password.valid.ends_at(),
         };
         Ok(Found::Valid(Box::new(Verified {
             authenticated,
             proof: Proof {
-                credential: Some(password.credential),
+                secret: SecretId::Credential(password.credential),
                 password_hash: Some(password.hash.into()),
-                ends_at: password.valid.ends_at(),
             },
             last_used_at: password.last_used_at,
         })))
@@ -146,30 +143,30 @@ fn valid(stored: StoredCredential, now: i64) -> Found {
             until: until.unwrap_or(i64::MAX),
         };
     }
-    let (principal, credential) = match stored.principal {
+    let (principal, secret) = match stored.principal {
         StoredPrincipal::Device { disabled: true, .. } => return Found::Disabled,
         StoredPrincipal::Device {
             device, credential, ..
-        } => (Principal::Device(device), Some(credential)),
+        } => (Principal::Device(device), SecretId::Credential(credential)),
         StoredPrincipal::Key { id, grants } => {
             if grants.has(Grant::Operator) && stored.tenant.slug != PLATFORM_SLUG {
                 tracing::error!(key = %id, tenant = %stored.tenant.id, "a tenant's key carries the operator's grant: refused; delete the key");
                 return NOTHING;
             }
-            (Principal::Key { id, grants }, None)
+            (Principal::Key { id, grants }, SecretId::Key(id))
         }
     };
     let authenticated = Authenticated {
         scope: TenantScope::new(stored.tenant.id, principal),
         tenant: Arc::new(stored.tenant),
         control_version: stored.control_version,
+        ends_at: stored.valid.ends_at(),
     };
     Found::Valid(Box::new(Verified {
         authenticated,
         proof: Proof {
-            credential,
+            secret,
             password_hash: None,
-            ends_at: stored.valid.ends_at(),
         },
         last_used_at: stored.last_used_at,
     }))

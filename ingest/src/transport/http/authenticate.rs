@@ -10,7 +10,7 @@ use super::denied;
 use crate::Ingest;
 use crate::accept::Endpoint;
 
-/// Whoever it is; refused where the request names another tenant.
+/// Whoever it is; refused where the request names another tenant or comes from elsewhere.
 pub async fn caller(
     ingest: &Ingest,
     endpoint: Endpoint,
@@ -19,16 +19,11 @@ pub async fn caller(
     peer: &Peer,
 ) -> Result<Authenticated, Problem> {
     let known = known(ingest, headers, peer).await;
-    let Some(name) = named.get::<Named>() else {
-        let who = admit(named, known)?;
-        ingest.accept.requested(&who, endpoint);
-        return Ok(who);
-    };
-    let caller = known.as_ref().ok().cloned();
-    let who = admit(named, known).inspect_err(|_| {
-        if let Some(caller) = caller {
-            denied::mismatch(ingest, &caller, peer, endpoint, &name.name);
-        }
+    let directory = &ingest.accept.directory;
+    let who = admit(directory, named, peer.address, known).map_err(|denied| {
+        let named = named.get::<Named>().map(|named| &*named.name);
+        denied::at_the_door(ingest, &denied, peer, endpoint, named);
+        Problem::from(denied)
     })?;
     ingest.accept.requested(&who, endpoint);
     Ok(who)

@@ -1,8 +1,9 @@
 //! Refusals that are about who may do what go to the audit trail of the tenant that was refused.
 
+use laneway_hosts::Denied;
 use laneway_runtime::Problem;
 use laneway_runtime::http::Peer;
-use laneway_store::audit::{Denial, Facts, Personal, principal_name};
+use laneway_store::audit::Denial;
 use laneway_tenancy::Authenticated;
 
 use super::problem;
@@ -23,45 +24,37 @@ pub fn problem(
         _ => return problem::of_refused(refused),
     };
     let problem = problem::of_refused(refused);
-    let at = ingest.accept.clock.now_us();
-    ingest.denials.note(Denial {
-        chain: who.tenant.id,
-        facts: Facts {
-            at,
-            action: action(endpoint).to_owned(),
-            outcome: format!("{} {}", problem.status.as_u16(), problem.kind),
-            principal: principal_name(who.scope.principal()),
-            principal_tenant: who.tenant.id.to_string(),
-            request_tenant: named,
-            count: 1,
-            first_at: at,
-            last_at: at,
-            ..Facts::default()
-        },
-        personal: Personal {
-            address: peer.address.map(|address| address.to_string()),
-            ..Personal::default()
-        },
-    });
+    note(ingest, who, peer, endpoint, (&problem, named));
     problem
 }
 
-/// The request itself names another tenant, by its host or path.
-pub fn mismatch(
+/// Valid credentials that were not let in: from elsewhere, or at another tenant's host or path.
+pub fn at_the_door(
+    ingest: &Ingest,
+    denied: &Denied,
+    peer: &Peer,
+    endpoint: Endpoint,
+    named: Option<&str>,
+) {
+    if let Some(who) = &denied.caller {
+        let named = named.map_or_else(|| who.tenant.id.to_string(), str::to_owned);
+        note(ingest, who, peer, endpoint, (&denied.problem, named));
+    }
+}
+
+fn note(
     ingest: &Ingest,
     who: &Authenticated,
     peer: &Peer,
     endpoint: Endpoint,
-    named: &str,
+    (problem, named): (&Problem, String),
 ) {
-    let named = named.to_owned();
-    problem(
-        ingest,
-        who,
-        peer,
-        endpoint,
-        Refused::TenantMismatch { named },
-    );
+    let outcome = format!("{} {}", problem.status.as_u16(), problem.kind);
+    let what = (action(endpoint), outcome);
+    let at = ingest.accept.clock.now_us();
+    ingest
+        .denials
+        .note(Denial::of(who, peer.address, what, named, at));
 }
 
 fn action(endpoint: Endpoint) -> &'static str {
