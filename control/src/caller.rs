@@ -91,7 +91,8 @@ impl Caller {
         if let Some(named) = parts.extensions.get::<laneway_hosts::Named>() {
             trail::names(parts, &named.name);
         }
-        let authenticated = laneway_hosts::admit(&parts.extensions, authenticated)?;
+        let directory = &control.deps.directory;
+        let authenticated = laneway_hosts::admit(directory, &parts.extensions, authenticated)?;
         if let Some(route) = parts.extensions.get::<MatchedPath>() {
             control
                 .requests
@@ -167,13 +168,15 @@ impl Acting {
                 slug: tenant.body.slug,
             }),
             Named::Itself(caller) => Ok(Acting::as_itself(caller)),
-            Named::Below(caller, tenant) => match caller.enter(tenant.into_info()) {
-                Some(entered) if entered.tenant.body.state == TenantState::Active => {
-                    Ok(Acting::as_itself(entered))
+            Named::Below(caller, tenant) => {
+                match caller.enter(tenant.id, &tenant.body, tenant.control_version) {
+                    Some(entered) if entered.tenant.body.state == TenantState::Active => {
+                        Ok(Acting::as_itself(entered))
+                    }
+                    Some(_) => Err(Problem::tenant_inactive().into()),
+                    None => Err(Problem::tenant_mismatch().into()),
                 }
-                Some(_) => Err(Problem::tenant_inactive().into()),
-                None => Err(Problem::tenant_mismatch().into()),
-            },
+            }
         }
     }
 

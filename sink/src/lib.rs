@@ -22,6 +22,7 @@ use laneway_runtime::tenants::TenantMetrics;
 use laneway_runtime::{Clock, Lifecycle};
 use laneway_schemas::Codecs;
 use laneway_store::Store;
+use laneway_store::audit::Denials;
 use laneway_tenancy::Authenticator;
 use laneway_tenancy::control::RoleAuthority;
 use tokio_util::sync::CancellationToken;
@@ -36,6 +37,7 @@ use stream::StreamContext;
 use stream::connections::Connections;
 use stream::history::History;
 use stream::hub::{Hub, Tail};
+use stream::opening::Openings;
 use stream::revocations;
 use stream::socket_use::SocketReports;
 use webhook::WebhookClient;
@@ -63,6 +65,10 @@ pub struct Sink {
     deliveries: Arc<Deliveries>,
     projection: Arc<Projection>,
     metering: Arc<Metering>,
+    /// Refusals on their way to the audit trail.
+    denials: Denials,
+    /// Of grants.
+    openings: Openings,
 }
 
 /// Far more than the news of a control change takes to come to every sink.
@@ -146,7 +152,10 @@ impl Sink {
             life: deps.clock.now_us(),
         });
         let tail = std::sync::Mutex::new(Some(tail));
+        let denials = Denials::new(deps.store.clone());
         Ok(Arc::new(Sink {
+            denials,
+            openings: Openings::default(),
             deps,
             stream,
             tail,
@@ -202,10 +211,16 @@ impl Sink {
                 Arc::clone(&self.metering).run(lifecycle.clone()),
             );
         }
-        lifecycle.draining().await;
-        self.stream.stop.cancel();
-        self.stream.tasks.close();
-        self.stream.tasks.wait().await;
+        let clock = Arc::clone(&self.deps.clock);
+        let now = move || clock.now_us();
+        let denials = self.denials.run(now, lifecycle.draining());
+        let streams = async {
+            lifecycle.draining().await;
+            self.stream.stop.cancel();
+            self.stream.tasks.close();
+            self.stream.tasks.wait().await;
+        };
+        tokio::join!(denials, streams);
         self.sockets.tell(&self.stream.connections).await;
         Ok(())
     }

@@ -11,6 +11,8 @@ mod cases {
     mod hosts;
     mod isolation;
     mod metering;
+    mod namespaces;
+    mod partners;
     mod projection;
     mod revocation;
     mod sse;

@@ -5,6 +5,7 @@ pub(crate) mod closure;
 pub(crate) mod manage;
 pub(crate) mod namespaces;
 pub(crate) mod own;
+pub(crate) mod partners;
 pub(crate) mod view;
 
 use std::sync::Arc;

@@ -10,9 +10,10 @@ use laneway_tenancy::control::{
     DestinationBody, DeviceBody, HostBody, HostState, TenantBody, TenantState,
 };
 use laneway_tenancy::hosts::HostSettings;
-use laneway_tenancy::{DestinationId, Hosts, TenantId};
+use laneway_tenancy::{DestinationId, GrantId, Hosts, TenantId};
 use tokio::sync::{broadcast, watch};
 
+use crate::grants::{GrantEntry, GrantTable};
 use crate::lives::Lives;
 
 /// Removed devices that a tenant may have: beyond it, the half that went first is forgotten.
@@ -88,6 +89,7 @@ impl Tenant {
 /// Shared by the tasks of a process; filled by [`crate::follow`] alone.
 pub struct Directory {
     tenants: RwLock<HashMap<TenantId, Tenant>>,
+    grants: GrantTable,
     hosts: Arc<Hosts>,
     changes: broadcast::Sender<DirectoryChange>,
     /// Counts applied changes, for [`Directory::wait_for`].
@@ -110,6 +112,7 @@ impl Directory {
     pub fn with_hosts(settings: HostSettings) -> Self {
         Directory {
             tenants: RwLock::new(HashMap::new()),
+            grants: GrantTable::default(),
             hosts: Arc::new(Hosts::new(settings)),
             changes: broadcast::channel(4096).0,
             applied: watch::channel(0).0,
@@ -125,6 +128,20 @@ impl Directory {
     /// The tenant, if there is one.
     pub fn tenant(&self, tenant: TenantId) -> Option<Arc<TenantEntry>> {
         self.tenant_ever(tenant).filter(|t| t.deleted_at.is_none())
+    }
+
+    /// The tenant with the highest of its control versions that has been read.
+    pub fn tenant_now(&self, tenant: TenantId) -> Option<(Arc<TenantEntry>, i64)> {
+        let found = self.read(|tenants| {
+            let known = tenants.get(&tenant)?;
+            Some((known.entry.clone()?, known.version))
+        });
+        found.filter(|(entry, _)| entry.deleted_at.is_none())
+    }
+
+    /// What a partner may read by this grant, and of whom. It may have expired.
+    pub fn grant(&self, id: GrantId) -> Option<Arc<GrantEntry>> {
+        self.grants.find(id)
     }
 
     /// The tenant, also where it has been deleted.
@@ -227,6 +244,7 @@ impl Directory {
                         t.gone = 0;
                         t.destinations.clear();
                         self.hosts.remove_hosts(tenant);
+                        self.grants.remove_all(tenant);
                     }
                     let old = t.entry.as_deref().map(|entry| entry.body.slug.as_str());
                     self.name(tenant, old, &parsed.slug, event.deleted);
@@ -273,6 +291,7 @@ impl Directory {
                         self.hosts.remove_host(&host, tenant);
                     }
                 }
+                ControlKind::Grant => self.grants.apply(tenant, event)?,
                 ControlKind::Credential | ControlKind::Key | ControlKind::Other => {}
             }
             t.version = event.version;

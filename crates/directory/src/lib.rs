@@ -3,9 +3,11 @@
 mod directory;
 mod follow;
 mod forget;
+mod grants;
 mod key;
 mod lives;
 
 pub use directory::{DestinationEntry, Directory, DirectoryChange, TenantEntry};
 pub use follow::follow;
+pub use grants::GrantEntry;
 pub use key::record_key;

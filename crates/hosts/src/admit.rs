@@ -1,17 +1,21 @@
 //! Credentials held against what the request names: the one place for all roles.
 
 use http::{Extensions, StatusCode};
+use laneway_directory::Directory;
 use laneway_runtime::Problem;
+use laneway_tenancy::control::TenantState;
 use laneway_tenancy::{AuthError, Authenticated, Claim};
 
 use crate::Named;
 
-/// The caller, where nothing in the request names another tenant; else the refusal.
+/// The caller, where nothing in the request names another tenant; or the caller at work in the
+/// tenant below its own that the request names ([`Authenticated::enter`]); else the refusal.
 ///
 /// With credentials, a tenant that is not theirs is refused alike whether or not there is one,
 /// after the same work. Without any, one that there is not is not found. Credentials that are not
 /// valid learn nothing of names.
 pub fn admit(
+    directory: &Directory,
     extensions: &Extensions,
     outcome: Result<Authenticated, AuthError>,
 ) -> Result<Authenticated, Problem> {
@@ -19,9 +23,11 @@ pub fn admit(
         return outcome.map_err(of_authentication);
     };
     match (outcome, named.claim) {
-        (Ok(caller), claim) => match caller.agree(claim) {
-            Ok(()) => Ok(caller),
-            Err(_) => {
+        (Ok(caller), claim) if caller.agree(claim).is_ok() => Ok(caller),
+        (Ok(caller), claim) => match entered(directory, &caller, claim) {
+            Some(entered) if entered.tenant.body.state == TenantState::Active => Ok(entered),
+            Some(_) => Err(Problem::tenant_inactive()),
+            None => {
                 denied(named, Some(&caller));
                 Err(Problem::tenant_mismatch())
             }
@@ -33,6 +39,17 @@ pub fn admit(
         }
         (Err(error), _) => Err(of_authentication(error)),
     }
+}
+
+/// The caller in the tenant below its own that is named. One that there is not is looked for
+/// like any other.
+fn entered(directory: &Directory, caller: &Authenticated, claim: Claim) -> Option<Authenticated> {
+    let id = match claim {
+        Claim::Tenant(id) => id,
+        Claim::Nothing | Claim::Unknown | Claim::Contradiction => caller.tenant.id,
+    };
+    let (below, version) = directory.tenant_now(id)?;
+    caller.enter(id, &below.body, version)
 }
 
 /// The refusal of credentials.
@@ -88,6 +105,7 @@ mod tests {
                 body: TenantBody::plain("acme", Placement::first(id, 1, 4)),
             }),
             control_version: 1,
+            away_from: None,
         }
     }
 
@@ -97,7 +115,7 @@ mod tests {
             let name = "x".into();
             extensions.insert(Named { claim, name });
         }
-        admit(&extensions, outcome).map_or_else(|problem| problem.kind, |_| "")
+        admit(&Directory::new(), &extensions, outcome).map_or_else(|problem| problem.kind, |_| "")
     }
 
     #[test]

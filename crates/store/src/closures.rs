@@ -15,7 +15,7 @@ use crate::open::Kind;
 /// Tables whose rows of a tenant are erased with it, each before those that it refers to. What
 /// stays is the tenant's own row and slugs, its audit trail without personal fields, and counts by
 /// day.
-const ERASED: [&str; 15] = [
+const ERASED: [&str; 16] = [
     "credentials",
     "enrolments",
     "provisioning_keys",
@@ -24,6 +24,7 @@ const ERASED: [&str; 15] = [
     "api_keys",
     "destinations",
     "hosts",
+    "partner_grants",
     "latest_positions",
     "sessions",
     "config_entries",

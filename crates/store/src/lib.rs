@@ -18,6 +18,7 @@ mod destinations;
 mod devices;
 mod enrolment;
 mod error;
+mod grants;
 mod hosts;
 mod idempotency;
 mod keys;
@@ -49,6 +50,7 @@ pub use devices::{
 };
 pub use enrolment::{Enrolled, EnrolledBy, Enrolment, NotEnrolled};
 pub use error::{Result, StoreError};
+pub use grants::{Granted, NewGrant, PartnerGrant, PartnerGrants};
 pub use hosts::{Host, HostCertificate, HostProof, HostProofs, Hosts, NewCertificate};
 pub use idempotency::{Begun, IdempotentAnswers};
 pub use keys::{ApiKey, ApiKeys, NewKey};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{DeviceId, KeyId, TenantId};
+use crate::{DeviceId, GrantId, KeyId, TenantId};
 
 /// One thing that a key may do. `…:write` does not include `…:read`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -127,6 +127,11 @@ impl Grants {
         Grants(self.0 | others.0)
     }
 
+    /// Those that are among both.
+    pub const fn within(self, others: Grants) -> Grants {
+        Grants(self.0 & others.0)
+    }
+
     pub fn iter(self) -> impl Iterator<Item = Grant> {
         Grant::ALL.into_iter().filter(move |g| self.has(*g))
     }
@@ -143,6 +148,13 @@ pub enum Principal {
     Key {
         id: KeyId,
         grants: Grants,
+    },
+    /// A partner that reads what a grant gives it of the scope's tenant.
+    Partner {
+        /// Its own tenant.
+        tenant: TenantId,
+        key: KeyId,
+        grant: GrantId,
     },
     /// The operator on this machine (the local socket) or with an operator's key.
     Operator,
@@ -181,6 +193,7 @@ impl TenantScope {
         match &self.0.principal {
             Principal::Device(_) => false,
             Principal::Key { grants, .. } => grants.has(grant),
+            Principal::Partner { .. } => grant == Grant::StreamRead,
             Principal::Operator => true,
             Principal::Role(_) => grant != Grant::Operator,
         }

@@ -21,10 +21,12 @@ use laneway_runtime::{Lifecycle, SystemClock};
 use laneway_schemas::{Codecs, ControlKind, EventType, MemoryRegistry, Position, TenantEvent};
 use laneway_sink::{Sink, SinkDeps, SinkSettings};
 use laneway_store::{Store, StoreConfig};
-use laneway_tenancy::control::{DestinationBody, DestinationState, RoleAuthority, TenantBody};
+use laneway_tenancy::control::{
+    DestinationBody, DestinationState, GrantBody, RoleAuthority, TenantBody,
+};
 use laneway_tenancy::{
-    AuthSettings, Authenticator, CredentialSource, DestinationId, Grant, Grants, KeyId, Placement,
-    SourceError, StoredCredential, StoredLogin, StoredPrincipal, SystemRandom, TenantId,
+    AuthSettings, Authenticator, CredentialSource, DestinationId, Grant, GrantId, Grants, KeyId,
+    Placement, SourceError, StoredCredential, StoredLogin, StoredPrincipal, SystemRandom, TenantId,
     TenantInfo, TenantScope, Token, TokenHasher, TokenKind, Validity,
 };
 
@@ -121,16 +123,20 @@ impl Rig {
 
     /// A tenant with a key, in the directory.
     pub async fn tenant(&self, number: u128, lanes: u32) -> Tenant {
+        self.tenant_with(number, lanes, |_| {}).await
+    }
+
+    pub async fn tenant_with(
+        &self,
+        number: u128,
+        lanes: u32,
+        change: impl FnOnce(&mut TenantBody),
+    ) -> Tenant {
         let id = TenantId::from_u128(number);
         let placement = Placement::first(id, lanes, self.log.partitions(Topic::TenantStreams));
-        let body = TenantBody::plain(format!("tenant-{number}"), placement.clone());
-        self.control(
-            id,
-            ControlKind::Tenant,
-            id.to_string(),
-            Some(serde_json::to_string(&body).unwrap()),
-        )
-        .await;
+        let mut body = TenantBody::plain(format!("tenant-{number}"), placement.clone());
+        change(&mut body);
+        self.tell_tenant(id, &body).await;
         let token = Token::generate(TokenKind::Key, &SystemRandom);
         let hash = TokenHasher::new(&HASH_KEY).hash(token.reveal().as_bytes());
         let credential = StoredCredential {
@@ -155,6 +161,20 @@ impl Rig {
             key: token.reveal().to_owned(),
             scope,
         }
+    }
+
+    /// What every role knows of a tenant from now on.
+    pub async fn tell_tenant(&self, id: TenantId, body: &TenantBody) {
+        let body = serde_json::to_string(body).unwrap();
+        let kind = ControlKind::Tenant;
+        self.control(id, kind, id.to_string(), Some(body)).await;
+    }
+
+    /// Makes a grant known, or revokes it.
+    pub async fn grant(&self, tenant: &Tenant, id: GrantId, body: Option<&GrantBody>) {
+        let body = body.map(|body| serde_json::to_string(body).unwrap());
+        let kind = ControlKind::Grant;
+        self.control(tenant.id, kind, id.to_string(), body).await;
     }
 
     /// Makes a destination known, or gone.

@@ -77,7 +77,9 @@ async fn make_room(tx: &mut Tx, id: TenantId, new: &NewTenant, at: i64) -> Resul
         TenantKind::Tenant => {
             parent.body.kind == TenantKind::Tenant && parent.body.parent.is_none()
         }
-        TenantKind::Default | TenantKind::Runtime | TenantKind::Platform => false,
+        TenantKind::Default | TenantKind::Runtime | TenantKind::Platform | TenantKind::Partner => {
+            false
+        }
     };
     if !fits {
         return Err(StoreError::Refused(

@@ -1,13 +1,13 @@
 //! One verification against the source.
 
-use std::sync::Arc;
-
 use super::cache::Entry;
 use super::{Authenticated, Authenticator, Away};
 use crate::basic::{Login, Presented};
+use crate::control::TenantKind;
+use crate::role::PARTNER;
 use crate::source::{MAX_PASSWORDS, StoredCredential, StoredPassword, StoredPrincipal};
 use crate::token::{TokenKind, token_kind};
-use crate::{CredentialId, Grant, Principal, TenantScope};
+use crate::{CredentialId, Grant, Principal};
 
 /// What a caller was verified by.
 pub(super) struct Proof {
@@ -102,11 +102,8 @@ impl Authenticator {
         if stored.disabled {
             return Ok(Found::Disabled);
         }
-        let authenticated = Authenticated {
-            scope: TenantScope::new(stored.tenant.id, Principal::Device(stored.device)),
-            tenant: Arc::new(stored.tenant),
-            control_version: stored.control_version,
-        };
+        let principal = Principal::Device(stored.device);
+        let authenticated = Authenticated::new(stored.tenant, principal, stored.control_version);
         Ok(Found::Valid(Box::new(Verified {
             authenticated,
             proof: Proof {
@@ -156,14 +153,14 @@ fn valid(stored: StoredCredential, now: i64) -> Found {
                 tracing::error!(key = %id, tenant = %stored.tenant.id, "a tenant's key carries the operator's grant: refused; delete the key");
                 return NOTHING;
             }
+            let grants = match stored.tenant.body.kind {
+                TenantKind::Partner => grants.within(PARTNER),
+                _ => grants,
+            };
             (Principal::Key { id, grants }, None)
         }
     };
-    let authenticated = Authenticated {
-        scope: TenantScope::new(stored.tenant.id, principal),
-        tenant: Arc::new(stored.tenant),
-        control_version: stored.control_version,
-    };
+    let authenticated = Authenticated::new(stored.tenant, principal, stored.control_version);
     Found::Valid(Box::new(Verified {
         authenticated,
         proof: Proof {

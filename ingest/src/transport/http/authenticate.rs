@@ -19,13 +19,14 @@ pub async fn caller(
     peer: &Peer,
 ) -> Result<Authenticated, Problem> {
     let known = known(ingest, headers, peer).await;
+    let directory = &ingest.accept.directory;
     let Some(name) = named.get::<Named>() else {
-        let who = admit(named, known)?;
+        let who = admit(directory, named, known)?;
         ingest.accept.requested(&who, endpoint);
         return Ok(who);
     };
     let caller = known.as_ref().ok().cloned();
-    let who = admit(named, known).inspect_err(|_| {
+    let who = admit(directory, named, known).inspect_err(|_| {
         if let Some(caller) = caller {
             denied::mismatch(ingest, &caller, peer, endpoint, &name.name);
         }
