@@ -19,4 +19,5 @@ mod partners;
 mod quarantine;
 mod registry;
 mod relay;
+mod renamed;
 mod usage;

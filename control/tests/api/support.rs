@@ -112,7 +112,11 @@ pub async fn rig_named(database: Database, settings: ControlSettings, hosts: Hos
     let server = Server::bind(ListenConfig::plain(([127, 0, 0, 1], 0).into())).unwrap();
     let address = server.local_addr().unwrap();
     server.serve(
-        Names::new(directory.hosts().clone(), control.clone()),
+        Names::new(
+            directory.hosts().clone(),
+            Arc::new(SystemClock),
+            control.clone(),
+        ),
         &lifecycle,
     );
     let socket = folder.path().join("operator.sock");

@@ -248,6 +248,7 @@ impl Directory {
                     }
                     let old = t.entry.as_deref().map(|entry| entry.body.slug.as_str());
                     self.name(tenant, old, &parsed.slug, event.deleted);
+                    self.hosts.set_former(tenant, &parsed.slug, &parsed.former);
                     t.entry = Some(Arc::new(TenantEntry {
                         id: tenant,
                         body: parsed,

@@ -6,13 +6,14 @@ use laneway_runtime::Problem;
 use laneway_tenancy::control::TenantState;
 use laneway_tenancy::{AuthError, Authenticated, Claim};
 
-use crate::Named;
+use crate::{Moved, Named};
 
 /// The caller, where nothing in the request names another tenant; or the caller at work in the
 /// tenant below its own that the request names ([`Authenticated::enter`]); else the refusal.
 ///
 /// With credentials, a tenant that is not theirs is refused alike whether or not there is one,
-/// after the same work. Without any, one that there is not is not found. Credentials that are not
+/// after the same work. A name that a tenant had until lately leads to the present one, for who
+/// may go there; for all others nobody has it. Without any, one that there is not is not found. Credentials that are not
 /// valid learn nothing of names.
 pub fn admit(
     directory: &Directory,
@@ -28,6 +29,13 @@ pub fn admit(
             Some(entered) if entered.tenant.body.state == TenantState::Active => Ok(entered),
             Some(_) => Err(Problem::tenant_inactive()),
             None => {
+                if let Some(moved) = named
+                    .moved
+                    .as_ref()
+                    .filter(|m| leads(directory, &caller, m))
+                {
+                    return Err(Problem::renamed(moved.location.clone()));
+                }
                 denied(named, Some(&caller));
                 Err(Problem::tenant_mismatch())
             }
@@ -50,6 +58,12 @@ fn entered(directory: &Directory, caller: &Authenticated, claim: Claim) -> Optio
     };
     let (below, version) = directory.tenant_now(id)?;
     caller.enter(id, &below.body, version)
+}
+
+/// Whether the caller may know where a former name leads: it may go there.
+fn leads(directory: &Directory, caller: &Authenticated, moved: &Moved) -> bool {
+    let claim = Claim::Tenant(moved.tenant);
+    caller.agree(claim).is_ok() || entered(directory, caller, claim).is_some()
 }
 
 /// The refusal of credentials.
@@ -113,7 +127,8 @@ mod tests {
         let mut extensions = Extensions::new();
         if claim != Claim::Nothing {
             let name = "x".into();
-            extensions.insert(Named { claim, name });
+            let moved = None;
+            extensions.insert(Named { claim, name, moved });
         }
         admit(&Directory::new(), &extensions, outcome).map_or_else(|problem| problem.kind, |_| "")
     }

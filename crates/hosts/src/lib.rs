@@ -8,4 +8,4 @@ mod names;
 
 pub use admit::{admit, of_authentication};
 pub use certificates::Certificates;
-pub use names::{Named, Names};
+pub use names::{Moved, Named, Names};

@@ -92,6 +92,17 @@ pub struct TenantBody {
     pub limits: Limits,
     #[serde(default)]
     pub options: Options,
+    /// What it was called until lately, the last ones first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub former: Vec<FormerSlug>,
+}
+
+/// A slug that a tenant had, and that leads to it for a while.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FormerSlug {
+    pub slug: String,
+    /// In microseconds.
+    pub until: i64,
 }
 
 impl TenantBody {
@@ -105,6 +116,7 @@ impl TenantBody {
             placement,
             limits: Limits::default(),
             options: Options::default(),
+            former: Vec::new(),
         }
     }
 }

@@ -170,7 +170,7 @@ impl Rig {
         let server = Server::bind(ListenConfig::plain(([127, 0, 0, 1], 0).into())).unwrap();
         let address = server.local_addr().unwrap();
         server.serve(
-            Names::new(directory.hosts().clone(), ingest.clone()),
+            Names::new(directory.hosts().clone(), clock.clone(), ingest.clone()),
             &lifecycle,
         );
         lifecycle.spawn("ingest", ingest.run(lifecycle.clone()));

@@ -300,7 +300,11 @@ impl Rig {
         .unwrap();
         let address = server.local_addr().unwrap();
         server.serve(
-            Names::new(Arc::clone(self.directory.hosts()), sink),
+            Names::new(
+                Arc::clone(self.directory.hosts()),
+                Arc::new(SystemClock),
+                sink,
+            ),
             &self.lifecycle,
         );
         address

@@ -48,6 +48,7 @@ async fn create(tx: &mut Tx, new: NewTenant, parent: Option<TenantId>, at: i64) 
             placement: new.placement,
             limits: new.limits,
             options: new.options,
+            former: Vec::new(),
         },
         name: new.name,
         plan: new.plan,

@@ -96,6 +96,7 @@ fn tenant(row: &AnyRow) -> Result<Tenant> {
             placement: row.json("placement")?,
             limits,
             options: row.json("options")?,
+            former: Vec::new(),
         },
         name: row.get("name")?,
         plan: row.get("plan")?,

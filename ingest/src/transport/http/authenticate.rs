@@ -26,8 +26,8 @@ pub async fn caller(
         return Ok(who);
     };
     let caller = known.as_ref().ok().cloned();
-    let who = admit(directory, named, known).inspect_err(|_| {
-        if let Some(caller) = caller {
+    let who = admit(directory, named, known).inspect_err(|problem| {
+        if let Some(caller) = caller.filter(|_| problem.kind == Problem::tenant_mismatch().kind) {
             denied::mismatch(ingest, &caller, peer, endpoint, &name.name);
         }
     })?;
