@@ -229,7 +229,7 @@ impl Sink {
         }
         self.stream
             .connections
-            .register(&opening.who, opening.ends_at)
+            .register(&opening.who)
             .ok_or_else(|| {
                 Problem::new(
                     StatusCode::TOO_MANY_REQUESTS,

@@ -188,6 +188,7 @@ impl Sink {
             Arc::clone(&self.stream),
             Arc::clone(&self.deps.authenticator),
             Arc::clone(&self.deps.directory),
+            Arc::clone(&self.deps.clock),
         );
         lifecycle.spawn("revocations", async move {
             revocations.await;

@@ -119,6 +119,7 @@ mod tests {
                 body: TenantBody::plain("acme", Placement::first(id, 1, 4)),
             }),
             control_version: 1,
+            ends_at: i64::MAX,
             away_from: None,
         }
     }

@@ -127,8 +127,8 @@ impl Grants {
         Grants(self.0 | others.0)
     }
 
-    /// Those that are among both.
-    pub const fn within(self, others: Grants) -> Grants {
+    /// Those that are in both.
+    pub const fn common(self, others: Grants) -> Grants {
         Grants(self.0 & others.0)
     }
 

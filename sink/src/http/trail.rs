@@ -47,7 +47,7 @@ impl Sink {
         }
         let outcome = format!("{} {}", problem.status.as_u16(), problem.kind);
         self.denials.note(Denial {
-            chain: who.home().tenant,
+            chain: who.home().tenant.id,
             facts: Facts {
                 request_tenant: named.to_owned(),
                 ..facts(who, &outcome, self.deps.clock.now_us())
@@ -63,7 +63,7 @@ fn facts(who: &Authenticated, outcome: &str, at: i64) -> Facts {
         action: ACTION.to_owned(),
         outcome: outcome.to_owned(),
         principal: principal_name(who.scope.principal()),
-        principal_tenant: who.home().tenant.to_string(),
+        principal_tenant: who.home().tenant.id.to_string(),
         count: 1,
         first_at: at,
         last_at: at,

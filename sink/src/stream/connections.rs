@@ -1,22 +1,17 @@
 //! The open connections by tenant: bounded, and ended when the right to them is.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-use std::time::Duration;
 
 use foldhash::HashMap;
 use laneway_directory::DirectoryChange;
 use laneway_runtime::Clock;
 use laneway_schemas::ControlKind;
 use laneway_tenancy::{Authenticated, Principal, TenantId};
-use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::socket_use::SocketMeter;
-
-/// How long it is slept at most until an end: clocks are put right.
-const NAP_US: i64 = 60_000_000;
 
 /// A connection, as one tenant has to do with it: the one that its key is of, or the one whose
 /// stream it is, where that is another.
@@ -36,12 +31,17 @@ struct OfTenant {
     own: usize,
 }
 
-type Tenants = HashMap<TenantId, OfTenant>;
+#[derive(Default)]
+struct Table {
+    tenants: HashMap<TenantId, OfTenant>,
+    /// Connections whose credential or grant ends by itself, by when it does.
+    ends: BTreeMap<(i64, u64), CancellationToken>,
+}
 
 pub struct Connections {
     limit: usize,
     ids: AtomicU64,
-    tenants: Arc<Mutex<Tenants>>,
+    open: Arc<Mutex<Table>>,
     meter: Arc<Meter>,
 }
 
@@ -60,14 +60,14 @@ impl Meter {
 
 /// Keeps a connection counted.
 pub struct Registered {
-    tenants: Arc<Mutex<Tenants>>,
+    open: Arc<Mutex<Table>>,
     meter: Arc<Meter>,
     /// Whose key it is.
     home: TenantId,
     /// Whose stream it is.
     tenant: TenantId,
     id: u64,
-    ends: Option<AbortHandle>,
+    ends_at: i64,
     /// Cancelled when the connection has lost its right.
     pub revoked: CancellationToken,
 }
@@ -77,7 +77,7 @@ impl Connections {
         Connections {
             limit,
             ids: AtomicU64::new(0),
-            tenants: Arc::default(),
+            open: Arc::default(),
             meter: Arc::new(Meter {
                 clock,
                 seen: Mutex::default(),
@@ -91,13 +91,17 @@ impl Connections {
         look(&mut seen.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Counts it to the tenant whose key it is; `None` where that has as many as it may. It ends
-    /// at `ends_at`, and with the right of its key at home or of what it takes elsewhere.
-    pub fn register(&self, who: &Authenticated, ends_at: Option<i64>) -> Option<Registered> {
+    /// Counts it for the tenant whose key it is; `None` where that has as many on this node as it
+    /// may: as the settings say, or as its own limit does where that is less.
+    pub fn register(&self, who: &Authenticated) -> Option<Registered> {
         let (home, tenant) = (who.home(), who.scope.tenant());
-        let mut tenants = lock(&self.tenants);
-        let at_home = tenants.entry(home.tenant).or_default();
-        if at_home.own >= self.limit {
+        let limit = match home.tenant.body.limits.sockets {
+            0 => self.limit,
+            own => self.limit.min(own as usize),
+        };
+        let mut table = lock(&self.open);
+        let at_home = table.tenants.entry(home.tenant.id).or_default();
+        if at_home.own >= limit {
             return None;
         }
         let (key, grant) = match who.scope.principal() {
@@ -114,48 +118,37 @@ impl Connections {
             version: home.control_version,
             cancel: cancel.clone(),
         });
-        if tenant != home.tenant {
-            tenants.entry(tenant).or_default().open.push(Open {
+        if tenant != home.tenant.id {
+            table.tenants.entry(tenant).or_default().open.push(Open {
                 id,
                 by: grant.map(|grant| (ControlKind::Grant, grant.to_string())),
                 version: who.control_version,
                 cancel: cancel.clone(),
             });
         }
-        drop(tenants);
+        if who.ends_at < i64::MAX {
+            table.ends.insert((who.ends_at, id), cancel.clone());
+        }
+        drop(table);
         metrics::gauge!("laneway_stream_connections").increment(1);
-        self.meter.change(home.tenant, 1);
+        self.meter.change(home.tenant.id, 1);
         Some(Registered {
-            tenants: Arc::clone(&self.tenants),
+            open: Arc::clone(&self.open),
             meter: Arc::clone(&self.meter),
-            home: home.tenant,
+            home: home.tenant.id,
             tenant,
             id,
-            ends: ends_at.map(|at| self.end_at(at, cancel.clone())),
+            ends_at: who.ends_at,
             revoked: cancel,
         })
-    }
-
-    fn end_at(&self, at: i64, cancel: CancellationToken) -> AbortHandle {
-        let clock = Arc::clone(&self.meter.clock);
-        let wait = async move {
-            loop {
-                let left = at.saturating_sub(clock.now_us()).min(NAP_US);
-                if left <= 0 {
-                    return cancel.cancel();
-                }
-                tokio::time::sleep(Duration::from_micros(left.unsigned_abs())).await;
-            }
-        };
-        tokio::spawn(wait).abort_handle()
     }
 
     /// Ends what a control change takes the right from. A tenant's change may move its lanes:
     /// its clients connect anew and are authorised anew. What a connection was authenticated
     /// against is no news to it, however late it arrives.
     pub fn apply(&self, change: &DirectoryChange) {
-        let tenants = lock(&self.tenants);
-        let Some(of_tenant) = tenants.get(&change.tenant) else {
+        let table = lock(&self.open);
+        let Some(of_tenant) = table.tenants.get(&change.tenant) else {
             return;
         };
         for connection in of_tenant.open.iter().filter(|c| c.version < change.version) {
@@ -177,10 +170,18 @@ impl Connections {
         }
     }
 
+    /// Ends those whose credentials have ended by themselves at `now`.
+    pub fn end_outlived(&self, now: i64) {
+        let mut table = lock(&self.open);
+        while let Some(first) = table.ends.first_entry().filter(|e| e.key().0 <= now) {
+            first.remove().cancel();
+        }
+    }
+
     /// Ends all of them: control changes were missed.
     pub fn end_all(&self) {
-        let tenants = lock(&self.tenants);
-        for connection in tenants.values().flat_map(|of_tenant| &of_tenant.open) {
+        let table = lock(&self.open);
+        for connection in table.tenants.values().flat_map(|of_tenant| &of_tenant.open) {
             connection.cancel.cancel();
         }
     }
@@ -188,9 +189,10 @@ impl Connections {
 
 impl Drop for Registered {
     fn drop(&mut self) {
-        let mut tenants = lock(&self.tenants);
+        let mut table = lock(&self.open);
+        table.ends.remove(&(self.ends_at, self.id));
         for tenant in [self.home, self.tenant] {
-            let Some(of_tenant) = tenants.get_mut(&tenant) else {
+            let Some(of_tenant) = table.tenants.get_mut(&tenant) else {
                 continue;
             };
             let before = of_tenant.open.len();
@@ -199,20 +201,17 @@ impl Drop for Registered {
                 of_tenant.own -= 1;
             }
             if of_tenant.open.is_empty() {
-                tenants.remove(&tenant);
+                table.tenants.remove(&tenant);
             }
         }
-        drop(tenants);
-        if let Some(ends) = &self.ends {
-            ends.abort();
-        }
+        drop(table);
         metrics::gauge!("laneway_stream_connections").decrement(1);
         self.meter.change(self.home, -1);
     }
 }
 
-fn lock(tenants: &Mutex<Tenants>) -> MutexGuard<'_, Tenants> {
-    tenants.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(open: &Mutex<Table>) -> MutexGuard<'_, Table> {
+    open.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -223,18 +222,25 @@ mod tests {
 
     use super::*;
 
-    /// Someone at this tenant's stream, from home where that is another one.
-    fn reader(tenant: u128, version: i64, away_from: Option<Home>) -> Authenticated {
+    fn info(tenant: u128, sockets: u32) -> Arc<TenantInfo> {
         let id = TenantId::from_u128(tenant);
+        let mut body = TenantBody::plain("x", Placement::first(id, 1, 1));
+        body.limits.sockets = sockets;
+        Arc::new(TenantInfo {
+            id,
+            slug: "x".to_owned(),
+            body,
+        })
+    }
+
+    /// At version 3 of a tenant.
+    fn reader(tenant: Arc<TenantInfo>, ends_at: i64) -> Authenticated {
         Authenticated {
-            scope: RoleAuthority::for_role("test").scope(id),
-            tenant: Arc::new(TenantInfo {
-                id,
-                slug: "x".to_owned(),
-                body: TenantBody::plain("x", Placement::first(id, 1, 1)),
-            }),
-            control_version: version,
-            away_from,
+            scope: RoleAuthority::for_role("test").scope(tenant.id),
+            tenant,
+            control_version: 3,
+            ends_at,
+            away_from: None,
         }
     }
 
@@ -250,28 +256,56 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn only_what_is_newer_than_its_authentication_ends_a_connection() {
+    #[test]
+    fn a_tenant_has_no_more_connections_than_its_own_limit_or_the_settings_say() {
+        let connections = Connections::new(3, Arc::new(SystemClock));
+        for (tenant, sockets, most) in [(1, 2, 2), (2, 0, 3), (3, 9, 3)] {
+            let who = reader(info(tenant, sockets), i64::MAX);
+            let mut open: Vec<_> = (0..5).filter_map(|_| connections.register(&who)).collect();
+            assert_eq!(open.len(), most, "{sockets} of 3");
+            open.pop();
+            assert!(connections.register(&who).is_some(), "room again");
+        }
+    }
+
+    #[test]
+    fn a_connection_ends_with_its_credential() {
+        let connections = Connections::new(9, Arc::new(SystemClock));
+        let open = [10, 20, i64::MAX].map(|ends_at| {
+            let who = reader(info(7, 0), ends_at);
+            connections.register(&who).unwrap()
+        });
+        for (now, ended) in [(9, 0), (10, 1), (30, 2)] {
+            connections.end_outlived(now);
+            let revoked = open.iter().filter(|open| open.revoked.is_cancelled());
+            assert_eq!(revoked.count(), ended, "at {now}");
+        }
+        drop(open);
+        assert!(lock(&connections.open).ends.is_empty());
+    }
+
+    #[test]
+    fn only_what_is_newer_than_its_authentication_ends_a_connection() {
         let connections = Connections::new(1, Arc::new(SystemClock));
-        let open = connections.register(&reader(7, 3, None), None).unwrap();
+        let open = connections.register(&reader(info(7, 0), i64::MAX)).unwrap();
         connections.apply(&change(7, 3));
         assert!(!open.revoked.is_cancelled());
         connections.apply(&change(7, 4));
         assert!(open.revoked.is_cancelled());
     }
 
-    #[tokio::test]
-    async fn a_connection_elsewhere_ends_with_either_tenant_and_counts_at_home() {
-        let connections = Connections::new(2, Arc::new(SystemClock));
-        let home = Home {
-            tenant: TenantId::from_u128(1),
+    #[test]
+    fn a_connection_elsewhere_ends_with_either_tenant_and_counts_at_home() {
+        let connections = Connections::new(9, Arc::new(SystemClock));
+        let mut who = reader(info(7, 1), i64::MAX);
+        let theirs = connections.register(&who).unwrap();
+        who.away_from = Some(Home {
+            tenant: info(1, 2),
             control_version: 30,
-        };
-        let open = || connections.register(&reader(7, 3, Some(home)), None);
+        });
+        let open = || connections.register(&who);
         let (one, two) = (open().unwrap(), open().unwrap());
         assert!(open().is_none(), "as many as its own tenant may have");
-        let theirs = connections.register(&reader(7, 3, None), None);
-        assert!(theirs.is_some(), "nothing is taken from whose stream it is");
         connections.apply(&change(7, 3));
         connections.apply(&change(1, 30));
         assert!(!one.revoked.is_cancelled());
@@ -279,29 +313,12 @@ mod tests {
         let three = open().unwrap();
         connections.apply(&change(1, 31));
         assert!(two.revoked.is_cancelled() && three.revoked.is_cancelled());
-        assert!(!theirs.as_ref().unwrap().revoked.is_cancelled());
+        assert!(!theirs.revoked.is_cancelled());
         drop((two, three));
         let four = open().unwrap();
         connections.apply(&change(7, 4));
         assert!(four.revoked.is_cancelled());
         drop((four, theirs));
-        assert!(lock(&connections.tenants).is_empty());
-    }
-
-    #[tokio::test]
-    async fn a_connection_ends_when_its_right_does() {
-        let connections = Connections::new(9, Arc::new(SystemClock));
-        let now = SystemClock.now_us();
-        let reader = reader(7, 3, None);
-        let ended = connections.register(&reader, Some(now - 1)).unwrap();
-        let ends = connections.register(&reader, Some(now + 50_000)).unwrap();
-        let stays = connections.register(&reader, Some(now + 1_000_000_000));
-        for open in [ended, ends] {
-            let bound = Duration::from_secs(20);
-            tokio::time::timeout(bound, open.revoked.cancelled())
-                .await
-                .unwrap();
-        }
-        assert!(!stays.unwrap().revoked.is_cancelled());
+        assert!(lock(&connections.open).tenants.is_empty());
     }
 }

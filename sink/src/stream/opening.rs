@@ -18,8 +18,6 @@ pub struct Opening {
     pub who: Authenticated,
     /// What of it may be read; `None` for all of it.
     pub within: Option<Filter>,
-    /// When the right ends by itself, in microseconds.
-    pub ends_at: Option<i64>,
 }
 
 impl Opening {
@@ -41,7 +39,6 @@ impl Opening {
             None => Ok(Opening {
                 who: caller,
                 within: None,
-                ends_at: None,
             }),
         }
     }
@@ -82,7 +79,6 @@ fn granted(
     Ok(Opening {
         who,
         within: Some(Filter::new(types, grant.body.devices.iter().cloned())),
-        ends_at: Some(grant.body.expires_at),
     })
 }
 

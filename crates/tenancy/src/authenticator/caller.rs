@@ -14,14 +14,17 @@ pub struct Authenticated {
     pub tenant: Arc<TenantInfo>,
     /// That tenant's control version that this was read at.
     pub control_version: i64,
+    /// When the credential ends by itself, in microseconds; `i64::MAX` for one without an end. Of
+    /// a grant too.
+    pub ends_at: i64,
     /// Where the credentials belong, when that is another tenant.
     pub away_from: Option<Home>,
 }
 
 /// The tenant that credentials belong to, at the control version that they were read at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Home {
-    pub tenant: TenantId,
+    pub tenant: Arc<TenantInfo>,
     pub control_version: i64,
 }
 
@@ -32,19 +35,25 @@ pub struct TenantMismatch;
 
 impl Authenticated {
     /// At home.
-    pub(crate) fn new(tenant: TenantInfo, principal: Principal, control_version: i64) -> Self {
+    pub(crate) fn new(
+        tenant: TenantInfo,
+        principal: Principal,
+        control_version: i64,
+        ends_at: i64,
+    ) -> Self {
         Authenticated {
             scope: TenantScope::new(tenant.id, principal),
             tenant: Arc::new(tenant),
             control_version,
+            ends_at,
             away_from: None,
         }
     }
 
     /// Where the credentials belong.
     pub fn home(&self) -> Home {
-        self.away_from.unwrap_or(Home {
-            tenant: self.tenant.id,
+        self.away_from.clone().unwrap_or_else(|| Home {
+            tenant: Arc::clone(&self.tenant),
             control_version: self.control_version,
         })
     }
@@ -72,7 +81,7 @@ impl Authenticated {
         let grants = match below.kind {
             TenantKind::Namespace => *grants,
             TenantKind::Tenant if below.options.parent_may_read => {
-                grants.within(Grants::of_all(&[Grant::StreamRead, Grant::PositionsRead]))
+                grants.common(Grants::of_all(&[Grant::StreamRead, Grant::PositionsRead]))
             }
             _ => return None,
         };
@@ -101,7 +110,9 @@ impl Authenticated {
             key: *key,
             grant: id,
         };
-        Some(self.away(tenant, body, principal, version))
+        let mut opened = self.away(tenant, body, principal, version);
+        opened.ends_at = opened.ends_at.min(grant.expires_at);
+        Some(opened)
     }
 
     fn away(
@@ -118,7 +129,7 @@ impl Authenticated {
         };
         Authenticated {
             away_from: Some(self.home()),
-            ..Authenticated::new(info, principal, version)
+            ..Authenticated::new(info, principal, version, self.ends_at)
         }
     }
 }
@@ -144,7 +155,7 @@ mod tests {
         };
         let id = KeyId::from_u128(9);
         let grants = Grants::of_all(grants);
-        Authenticated::new(info, Principal::Key { id, grants }, 3)
+        Authenticated::new(info, Principal::Key { id, grants }, 3, i64::MAX)
     }
 
     /// Another one.
@@ -165,7 +176,7 @@ mod tests {
             (entered.scope.tenant(), entered.control_version),
             (below(), 7)
         );
-        assert_eq!(entered.home(), caller.home());
+        assert_eq!(entered.home().tenant, caller.tenant);
         let mut child = body(TenantKind::Tenant, Some(1));
         assert!(caller.enter(below(), &child, 7).is_none());
         child.options.parent_may_read = true;
@@ -203,7 +214,8 @@ mod tests {
         let opened = open(&partner, 1).unwrap();
         assert_eq!(opened.scope.tenant(), below());
         assert_eq!(opened.scope.grants(), Grants::of_all(&[Grant::StreamRead]));
-        assert_eq!(opened.home(), partner.home());
+        assert_eq!(opened.home().tenant, partner.tenant);
+        assert_eq!((opened.ends_at, partner.ends_at), (1, i64::MAX));
         assert!(open(&partner, 2).is_none(), "another partner's");
         assert!(open(&opened, 1).is_none());
         let tenant = key(TenantKind::Tenant, &[Grant::StreamRead]);

@@ -103,7 +103,12 @@ impl Authenticator {
             return Ok(Found::Disabled);
         }
         let principal = Principal::Device(stored.device);
-        let authenticated = Authenticated::new(stored.tenant, principal, stored.control_version);
+        let authenticated = Authenticated::new(
+            stored.tenant,
+            principal,
+            stored.control_version,
+            password.valid.ends_at(),
+        );
         Ok(Found::Valid(Box::new(Verified {
             authenticated,
             proof: Proof {
@@ -154,13 +159,18 @@ fn valid(stored: StoredCredential, now: i64) -> Found {
                 return NOTHING;
             }
             let grants = match stored.tenant.body.kind {
-                TenantKind::Partner => grants.within(PARTNER),
+                TenantKind::Partner => grants.common(PARTNER),
                 _ => grants,
             };
             (Principal::Key { id, grants }, None)
         }
     };
-    let authenticated = Authenticated::new(stored.tenant, principal, stored.control_version);
+    let authenticated = Authenticated::new(
+        stored.tenant,
+        principal,
+        stored.control_version,
+        stored.valid.ends_at(),
+    );
     Found::Valid(Box::new(Verified {
         authenticated,
         proof: Proof {
