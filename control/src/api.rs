@@ -11,6 +11,7 @@ pub(crate) mod dead_letters;
 pub(crate) mod destinations;
 pub(crate) mod devices;
 pub(crate) mod enrol;
+pub(crate) mod grants;
 pub(crate) mod hosts;
 pub(crate) mod keys;
 pub(crate) mod limits;
@@ -52,6 +53,10 @@ pub(crate) fn router(control: Weak<Control>) -> Router {
         .route(
             "/tenants/{tenant}/tenants",
             post(tenants::below::create).get(tenants::below::list),
+        )
+        .route(
+            "/partners",
+            post(tenants::partners::create).get(tenants::partners::list),
         )
         .route("/operator/keys", post(operator::create_key))
         .route("/operator/secrets/rotate", post(secrets::rotate))
@@ -132,6 +137,9 @@ fn of_tenant() -> Router<App> {
         .route("/audit", get(audit::list))
         .route("/audit/export", get(audit::export))
         .route("/usage", get(usage::find))
+        .route("/grants", post(grants::create).get(grants::list))
+        .route("/grants/{grant}", get(grants::find).delete(grants::remove))
+        .route("/partner/grants", get(grants::granted))
         .route("/hosts", post(hosts::create).get(hosts::list))
         .route("/hosts/{host}", get(hosts::find).delete(hosts::remove))
         .route("/hosts/{host}/verify", post(hosts::verify))

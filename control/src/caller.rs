@@ -177,15 +177,17 @@ impl Acting {
                 slug: tenant.body.slug,
             }),
             Named::Itself(caller) => Ok(Acting::as_itself(caller)),
-            Named::Below(caller, tenant) => match caller.enter(tenant.into_info()) {
-                Some(entered) if entered.tenant.body.state == TenantState::Active => {
-                    let address = parts.extensions.get::<Peer>().and_then(|p| p.address);
-                    laneway_hosts::lets_in(&control.deps.directory, &entered, address)?;
-                    Ok(Acting::as_itself(entered))
+            Named::Below(caller, tenant) => {
+                match caller.enter(tenant.id, &tenant.body, tenant.control_version) {
+                    Some(entered) if entered.tenant.body.state == TenantState::Active => {
+                        let address = parts.extensions.get::<Peer>().and_then(|p| p.address);
+                        laneway_hosts::lets_in(&control.deps.directory, &entered, address)?;
+                        Ok(Acting::as_itself(entered))
+                    }
+                    Some(_) => Err(Problem::tenant_inactive().into()),
+                    None => Err(Problem::tenant_mismatch().into()),
                 }
-                Some(_) => Err(Problem::tenant_inactive().into()),
-                None => Err(Problem::tenant_mismatch().into()),
-            },
+            }
         }
     }
 

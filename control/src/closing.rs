@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use laneway_log::Topic;
 use laneway_runtime::Lifecycle;
-use laneway_store::{Closure, ClosureStep, TenantChange};
+use laneway_store::{Closure, ClosureStep, StoreError, TenantChange};
 use laneway_tenancy::control::{TenantKind, TenantState};
 use laneway_tenancy::{OperatorScope, TenantScope};
 
@@ -77,6 +77,12 @@ async fn close(control: &Control, closure: &mut Closure) -> anyhow::Result<()> {
         let count = destinations(control, &scope).await?;
         closures
             .note(closure, step(control, "destinations", count))
+            .await?;
+    }
+    if !closure.has_done("grants") {
+        let count = granted(control, &scope).await?;
+        closures
+            .note(closure, step(control, "grants", count))
             .await?;
     }
     if !closure.has_done("rows") {
@@ -154,6 +160,29 @@ async fn destinations(control: &Control, scope: &TenantScope) -> anyhow::Result<
                 .delete(destination.id, deps.clock.now_us())
                 .await?;
             count += 1;
+        }
+    }
+}
+
+/// What tenants have granted to it, where it is a partner: each with news in that tenant's name.
+async fn granted(control: &Control, scope: &TenantScope) -> anyhow::Result<u64> {
+    let deps = &control.deps;
+    let operator = OperatorScope::of_role(&deps.authority);
+    let granted = deps.store.granted(scope);
+    let mut count = 0;
+    loop {
+        let page = granted.list(None, PAGE).await?;
+        if page.is_empty() {
+            return Ok(count);
+        }
+        for grant in page {
+            let tenant = operator.scope(grant.tenant);
+            let grants = deps.store.grants(&tenant);
+            match grants.delete(grant.id, deps.clock.now_us()).await {
+                // Its tenant was first.
+                Ok(()) | Err(StoreError::Missing { .. }) => count += 1,
+                Err(error) => return Err(error.into()),
+            }
         }
     }
 }

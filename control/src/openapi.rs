@@ -6,8 +6,8 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{ObjectBuilder, PathItem, RefOr, Required, SecurityRequirement, Type};
 
 use crate::api::{
-    accounts, audit, bulk, config, credentials, dead_letters, destinations, devices, enrol, hosts,
-    keys, operator, personal, positions, provisioning, quarantine, refused, secrets, status,
+    accounts, audit, bulk, config, credentials, dead_letters, destinations, devices, enrol, grants,
+    hosts, keys, operator, personal, positions, provisioning, quarantine, refused, secrets, status,
     tenants, usage,
 };
 use crate::registry::{self, compatibility, delete, levels, read, register};
@@ -18,7 +18,7 @@ const REGISTRY: &str = "/registry";
 #[openapi(
     info(
         title = "Laneway control API",
-        description = "Tenants and their namespaces, devices, credentials, keys, destinations, what is known of devices, and the schemas of the embedded registry. Errors are problem details (RFC 9457); those of the registry have the form that its clients know.",
+        description = "Tenants and their namespaces, partners and what is granted to them, devices, credentials, keys, destinations, what is known of devices, and the schemas of the embedded registry. Errors are problem details (RFC 9457); those of the registry have the form that its clients know.",
         license(name = "MIT")
     ),
     paths(
@@ -36,6 +36,8 @@ const REGISTRY: &str = "/registry";
         tenants::own::find,
         tenants::namespaces::create,
         tenants::namespaces::list,
+        tenants::partners::create,
+        tenants::partners::list,
         config::list,
         config::find,
         config::set,
@@ -78,6 +80,11 @@ const REGISTRY: &str = "/registry";
         accounts::find,
         accounts::change,
         accounts::remove,
+        grants::create,
+        grants::list,
+        grants::find,
+        grants::remove,
+        grants::granted,
         hosts::create,
         hosts::list,
         hosts::find,
@@ -143,7 +150,7 @@ fn under_tenants(api: &mut utoipa::openapi::OpenApi) {
         .paths
         .iter()
         .filter(|(path, _)| {
-            let all = ["/tenants", "/operator", "/enrol", REGISTRY];
+            let all = ["/tenants", "/partners", "/operator", "/enrol", REGISTRY];
             !all.iter().any(|start| path.starts_with(start))
         })
         .map(|(path, item)| (format!("/tenants/{{tenant}}{path}"), item.clone()))

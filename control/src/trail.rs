@@ -202,7 +202,8 @@ impl Trail {
             return;
         }
         let changes = asked.changes();
-        let refused = status == StatusCode::FORBIDDEN || (changes && !status.is_success());
+        let refused = status == StatusCode::FORBIDDEN
+            || (changes && !status.is_success() && !status.is_redirection());
         let done =
             status.is_success() && ((changes && !origin.is_recorded()) || asked.is_recorded_read());
         if !refused && !done {

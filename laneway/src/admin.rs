@@ -7,6 +7,7 @@ mod command;
 mod device;
 mod host;
 mod import;
+mod partner;
 mod quarantine;
 mod show;
 mod usage;
@@ -53,6 +54,8 @@ pub async fn run(
         What::Key(command) => self::key(&mut api, command).await,
         What::ServiceAccount(command) => account::run(&mut api, command).await,
         What::Destination(command) => destination(&mut api, command).await,
+        What::Partner(command) => partner::run(&mut api, command).await,
+        What::Grant(command) => partner::grant(&mut api, command).await,
         What::Host(command) => host::run(&mut api, command).await,
         What::OperatorKey(OperatorKey::Create { name }) => {
             api.create("/operator/keys", &json!({ "name": name })).await

@@ -115,7 +115,11 @@ pub async fn run(role: Role, config: Config) -> anyhow::Result<()> {
     }
     let address = listener.local_addr();
     // Whoever asks for health may do so under any name.
-    let named = Names::new(parts.directory.clone(), Arc::new(routes));
+    let named = Names::new(
+        parts.directory.clone(),
+        parts.clock.clone(),
+        Arc::new(routes),
+    );
     let routes = Routes::new().route("/health", probes).route("/", named);
     listener.serve(Arc::new(routes), &lifecycle);
     tracing::info!(

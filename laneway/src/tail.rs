@@ -46,6 +46,9 @@ pub struct Tail {
     /// Devices, separated by commas. Default: all.
     #[arg(long, value_delimiter = ',', value_name = "IDS")]
     pub devices: Vec<String>,
+    /// The grant that a partner reads by (grt_…).
+    #[arg(long, value_name = "ID")]
+    pub grant: Option<String>,
     /// live, earliest, a time (RFC 3339), or a token.
     #[arg(long, default_value = "live", value_name = "START")]
     pub from: String,
@@ -96,7 +99,7 @@ async fn follow(
         Ok(stream) => stream,
         Err(error) => return Ok(End::Lost(error)),
     };
-    let mut request = address(target)?
+    let mut request = address(target, tail.grant.as_deref())?
         .into_client_request()
         .context("making the websocket's request")?;
     request
@@ -203,7 +206,7 @@ fn refused(status: StatusCode, problem: Option<&[u8]>) -> anyhow::Result<End> {
     }
 }
 
-fn address(target: &Target) -> anyhow::Result<String> {
+fn address(target: &Target, grant: Option<&str>) -> anyhow::Result<String> {
     let Target::Url(uri) = target else {
         anyhow::bail!("the stream is not answered on the local socket: give --url")
     };
@@ -214,7 +217,8 @@ fn address(target: &Target) -> anyhow::Result<String> {
     };
     let authority = uri.authority().map(ToString::to_string).unwrap_or_default();
     Ok(format!(
-        "{scheme}://{authority}{}/stream",
-        uri.path().trim_end_matches('/')
+        "{scheme}://{authority}{}/stream{}",
+        uri.path().trim_end_matches('/'),
+        grant.map_or_else(String::new, |id| format!("?grant={id}")),
     ))
 }

@@ -85,12 +85,13 @@ pub enum ControlKind {
     Key,
     Destination,
     Host,
+    Grant,
     /// A kind that this version does not know: the change counts, and is about nothing it has.
     #[serde(other)]
     Other,
 }
 
-/// A control change: what a tenant, device, credential, key, destination or host is now.
+/// A control change: what a tenant, device, credential, key, destination, host or grant is now.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TenantEvent {
     /// The tenant, ten_….

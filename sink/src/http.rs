@@ -1,7 +1,7 @@
 //! `GET /stream`: authenticates, and opens a websocket or a stream of server-sent events.
 
 pub mod api;
-mod denied;
+mod trail;
 
 use std::sync::Arc;
 
@@ -11,18 +11,19 @@ use http::header::{SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE};
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
-use laneway_hosts::admit;
+use laneway_hosts::{Denied, Named, admit};
 use laneway_runtime::Problem;
 use laneway_runtime::http::body::empty;
 use laneway_runtime::http::{Body, Peer, Service};
-use laneway_tenancy::{Authenticated, Grant};
+use laneway_tenancy::{Authenticated, GrantId};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::Sink;
 use crate::stream::connections::Registered;
 use crate::stream::feed::Feed;
-use crate::stream::protocol::Subscribe;
-use crate::stream::request::{self, PROTOCOL};
+use crate::stream::opening::Opening;
+use crate::stream::protocol::{Subscribe, bounded};
+use crate::stream::request::{self, Asked, PROTOCOL};
 use crate::stream::socket::Socket;
 use crate::stream::sse::SseConnection;
 use crate::stream::start::{self, Start};
@@ -61,17 +62,20 @@ impl Sink {
                 "",
             ));
         }
-        let authenticated = self.authenticate(&request, &peer).await?;
-        let subscribe = request::query(request.uri().query())?;
-        if asks_for_websocket(request.headers()) {
-            let registered = self.register(&authenticated)?;
+        let caller = self.authenticate(&request, &peer).await?;
+        let Asked { grant, subscribe } = request::query(request.uri().query())?;
+        let opening = self.opening(caller, grant, &peer)?;
+        let websocket = asks_for_websocket(request.headers());
+        if websocket || accepts_events(request.headers()) {
+            let registered = self.register(&opening)?;
             // Again: a revocation from before it was registered has not ended it.
-            let authenticated = self.authenticate(&request, &peer).await?;
-            self.websocket(request, authenticated, registered, subscribe)
-        } else if accepts_events(request.headers()) {
-            let registered = self.register(&authenticated)?;
-            let authenticated = self.authenticate(&request, &peer).await?;
-            self.events(request.headers(), authenticated, registered, subscribe)
+            let caller = self.authenticate(&request, &peer).await?;
+            let opening = self.opening(caller, grant, &peer)?;
+            self.record(&opening.who, &peer).await?;
+            if websocket {
+                return self.websocket(request, opening, registered, subscribe);
+            }
+            self.events(request.headers(), opening, registered, subscribe)
                 .await
         } else {
             Err(Problem::new(
@@ -94,19 +98,36 @@ impl Sink {
             .authenticator
             .authenticate(credentials.as_deref(), peer.address)
             .await;
-        let directory = &self.deps.directory;
-        let admitted = admit(directory, request.extensions(), peer.address, authenticated);
-        let authenticated = admitted.map_err(|denied| self.denied(denied, request, peer))?;
-        if !authenticated.scope.may(Grant::StreamRead) {
-            return Err(Problem::forbidden("The key needs the grant stream:read."));
-        }
-        Ok(authenticated)
+        let (directory, named) = (&self.deps.directory, request.extensions());
+        let admitted = admit(directory, named, peer.address, authenticated);
+        admitted.map_err(|Denied { problem, caller }| {
+            if let Some(caller) = caller {
+                let name = named.get().map(|named: &Named| named.name.to_string());
+                let name = name.unwrap_or_else(|| caller.tenant.id.to_string());
+                self.denied(&caller, peer, name, &problem);
+            }
+            problem
+        })
+    }
+
+    fn opening(
+        &self,
+        caller: Authenticated,
+        grant: Option<GrantId>,
+        peer: &Peer,
+    ) -> Result<Opening, Problem> {
+        let (known, now) = (caller.clone(), self.deps.clock.now_us());
+        let opening = Opening::of(caller, grant, &self.deps.directory, now);
+        opening.inspect_err(|problem| {
+            let name = grant.map(|id| id.to_string()).unwrap_or_default();
+            self.denied(&known, peer, name, problem);
+        })
     }
 
     fn websocket(
         &self,
         mut request: Request<Incoming>,
-        authenticated: Authenticated,
+        opening: Opening,
         registered: Registered,
         subscribe: Option<Subscribe>,
     ) -> Result<Response<Body>, Problem> {
@@ -131,7 +152,8 @@ impl Sink {
             .map_err(|_| Problem::bad_request("The header Sec-WebSocket-Key is not valid."))?;
         let protocol = request::asks_for_protocol(headers);
         let context = Arc::clone(&self.stream);
-        let counts = self.counts(&authenticated);
+        let Opening { who, within, .. } = opening;
+        let counts = self.counts(&who);
         let upgrade = hyper::upgrade::on(&mut request);
         // Boxed once it is needed: what waits for the upgrade stays small.
         context.tasks.clone().spawn(async move {
@@ -140,12 +162,13 @@ impl Sink {
                 Err(error) => return tracing::debug!(%error, "a websocket was not opened"),
             };
             let socket = Socket::new(io, context.settings.max_message_bytes);
-            let placement = authenticated.tenant.body.placement.clone();
-            let retention_seconds = authenticated.tenant.body.limits.retention_seconds;
-            let scope = authenticated.scope;
+            let placement = who.tenant.body.placement.clone();
+            let retention_seconds = who.tenant.body.limits.retention_seconds;
+            let scope = who.scope;
             Connection {
                 context,
                 scope,
+                within,
                 placement,
                 retention_seconds,
                 registered,
@@ -170,14 +193,16 @@ impl Sink {
     async fn events(
         &self,
         headers: &HeaderMap,
-        authenticated: Authenticated,
+        opening: Opening,
         registered: Registered,
         subscribe: Option<Subscribe>,
     ) -> Result<Response<Body>, Problem> {
-        let Subscribe { filter, mut start } = subscribe.unwrap_or(Subscribe {
+        let Opening { who, within, .. } = opening;
+        let asked = subscribe.unwrap_or(Subscribe {
             filter: Default::default(),
             start: Start::Live,
         });
+        let Subscribe { filter, mut start } = bounded(asked, within.as_ref())?;
         if let Some(id) = headers.get(LAST_EVENT_ID).filter(|id| !id.is_empty()) {
             let token = id
                 .to_str()
@@ -187,13 +212,13 @@ impl Sink {
                 last: Vec::new(),
             };
         }
-        let (context, scope) = (Arc::clone(&self.stream), authenticated.scope.clone());
-        let placement = &authenticated.tenant.body.placement;
-        let since = context.since(authenticated.tenant.body.limits.retention_seconds);
+        let (context, scope) = (Arc::clone(&self.stream), who.scope.clone());
+        let placement = &who.tenant.body.placement;
+        let since = context.since(who.tenant.body.limits.retention_seconds);
         let (log, tokens) = (&*context.log, &context.tokens);
         let from = start::resolve(start, log, tokens, &scope, placement, since).await?;
         let feed = Feed::start(Arc::clone(&context), &scope, placement, filter, from).await?;
-        let counts = self.counts(&authenticated);
+        let counts = self.counts(&who);
         Ok(SseConnection {
             context,
             scope,
@@ -204,13 +229,13 @@ impl Sink {
         .respond())
     }
 
-    fn register(&self, authenticated: &Authenticated) -> Result<Registered, Problem> {
+    fn register(&self, opening: &Opening) -> Result<Registered, Problem> {
         if self.stream.stop.is_cancelled() {
             return Err(Problem::unavailable("The sink is stopping."));
         }
         self.stream
             .connections
-            .register(authenticated)
+            .register(&opening.who)
             .ok_or_else(|| {
                 Problem::new(
                     StatusCode::TOO_MANY_REQUESTS,

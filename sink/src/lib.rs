@@ -38,6 +38,7 @@ use stream::StreamContext;
 use stream::connections::Connections;
 use stream::history::History;
 use stream::hub::{Hub, Tail};
+use stream::opening::Openings;
 use stream::revocations;
 use stream::socket_use::SocketReports;
 use webhook::WebhookClient;
@@ -67,6 +68,8 @@ pub struct Sink {
     metering: Arc<Metering>,
     /// Refusals on their way to the audit trail.
     denials: Denials,
+    /// Of grants.
+    openings: Openings,
 }
 
 /// Far more than the news of a control change takes to come to every sink.
@@ -153,6 +156,7 @@ impl Sink {
         let tail = std::sync::Mutex::new(Some(tail));
         let denials = Denials::new(deps.store.clone());
         Ok(Arc::new(Sink {
+            openings: Openings::default(),
             deps,
             stream,
             tail,
@@ -217,10 +221,16 @@ impl Sink {
                 Arc::clone(&self.metering).run(lifecycle.clone()),
             );
         }
-        lifecycle.draining().await;
-        self.stream.stop.cancel();
-        self.stream.tasks.close();
-        self.stream.tasks.wait().await;
+        let clock = Arc::clone(&self.deps.clock);
+        let now = move || clock.now_us();
+        let denials = self.denials.run(now, lifecycle.draining());
+        let streams = async {
+            lifecycle.draining().await;
+            self.stream.stop.cancel();
+            self.stream.tasks.close();
+            self.stream.tasks.wait().await;
+        };
+        tokio::join!(denials, streams);
         self.sockets.tell(&self.stream.connections).await;
         Ok(())
     }

@@ -10,6 +10,7 @@ pub mod feed;
 pub mod frame;
 pub mod history;
 pub mod hub;
+pub mod opening;
 pub mod protocol;
 pub mod request;
 pub mod revocations;

@@ -12,6 +12,8 @@ mod cases {
     mod isolation;
     mod limits;
     mod metering;
+    mod namespaces;
+    mod partners;
     mod projection;
     mod revocation;
     mod sse;

@@ -6,6 +6,7 @@ pub(crate) mod closure;
 pub(crate) mod manage;
 pub(crate) mod namespaces;
 pub(crate) mod own;
+pub(crate) mod partners;
 pub(crate) mod view;
 
 use std::sync::Arc;
@@ -121,16 +122,15 @@ fn checked(control: &Control, new: TenantNew) -> ApiResult<Founding> {
     let deps = &control.deps;
     let now = deps.clock.now_us();
     let id = TenantId::from_u128(new_id(&*deps.random, now));
-    let owner = new
-        .owner
-        .map(|name| PreparedKey::owner(control, &name, now));
+    let owner = |name: String| PreparedKey::owner(control, &name, &options, now);
+    let owner = new.owner.map(owner).transpose()?;
     let most = control.prover.settings().max_hosts as usize;
     if new.hosts.len() > most {
         return Err(ApiError::invalid(format!("hosts: at most {most}.")));
     }
     let hosts = new.hosts.iter().map(|name| hosts::checked(control, name));
     Ok(Founding {
-        owner: owner.transpose()?,
+        owner,
         hosts: hosts.collect::<ApiResult<_>>()?,
         new: NewTenant {
             name: new.name,

@@ -25,6 +25,7 @@ fn routes(tenant: &str) -> Vec<(String, String)> {
             .replace("{key}", "key_00000000000000000000000001")
             .replace("{provisioning_key}", "pvk_00000000000000000000000001")
             .replace("{destination}", "dst_00000000000000000000000001")
+            .replace("{grant}", "grt_00000000000000000000000001")
             .replace("{host}", "tracks.acme.example")
             .replace("{subject}", "s")
             .replace("{version}", "1")

@@ -119,7 +119,10 @@ pub async fn rig_named(database: Database, settings: ControlSettings, hosts: Hos
     lifecycle.spawn("control", control.clone().run(lifecycle.clone()));
     let server = Server::bind(ListenConfig::plain(([127, 0, 0, 1], 0).into())).unwrap();
     let address = server.local_addr().unwrap();
-    server.serve(Names::new(directory.clone(), control.clone()), &lifecycle);
+    server.serve(
+        Names::new(directory.clone(), Arc::new(SystemClock), control.clone()),
+        &lifecycle,
+    );
     let socket = folder.path().join("operator.sock");
     Server::bind_unix(&socket)
         .unwrap()

@@ -10,10 +10,11 @@ use laneway_tenancy::control::{
     DestinationBody, DeviceBody, HostBody, HostState, TenantBody, TenantState,
 };
 use laneway_tenancy::hosts::HostSettings;
-use laneway_tenancy::{DestinationId, Hosts, TenantId};
+use laneway_tenancy::{DestinationId, GrantId, Hosts, TenantId};
 use tokio::sync::{broadcast, watch};
 
 use crate::chain::{Chain, Origins};
+use crate::grants::{GrantEntry, GrantTable};
 use crate::lives::Lives;
 
 /// Removed devices that a tenant may have: beyond it, the half that went first is forgotten.
@@ -91,6 +92,7 @@ impl Tenant {
 /// Shared by the tasks of a process; filled by [`crate::follow`] alone.
 pub struct Directory {
     tenants: RwLock<HashMap<TenantId, Tenant>>,
+    grants: GrantTable,
     hosts: Arc<Hosts>,
     origins: Origins,
     changes: broadcast::Sender<DirectoryChange>,
@@ -114,6 +116,7 @@ impl Directory {
     pub fn with_hosts(settings: HostSettings) -> Self {
         Directory {
             tenants: RwLock::new(HashMap::new()),
+            grants: GrantTable::default(),
             hosts: Arc::new(Hosts::new(settings)),
             origins: Origins::default(),
             changes: broadcast::channel(4096).0,
@@ -135,6 +138,20 @@ impl Directory {
     /// The tenant, if there is one.
     pub fn tenant(&self, tenant: TenantId) -> Option<Arc<TenantEntry>> {
         self.tenant_ever(tenant).filter(|t| t.deleted_at.is_none())
+    }
+
+    /// The tenant with the highest of its control versions that has been read.
+    pub fn tenant_now(&self, tenant: TenantId) -> Option<(Arc<TenantEntry>, i64)> {
+        let found = self.read(|tenants| {
+            let known = tenants.get(&tenant)?;
+            Some((known.entry.clone()?, known.version))
+        });
+        found.filter(|(entry, _)| entry.deleted_at.is_none())
+    }
+
+    /// What a partner may read by this grant, and of whom. It may have expired.
+    pub fn grant(&self, id: GrantId) -> Option<Arc<GrantEntry>> {
+        self.grants.find(id)
     }
 
     /// The tenant, also where it has been deleted.
@@ -237,9 +254,11 @@ impl Directory {
                         t.gone = 0;
                         t.destinations.clear();
                         self.hosts.remove_hosts(tenant);
+                        self.grants.remove_all(tenant);
                     }
                     let old = t.entry.as_deref().map(|entry| entry.body.slug.as_str());
                     self.name(tenant, old, &parsed.slug, event.deleted);
+                    self.hosts.set_former(tenant, &parsed.slug, &parsed.former);
                     let entry = TenantEntry {
                         id: tenant,
                         chain: Chain::of(&parsed.options),
@@ -288,6 +307,7 @@ impl Directory {
                         self.hosts.remove_host(&host, tenant);
                     }
                 }
+                ControlKind::Grant => self.grants.apply(tenant, event)?,
                 ControlKind::Credential | ControlKind::Key | ControlKind::Other => {}
             }
             t.version = event.version;

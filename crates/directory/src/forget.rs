@@ -15,7 +15,10 @@ impl DirectoryChange {
             ControlKind::Device => ChangeKind::Device,
             ControlKind::Credential => ChangeKind::Credential,
             ControlKind::Key => ChangeKind::Key,
-            ControlKind::Destination | ControlKind::Host | ControlKind::Other => return,
+            ControlKind::Destination
+            | ControlKind::Host
+            | ControlKind::Grant
+            | ControlKind::Other => return,
         };
         authenticator.forget(self.tenant, kind, &self.id);
     }

@@ -13,6 +13,7 @@ pub fn record_key(event: &TenantEvent) -> serde_json::Result<String> {
         ControlKind::Key => "key",
         ControlKind::Destination => "destination",
         ControlKind::Host => "host",
+        ControlKind::Grant => "grant",
         ControlKind::Other => "other",
     };
     let mut key = format!("{}/{kind}/{}", event.tenant_id, event.id);

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use http::{Extensions, StatusCode};
 use laneway_directory::{Chain, Directory};
 use laneway_runtime::Problem;
+use laneway_tenancy::control::TenantState;
 use laneway_tenancy::{AuthError, Authenticated, Claim};
 
-use crate::Named;
 use crate::cors::Asker;
+use crate::{Moved, Named};
 
 /// A request that is not let in.
 #[derive(Debug)]
@@ -34,10 +35,12 @@ fn unknown(problem: Problem) -> Denied {
 }
 
 /// The caller, where its tenant takes its credentials from `address` and nothing in the request
-/// names another tenant; else the refusal.
+/// names another tenant; or the caller at work in the tenant below its own that the request names
+/// ([`Authenticated::enter`]); else the refusal.
 ///
 /// With credentials, a tenant that is not theirs is refused alike whether or not there is one,
-/// after the same work. Without any, one that there is not is not found. Credentials that are not
+/// after the same work. A name that a tenant had until lately leads to the present one, for who
+/// may go there; for all others nobody has it. Without any, one that there is not is not found. Credentials that are not
 /// valid learn nothing of names.
 pub fn admit(
     directory: &Directory,
@@ -52,15 +55,13 @@ pub fn admit(
             if let Some(asker) = extensions.get::<Arc<Asker>>() {
                 asker.is(caller.tenant.id);
             }
-            let problem = match (lets_in(directory, &caller, address), caller.agree(claim)) {
-                (Ok(()), Ok(())) => return Ok(caller),
-                (Err(problem), _) => problem,
-                (Ok(()), Err(_)) => {
-                    mismatch(named, Some(&caller));
-                    Problem::tenant_mismatch()
-                }
+            let problem = match led(directory, (named, claim), address, &caller) {
+                Ok(None) => return Ok(caller),
+                Ok(Some(entered)) => return Ok(entered),
+                Err(problem) => problem,
             };
-            let caller = Some(Box::new(caller));
+            let refused = problem.status == StatusCode::FORBIDDEN;
+            let caller = refused.then(|| Box::new(caller));
             Err(Denied { problem, caller })
         }
         (Err(AuthError::Missing), Claim::Unknown) => Err(unknown(Problem::tenant_not_found())),
@@ -70,6 +71,51 @@ pub fn admit(
         }
         (Err(error), _) => Err(unknown(of_authentication(error))),
     }
+}
+
+/// Where the caller is let in: at home (`None`), or in the tenant below that is named.
+fn led(
+    directory: &Directory,
+    (named, claim): (Option<&Named>, Claim),
+    address: Option<IpAddr>,
+    caller: &Authenticated,
+) -> Result<Option<Authenticated>, Problem> {
+    lets_in(directory, caller, address)?;
+    if caller.agree(claim).is_ok() {
+        return Ok(None);
+    }
+    match entered(directory, caller, claim) {
+        Some(entered) if entered.tenant.body.state == TenantState::Active => {
+            lets_in(directory, &entered, address)?;
+            Ok(Some(entered))
+        }
+        Some(_) => Err(Problem::tenant_inactive()),
+        None => {
+            let moved = named.and_then(|named| named.moved.as_ref());
+            if let Some(moved) = moved.filter(|moved| leads(directory, caller, moved)) {
+                return Err(Problem::renamed(moved.location.clone()));
+            }
+            mismatch(named, Some(caller));
+            Err(Problem::tenant_mismatch())
+        }
+    }
+}
+
+/// The caller in the tenant below its own that is named. One that there is not is looked for
+/// like any other.
+fn entered(directory: &Directory, caller: &Authenticated, claim: Claim) -> Option<Authenticated> {
+    let id = match claim {
+        Claim::Tenant(id) => id,
+        Claim::Nothing | Claim::Unknown | Claim::Contradiction => caller.tenant.id,
+    };
+    let (below, version) = directory.tenant_now(id)?;
+    caller.enter(id, &below.body, version)
+}
+
+/// Whether the caller may know where a former name leads: it may go there.
+fn leads(directory: &Directory, caller: &Authenticated, moved: &Moved) -> bool {
+    let claim = Claim::Tenant(moved.tenant);
+    caller.agree(claim).is_ok() || entered(directory, caller, claim).is_some()
 }
 
 /// Refuses credentials from an address from which the tenant does not take them.
@@ -155,6 +201,7 @@ mod tests {
             }),
             control_version: 1,
             ends_at: i64::MAX,
+            away_from: None,
         }
     }
 
@@ -162,7 +209,8 @@ mod tests {
         let mut extensions = Extensions::new();
         if claim != Claim::Nothing {
             let name = "x".into();
-            extensions.insert(Named { claim, name });
+            let moved = None;
+            extensions.insert(Named { claim, name, moved });
         }
         let directory = Directory::new();
         admit(&directory, &extensions, None, outcome).map_or_else(|d| d.problem.kind, |_| "")

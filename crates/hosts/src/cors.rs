@@ -160,7 +160,11 @@ mod tests {
         let mut request = request.body(()).unwrap();
         if claim != Claim::Nothing {
             let name = "x".into();
-            request.extensions_mut().insert(Named { claim, name });
+            request.extensions_mut().insert(Named {
+                claim,
+                name,
+                moved: None,
+            });
         }
         request
     }

@@ -10,4 +10,4 @@ mod names;
 
 pub use admit::{Denied, admit, from_elsewhere, lets_in, of_authentication};
 pub use certificates::Certificates;
-pub use names::{Named, Names};
+pub use names::{Moved, Named, Names};

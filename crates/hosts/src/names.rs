@@ -7,9 +7,9 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, Request, Response, Uri, header};
 use hyper::body::Incoming;
 use laneway_directory::Directory;
-use laneway_runtime::Problem;
 use laneway_runtime::http::{Body, Peer, Service};
-use laneway_tenancy::{Claim, Hosts};
+use laneway_runtime::{Clock, Problem};
+use laneway_tenancy::{Claim, Hosts, TenantId};
 
 use crate::cors::CrossOrigin;
 
@@ -32,6 +32,16 @@ pub struct Named {
     pub claim: Claim,
     /// The host and the slug as they were sent, for the trail.
     pub name: Arc<str>,
+    /// Where they lead, when they are those that a renamed tenant had.
+    pub moved: Option<Moved>,
+}
+
+/// A tenant under the names that it has now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Moved {
+    pub tenant: TenantId,
+    /// What was asked for, there.
+    pub location: Arc<str>,
 }
 
 /// Serves what `inner` does, under every name that a tenant may have: `/t/{slug}` is taken off
@@ -40,12 +50,21 @@ pub struct Named {
 /// What a page sends from another origin is answered as the tenant's options say.
 pub struct Names {
     directory: Arc<Directory>,
+    clock: Arc<dyn Clock>,
     inner: Arc<dyn Service>,
 }
 
 impl Names {
-    pub fn new(directory: Arc<Directory>, inner: Arc<dyn Service>) -> Arc<Self> {
-        Arc::new(Names { directory, inner })
+    pub fn new(
+        directory: Arc<Directory>,
+        clock: Arc<dyn Clock>,
+        inner: Arc<dyn Service>,
+    ) -> Arc<Self> {
+        Arc::new(Names {
+            directory,
+            clock,
+            inner,
+        })
     }
 }
 
@@ -55,7 +74,7 @@ impl Service for Names {
         mut request: Request<Incoming>,
         peer: Peer,
     ) -> BoxFuture<'static, Response<Body>> {
-        if let Err(problem) = name(self.directory.hosts(), &mut request) {
+        if let Err(problem) = name(self.directory.hosts(), &*self.clock, &mut request) {
             return Box::pin(std::future::ready(problem.into_response()));
         }
         let Some(asked) = CrossOrigin::of(&mut request) else {
@@ -72,18 +91,31 @@ impl Service for Names {
     }
 }
 
-fn name<B>(hosts: &Hosts, request: &mut Request<B>) -> Result<(), Problem> {
+fn name<B>(hosts: &Hosts, clock: &dyn Clock, request: &mut Request<B>) -> Result<(), Problem> {
     for header in NEVER_BELIEVED {
         request.headers_mut().remove(header);
     }
     let host = authority(request.uri(), request.headers())?;
-    let mut claim = hosts.of_host(host);
+    let of_host = hosts.of_host(host);
+    let of_path = by_path(request.uri()).map_or(Claim::Nothing, |(slug, _)| hosts.of_slug(slug));
+    let claim = of_host.and(of_path);
+    // Only names that nobody has may be former ones.
+    let moved = [of_host, of_path]
+        .contains(&Claim::Unknown)
+        .then(|| {
+            moved(
+                hosts,
+                clock.now_us(),
+                (host, of_host),
+                (request.uri(), of_path),
+            )
+        })
+        .flatten();
     let mut name = String::new();
-    if claim != Claim::Nothing {
+    if of_host != Claim::Nothing {
         name.push_str(&shown(host.unwrap_or_default()));
     }
     if let Some((slug, rest)) = by_path(request.uri()) {
-        claim = claim.and(hosts.of_slug(slug));
         name.push_str(BY_PATH);
         name.push_str(&shown(slug.as_bytes()));
         let rest = rest.to_owned();
@@ -91,9 +123,50 @@ fn name<B>(hosts: &Hosts, request: &mut Request<B>) -> Result<(), Problem> {
     }
     if claim != Claim::Nothing {
         let name = name.into();
-        request.extensions_mut().insert(Named { claim, name });
+        request
+            .extensions_mut()
+            .insert(Named { claim, name, moved });
     }
     Ok(())
+}
+
+/// Where the names lead: those that nobody has have to be former ones, and all of one tenant.
+fn moved(
+    hosts: &Hosts,
+    now: i64,
+    (host, of_host): (Option<&[u8]>, Claim),
+    (uri, of_path): (&Uri, Claim),
+) -> Option<Moved> {
+    let mut location = String::new();
+    let mut of_host = of_host;
+    if of_host == Claim::Unknown {
+        let (renamed, name) = hosts.of_former_host(host, now)?;
+        of_host = Claim::Tenant(renamed.tenant);
+        // The scheme stays what it is (RFC 3986, 4.2), and so does the port.
+        let port = host?.iter().position(|b| *b == b':');
+        let port = port.map_or(&[][..], |at| &host.unwrap_or_default()[at..]);
+        location = format!("//{name}{}", String::from_utf8_lossy(port));
+    }
+    let mut of_path = of_path;
+    match by_path(uri) {
+        Some((slug, rest)) if of_path == Claim::Unknown => {
+            let renamed = hosts.of_former_slug(slug, now)?;
+            of_path = Claim::Tenant(renamed.tenant);
+            location.push_str(&format!("{BY_PATH}{}{rest}", renamed.slug));
+        }
+        _ => location.push_str(uri.path()),
+    }
+    if let Some(query) = uri.query() {
+        location.push('?');
+        location.push_str(query);
+    }
+    match of_host.and(of_path) {
+        Claim::Tenant(tenant) => Some(Moved {
+            tenant,
+            location: location.into(),
+        }),
+        Claim::Nothing | Claim::Unknown | Claim::Contradiction => None,
+    }
 }
 
 /// As much of a name as one can have.
@@ -137,18 +210,33 @@ fn rewrite(uri: &mut Uri, path: &str) -> Result<(), Problem> {
 
 #[cfg(test)]
 mod tests {
-    use laneway_tenancy::TenantId;
+    use laneway_tenancy::control::FormerSlug;
     use laneway_tenancy::hosts::HostSettings;
 
     use super::*;
 
+    struct Noon;
+
+    impl Clock for Noon {
+        fn now_us(&self) -> i64 {
+            12
+        }
+    }
+
     fn hosts() -> Hosts {
         let hosts = Hosts::new(HostSettings {
             site_domain: "laneway.example".to_owned(),
+            tenant_domain: "tenants.example".to_owned(),
             ..HostSettings::default()
         });
         hosts.set_slug("acme", TenantId::from_u128(1));
         hosts.set_slug("other", TenantId::from_u128(2));
+        let former = |slug: &str, until| FormerSlug {
+            slug: slug.to_owned(),
+            until,
+        };
+        let had = [former("before", 13), former("long-ago", 12)];
+        hosts.set_former(TenantId::from_u128(1), "acme", &had);
         hosts.set_host(
             &"tracks.acme.example".parse().unwrap(),
             TenantId::from_u128(1),
@@ -165,7 +253,7 @@ mod tests {
             .header("X-Tenant-Id", "acme")
             .body(())
             .unwrap();
-        name(&hosts(), &mut request).unwrap();
+        name(&hosts(), &Noon, &mut request).unwrap();
         assert_eq!(request.headers().len(), 1, "what names a tenant is gone");
         let found = request.extensions().get().cloned();
         (request.uri().to_string(), found)
@@ -224,13 +312,58 @@ mod tests {
     }
 
     #[test]
+    fn a_former_name_claims_nothing_that_is_there_and_leads_to_the_present_one() {
+        let moved = |target: &str, host: &str| {
+            let named = named(target, host).1?;
+            let to = named.moved?;
+            assert_eq!(to.tenant, TenantId::from_u128(1));
+            assert!([Claim::Unknown, Claim::Contradiction].contains(&named.claim));
+            Some(to.location.to_string())
+        };
+        let here = "laneway.example";
+        for (target, host, location) in [
+            ("/t/before/x?y=/t/z", here, "/t/acme/x?y=/t/z"),
+            ("/t/before", here, "/t/acme"),
+            (
+                "/x?y",
+                "before.tenants.example",
+                "//acme.tenants.example/x?y",
+            ),
+            (
+                "/t/acme/x",
+                "Before.tenants.example:8080",
+                "//acme.tenants.example:8080/t/acme/x",
+            ),
+            (
+                "/t/before/x",
+                "before.tenants.example",
+                "//acme.tenants.example/t/acme/x",
+            ),
+            ("/t/before/x", "acme.tenants.example", "/t/acme/x"),
+        ] {
+            assert_eq!(moved(target, host).as_deref(), Some(location), "{target}");
+        }
+        for (target, host) in [
+            ("/t/long-ago/x", here),
+            ("/t/nobody/x", here),
+            ("/x", "long-ago.tenants.example"),
+            ("/t/before/x", "other.tenants.example"),
+            ("/t/other/x", "before.tenants.example"),
+            ("/t/nobody/x", "before.tenants.example"),
+            ("/t/acme/x", here),
+        ] {
+            assert_eq!(moved(target, host), None, "{target} at {host}");
+        }
+    }
+
+    #[test]
     fn two_hosts_are_none() {
         let mut request = Request::builder()
             .header("host", "laneway.example")
             .header("host", "tracks.acme.example")
             .body(())
             .unwrap();
-        let refused = name(&hosts(), &mut request).unwrap_err();
+        let refused = name(&hosts(), &Noon, &mut request).unwrap_err();
         assert_eq!(refused.status, 400);
     }
 }

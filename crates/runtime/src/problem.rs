@@ -1,5 +1,7 @@
 //! Errors as RFC 9457 problem details.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
@@ -16,6 +18,8 @@ pub struct Problem {
     pub detail: String,
     /// Sent as `Retry-After`, in seconds.
     pub retry_after: Option<u32>,
+    /// Sent as `Location`.
+    pub location: Option<Arc<str>>,
 }
 
 /// The kind of the problem that a response tells of, among its extensions.
@@ -35,6 +39,7 @@ impl Problem {
             title,
             detail: detail.into(),
             retry_after: None,
+            location: None,
         }
     }
 
@@ -88,6 +93,18 @@ impl Problem {
             "There is no such thing here",
             "",
         )
+    }
+
+    /// To the same thing, which goes by another name now.
+    pub fn renamed(location: Arc<str>) -> Self {
+        let mut problem = Problem::new(
+            StatusCode::PERMANENT_REDIRECT,
+            "tenant-renamed",
+            "The tenant goes by another name now",
+            "Ask there; the name before is kept for a while only.",
+        );
+        problem.location = Some(location);
+        problem
     }
 
     /// Nothing that is named belongs to a tenant, and nobody is known who asks.
@@ -145,6 +162,10 @@ impl Problem {
         );
         if let Some(seconds) = self.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        let location = self.location.as_deref().map(HeaderValue::from_str);
+        if let Some(Ok(location)) = location {
+            headers.insert(header::LOCATION, location);
         }
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(

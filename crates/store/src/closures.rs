@@ -15,7 +15,7 @@ use crate::open::Kind;
 /// Tables whose rows of a tenant are erased with it, each before those that it refers to. What
 /// stays is the tenant's own row and slugs, its audit trail without personal fields, and counts by
 /// day.
-const ERASED: [&str; 16] = [
+const ERASED: [&str; 17] = [
     "credentials",
     "enrolments",
     "provisioning_keys",
@@ -25,6 +25,7 @@ const ERASED: [&str; 16] = [
     "service_accounts",
     "destinations",
     "hosts",
+    "partner_grants",
     "latest_positions",
     "sessions",
     "config_entries",

@@ -19,6 +19,7 @@ mod destinations;
 mod devices;
 mod enrolment;
 mod error;
+mod grants;
 mod hosts;
 mod idempotency;
 mod keys;
@@ -53,6 +54,7 @@ pub use devices::{
 };
 pub use enrolment::{Enrolled, EnrolledBy, Enrolment, NotEnrolled};
 pub use error::{Result, StoreError};
+pub use grants::{Granted, NewGrant, PartnerGrant, PartnerGrants};
 pub use hosts::{Host, HostCertificate, HostProof, HostProofs, Hosts, NewCertificate, NewHost};
 pub use idempotency::{Begun, IdempotentAnswers};
 pub use keys::{ApiKey, ApiKeys, KeyChange, KeyRotation, NewKey};

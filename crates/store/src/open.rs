@@ -11,6 +11,7 @@ use tokio::sync::{Mutex, watch};
 
 use crate::audit::{Audit, AuditHeads};
 use crate::error::{Doing, Result, StoreError};
+use crate::grants::{Granted, PartnerGrants};
 use crate::secrets::Secrets;
 use crate::share::Shares;
 use crate::{
@@ -175,6 +176,16 @@ impl Store {
 
     pub fn destinations<'a>(&'a self, scope: &'a TenantScope) -> Destinations<'a> {
         Destinations { store: self, scope }
+    }
+
+    /// What the tenant grants to partners.
+    pub fn grants<'a>(&'a self, scope: &'a TenantScope) -> PartnerGrants<'a> {
+        PartnerGrants { store: self, scope }
+    }
+
+    /// What is granted to the tenant, which is a partner.
+    pub fn granted<'a>(&'a self, scope: &'a TenantScope) -> Granted<'a> {
+        Granted { store: self, scope }
     }
 
     pub fn hosts<'a>(&'a self, scope: &'a TenantScope) -> Hosts<'a> {

@@ -139,6 +139,19 @@ impl<'a> Tenants<'a> {
         Ok(found)
     }
 
+    /// Those of a kind by id, after `after`.
+    pub async fn of_kind(
+        &self,
+        kind: TenantKind,
+        after: Option<TenantId>,
+        limit: u32,
+    ) -> Result<Vec<Tenant>> {
+        let mut tx = self.store.read(Access::Platform).await?;
+        let found = row::list(&mut tx, None, Some(kind), after, limit).await?;
+        tx.commit().await?;
+        Ok(found)
+    }
+
     /// Makes a change; [`crate::StoreError::Changed`] where the tenant is not at
     /// `expected` any more.
     pub async fn change(

@@ -6,6 +6,7 @@
 //! old; a credential that is not cached is then neither accepted nor refused.
 
 mod cache;
+mod caller;
 mod provisioning;
 mod verify;
 
@@ -13,73 +14,17 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use crate::control::{TenantKind, TenantState};
+use crate::control::TenantState;
 use crate::failures::{FailureKey, FailureLimiter};
-use crate::source::{CredentialSource, SourceError, TenantInfo};
+use crate::source::{CredentialSource, SourceError};
 use crate::token::TokenHasher;
 use crate::uses::Uses;
-use crate::{
-    Claim, Clock, CredentialUse, Grant, Grants, PasswordError, Passwords, Principal, TenantId,
-    TenantScope, basic,
-};
+use crate::{Clock, CredentialUse, PasswordError, Passwords, TenantId, basic};
 
 use cache::{Cached, Entry};
+pub use caller::{Authenticated, Home, TenantMismatch};
 pub use provisioning::ProvisioningSecret;
 use verify::{Found, Verified};
-
-/// Who was authenticated. Cheap to clone.
-#[derive(Debug, Clone)]
-pub struct Authenticated {
-    pub scope: TenantScope,
-    pub tenant: Arc<TenantInfo>,
-    /// The tenant's control version that the credential was read at.
-    pub control_version: i64,
-    /// When the credential ends by itself, in microseconds; `i64::MAX` for one without an end.
-    pub ends_at: i64,
-}
-
-/// The request names another tenant than its credentials do, or one that there is not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the request names a tenant that its credentials do not belong to")]
-pub struct TenantMismatch;
-
-impl Authenticated {
-    /// Refuses a request whose host or path names another tenant, whether or not there is one.
-    pub fn agree(&self, claim: Claim) -> Result<(), TenantMismatch> {
-        if claim.allows(self.scope.tenant()) {
-            Ok(())
-        } else {
-            Err(TenantMismatch)
-        }
-    }
-
-    /// The caller at work in a namespace of its tenant with all its rights; or in a tenant below
-    /// its own, where that allows it, to read what came of locations. `None` for any other.
-    pub fn enter(&self, below: TenantInfo) -> Option<Authenticated> {
-        if below.body.parent != Some(self.tenant.id) {
-            return None;
-        }
-        let principal = match (below.body.kind, self.scope.principal()) {
-            (TenantKind::Namespace, principal) => principal.clone(),
-            (TenantKind::Tenant, Principal::Key { id, grants })
-                if below.body.options.parent_may_read =>
-            {
-                let reads = [Grant::StreamRead, Grant::PositionsRead];
-                Principal::Key {
-                    id: *id,
-                    grants: Grants::of(reads.into_iter().filter(|grant| grants.has(*grant))),
-                }
-            }
-            _ => return None,
-        };
-        Some(Authenticated {
-            scope: TenantScope::new(below.id, principal),
-            tenant: Arc::new(below),
-            control_version: self.control_version,
-            ends_at: self.ends_at,
-        })
-    }
-}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum AuthError {

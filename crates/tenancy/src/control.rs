@@ -73,6 +73,8 @@ pub enum TenantKind {
     Runtime,
     /// The operators' own.
     Platform,
+    /// Reads of other tenants what they grant it, and has nothing itself.
+    Partner,
 }
 
 /// Body of a `tenant` change; of a deletion too.
@@ -90,6 +92,17 @@ pub struct TenantBody {
     pub limits: Limits,
     #[serde(default)]
     pub options: Options,
+    /// What it was called until lately, the last ones first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub former: Vec<FormerSlug>,
+}
+
+/// A slug that a tenant had, and that leads to it for a while.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FormerSlug {
+    pub slug: String,
+    /// In microseconds.
+    pub until: i64,
 }
 
 impl TenantBody {
@@ -103,6 +116,7 @@ impl TenantBody {
             placement,
             limits: Limits::default(),
             options: Options::default(),
+            former: Vec::new(),
         }
     }
 }
@@ -172,6 +186,19 @@ pub struct HostBody {
     /// Whether it has a certificate of its own.
     #[serde(default)]
     pub certificate: bool,
+}
+
+/// Body of a `grant` change: what a partner may read of the tenant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GrantBody {
+    pub partner: TenantId,
+    /// Names of event types; at least one.
+    pub event_types: Vec<String>,
+    /// Devices; empty for all.
+    #[serde(default)]
+    pub devices: Vec<String>,
+    /// In microseconds.
+    pub expires_at: i64,
 }
 
 /// The capability of a role to act for the tenant of a record it read from the log, which only

@@ -8,6 +8,7 @@
 //! falls under; `foo.<tenant domain>`, the tenant with the slug foo; else as
 //! [`HostSettings::unregistered`] has it.
 
+mod former;
 mod look_alike;
 mod name;
 mod pattern;
@@ -17,8 +18,11 @@ mod shards;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::TenantId;
+use crate::control::FormerSlug;
 use crate::slug::is_slug;
 
+use former::FormerSlugs;
+pub use former::Renamed;
 use name::HostName;
 pub use pattern::{HostError, HostPattern};
 pub use settings::{HostMode, HostSettings, Unregistered};
@@ -66,6 +70,7 @@ pub struct Hosts {
     /// By what comes after `*.`.
     wildcards: Shards,
     slugs: Shards,
+    former: FormerSlugs,
     /// Labels of the longest wildcard that there ever was: names have up to 127.
     deepest: AtomicUsize,
 }
@@ -83,6 +88,7 @@ impl Hosts {
             exact: Shards::new(),
             wildcards: Shards::new(),
             slugs: Shards::new(),
+            former: FormerSlugs::default(),
             deepest: AtomicUsize::new(0),
         }
     }
@@ -110,6 +116,20 @@ impl Hosts {
         }
         let known = is_slug(slug).then(|| self.slugs.get(slug)).flatten();
         known.map_or(Claim::Unknown, Claim::Tenant)
+    }
+
+    /// Where a slug that nobody has leads, as long as it is kept for who had it.
+    pub fn of_former_slug(&self, slug: &str, now: i64) -> Option<Renamed> {
+        is_slug(slug).then(|| self.former.get(slug, now)).flatten()
+    }
+
+    /// The same of a host below the tenant domain, with the host that it leads to.
+    pub fn of_former_host(&self, authority: Option<&[u8]>, now: i64) -> Option<(Renamed, String)> {
+        let name = authority.and_then(HostName::of_authority)?;
+        let domain = &self.settings.tenant_domain;
+        let renamed = self.of_former_slug(below(name.as_str(), domain)?, now)?;
+        let host = format!("{}.{domain}", renamed.slug);
+        Some((renamed, host))
     }
 
     /// Whether a name is the platform's own, or is given by it: nobody may register it.
@@ -154,6 +174,11 @@ impl Hosts {
     pub fn remove_hosts(&self, tenant: TenantId) {
         self.exact.remove_all(tenant);
         self.wildcards.remove_all(tenant);
+    }
+
+    /// What the tenant was called until lately, and is now.
+    pub fn set_former(&self, tenant: TenantId, slug: &str, former: &[FormerSlug]) {
+        self.former.set(tenant, slug, former);
     }
 
     pub fn set_slug(&self, slug: &str, tenant: TenantId) {

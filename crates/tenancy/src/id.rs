@@ -129,6 +129,11 @@ given_id!(
     DestinationId, "dst_", "a destination id"
 );
 
+given_id!(
+    /// A grant: what a partner may read of a tenant.
+    GrantId, "grt_", "a grant's id"
+);
+
 macro_rules! chosen_id {
     ($(#[$doc:meta])* $name:ident, $max:literal, $kind:literal) => {
         $(#[$doc])*

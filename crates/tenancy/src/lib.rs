@@ -27,7 +27,7 @@ mod uses;
 mod validity;
 
 pub use authenticator::{
-    AuthError, AuthSettings, Authenticated, Authenticator, ChangeKind, ProvisioningSecret,
+    AuthError, AuthSettings, Authenticated, Authenticator, ChangeKind, Home, ProvisioningSecret,
     TenantMismatch,
 };
 pub use clock::Clock;
@@ -35,8 +35,8 @@ pub use details::DeviceDetails;
 pub use gcra::{Gcra, Rate};
 pub use hosts::{Claim, HostPattern, Hosts};
 pub use id::{
-    AccountId, CredentialId, DestinationId, DeviceId, IdError, KeyId, ProvisioningKeyId, SessionId,
-    TenantId,
+    AccountId, CredentialId, DestinationId, DeviceId, GrantId, IdError, KeyId, ProvisioningKeyId,
+    SessionId, TenantId,
 };
 pub use limits::{Limited, TenantLimiter};
 pub use operator::{LocalSocket, OperatorScope};

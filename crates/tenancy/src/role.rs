@@ -69,6 +69,19 @@ impl Role {
     }
 }
 
+/// What keys of a partner may at most: look after itself, and open what is granted to it.
+pub(crate) const PARTNER: Grants = Grants::of_all(&[
+    Grant::StreamRead,
+    Grant::KeysRead,
+    Grant::KeysWrite,
+    Grant::TenantRead,
+    Grant::TenantWrite,
+    Grant::PartnersRead,
+    Grant::UsageRead,
+    Grant::AuditRead,
+    Grant::TenantOwn,
+]);
+
 /// What an admin may, but for the tenant's data: a key for tools that only set things up.
 const MANAGEMENT: &str = "tenant:admin";
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{DeviceId, KeyId, TenantId};
+use crate::{DeviceId, GrantId, KeyId, TenantId};
 
 /// One thing that a key may do. `…:write` does not include `…:read`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -149,6 +149,13 @@ pub enum Principal {
         id: KeyId,
         grants: Grants,
     },
+    /// A partner that reads what a grant gives it of the scope's tenant.
+    Partner {
+        /// Its own tenant.
+        tenant: TenantId,
+        key: KeyId,
+        grant: GrantId,
+    },
     /// The operator on this machine (the local socket) or with an operator's key.
     Operator,
     /// A role at its own work, under the scope of the tenant whose record it handles.
@@ -186,6 +193,7 @@ impl TenantScope {
         match &self.0.principal {
             Principal::Device(_) => false,
             Principal::Key { grants, .. } => grants.has(grant),
+            Principal::Partner { .. } => grant == Grant::StreamRead,
             Principal::Operator => true,
             Principal::Role(_) => grant != Grant::Operator,
         }

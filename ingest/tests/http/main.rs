@@ -5,6 +5,7 @@ mod durability;
 mod fixes;
 mod hosts;
 mod log;
+mod namespaces;
 mod quotas;
 mod rates;
 mod rig;

@@ -169,7 +169,10 @@ impl Rig {
         let lifecycle = Lifecycle::new();
         let server = Server::bind(ListenConfig::plain(([127, 0, 0, 1], 0).into())).unwrap();
         let address = server.local_addr().unwrap();
-        server.serve(Names::new(directory.clone(), ingest.clone()), &lifecycle);
+        server.serve(
+            Names::new(directory.clone(), clock.clone(), ingest.clone()),
+            &lifecycle,
+        );
         lifecycle.spawn("ingest", ingest.run(lifecycle.clone()));
         Rig {
             log,

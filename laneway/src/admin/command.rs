@@ -43,6 +43,12 @@ pub enum What {
     /// Where a tenant's events are delivered.
     #[command(subcommand)]
     Destination(Destination),
+    /// Who reads what tenants grant to them.
+    #[command(subcommand)]
+    Partner(super::partner::Partner),
+    /// What a tenant lets partners read of its stream.
+    #[command(subcommand)]
+    Grant(super::partner::Grant),
     /// Names of a tenant's own under which it is reached.
     #[command(subcommand)]
     Host(super::host::Host),

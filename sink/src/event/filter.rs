@@ -20,6 +20,10 @@ impl TypeSet {
         TypeSet(self.0 | other.0)
     }
 
+    pub fn intersection(self, other: TypeSet) -> Self {
+        TypeSet(self.0 & other.0)
+    }
+
     pub fn contains(self, event_type: EventType) -> bool {
         self.0 & 1 << event_type as u8 != 0
     }
@@ -94,6 +98,29 @@ impl Filter {
                 || self.devices.binary_search_by(|d| (**d).cmp(device)).is_ok())
     }
 
+    /// What it wants of what another one has; `None` where that is nothing.
+    pub fn within(&self, other: &Filter) -> Option<Filter> {
+        let types = self.types.intersection(other.types);
+        let devices: Box<[Box<str>]> = match (self.all_devices(), other.all_devices()) {
+            (true, _) => other.devices.clone(),
+            (_, true) => self.devices.clone(),
+            _ => {
+                let has = |device: &&Box<str>| other.devices.binary_search(device).is_ok();
+                self.devices.iter().filter(has).cloned().collect()
+            }
+        };
+        let nothing = devices.is_empty() && !(self.all_devices() && other.all_devices());
+        if types == TypeSet::default() || nothing {
+            return None;
+        }
+        let whole = |filter: &Filter| filter.all_devices() || filter.named;
+        Some(Filter {
+            types,
+            devices,
+            named: whole(self) && whole(other),
+        })
+    }
+
     pub fn matches(&self, facts: &Facts<'_>) -> bool {
         self.wants(facts.event_type, facts.device)
     }
@@ -124,6 +151,41 @@ mod tests {
         ));
         assert!(!wants(&["laneway.position"], &[]));
         assert!(!wants(&[], &["a"]));
+    }
+
+    #[test]
+    fn what_is_wanted_within_another_filter_is_what_both_want() {
+        let types = [
+            &[][..],
+            &["laneway.position"],
+            &["laneway.position", "laneway.quota.warning"],
+            &["laneway.window"],
+        ];
+        let devices = [&[][..], &["a"], &["a", "b"], &["c"]];
+        let filters: Vec<Filter> = types
+            .iter()
+            .flat_map(|types| devices.iter().map(move |devices| (types, devices)))
+            .map(|(types, devices)| {
+                let devices = devices.iter().map(|d| (*d).to_owned());
+                Filter::parse(types.iter().copied(), devices).unwrap()
+            })
+            .collect();
+        for one in &filters {
+            for other in &filters {
+                let both = one.within(other);
+                for event_type in EventType::ALL {
+                    for device in ["a", "b", "c", "d", WHOLE_TENANT] {
+                        let wanted =
+                            one.wants(event_type, device) && other.wants(event_type, device);
+                        let found = both.as_ref().is_some_and(|f| f.wants(event_type, device));
+                        // Nothing of a device in common: not the whole tenant's either.
+                        if both.is_some() || device != WHOLE_TENANT {
+                            assert_eq!(found, wanted, "{one:?} {other:?} {event_type:?} {device}");
+                        }
+                    }
+                }
+            }
+        }
     }
 
     #[test]

@@ -1,17 +1,19 @@
 //! The position token: `v1.` and base64url of the lanes and a tag.
 //!
 //! The tag is HMAC-SHA-256 over the tenant and the positions, cut to 128 bits (RFC 2104 section
-//! 5): a token is good for its own tenant alone, and is looked at only after authentication.
+//! 5): a token is good for its own tenant alone, and is looked at only after authentication. That
+//! of a partner is good for this partner at this tenant.
 
 use aws_lc_rs::hmac;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use laneway_tenancy::TenantScope;
+use laneway_tenancy::{Principal, TenantScope};
 
 use super::LanePosition;
 
 const PREFIX: &str = "v1.";
 const CONTEXT: &[u8] = b"laneway position token v1\0";
+const OF_PARTNER: &[u8] = b"laneway position token of a partner v1\0";
 const TAG: usize = 16;
 /// More lanes than any placement has.
 const MAX_LANES: usize = 4096;
@@ -80,7 +82,12 @@ impl TokenKey {
 
 fn message(scope: &TenantScope, body: &[u8]) -> Vec<u8> {
     let mut message = Vec::with_capacity(CONTEXT.len() + 16 + body.len());
-    message.extend_from_slice(CONTEXT);
+    if let Principal::Partner { tenant, .. } = scope.principal() {
+        message.extend_from_slice(OF_PARTNER);
+        message.extend_from_slice(&tenant.as_u128().to_be_bytes());
+    } else {
+        message.extend_from_slice(CONTEXT);
+    }
     message.extend_from_slice(&scope.tenant().as_u128().to_be_bytes());
     message.extend_from_slice(body);
     message

@@ -13,18 +13,28 @@ use tokio_util::sync::CancellationToken;
 
 use super::socket_use::SocketMeter;
 
+/// A connection, as one tenant has to do with it: the one that its key is of, or the one whose
+/// stream it is, where that is another.
 struct Open {
     id: u64,
-    key: Option<String>,
-    /// The control version that it was authenticated against.
+    /// The key or the grant of this tenant that it takes.
+    by: Option<(ControlKind, String)>,
+    /// The control version of this tenant that it was authenticated against.
     version: i64,
     cancel: CancellationToken,
 }
 
 #[derive(Default)]
+struct OfTenant {
+    open: Vec<Open>,
+    /// Those of its own keys.
+    own: usize,
+}
+
+#[derive(Default)]
 struct Table {
-    tenants: HashMap<TenantId, Vec<Open>>,
-    /// Connections whose credential ends by itself, by when it does.
+    tenants: HashMap<TenantId, OfTenant>,
+    /// Connections whose credential or grant ends by itself, by when it does.
     ends: BTreeMap<(i64, u64), CancellationToken>,
 }
 
@@ -52,6 +62,9 @@ impl Meter {
 pub struct Registered {
     open: Arc<Mutex<Table>>,
     meter: Arc<Meter>,
+    /// Whose key it is.
+    home: TenantId,
+    /// Whose stream it is.
     tenant: TenantId,
     id: u64,
     ends_at: i64,
@@ -78,40 +91,52 @@ impl Connections {
         look(&mut seen.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// `None` where the tenant has as many on this node as it may: as the settings say, or as
-    /// its own limit does where that is less.
+    /// Counts it for the tenant whose key it is; `None` where that has as many on this node as it
+    /// may: as the settings say, or as its own limit does where that is less.
     pub fn register(&self, who: &Authenticated) -> Option<Registered> {
-        let scope = &who.scope;
-        let limit = match who.tenant.body.limits.sockets {
+        let (home, tenant) = (who.home(), who.scope.tenant());
+        let limit = match home.tenant.body.limits.sockets {
             0 => self.limit,
             own => self.limit.min(own as usize),
         };
         let mut table = lock(&self.open);
-        let open = table.tenants.entry(scope.tenant()).or_default();
-        if open.len() >= limit {
+        let at_home = table.tenants.entry(home.tenant.id).or_default();
+        if at_home.own >= limit {
             return None;
         }
-        let key = match scope.principal() {
-            Principal::Key { id, .. } => Some(id.to_string()),
-            _ => None,
+        let (key, grant) = match who.scope.principal() {
+            Principal::Key { id, .. } => (Some(id), None),
+            Principal::Partner { key, grant, .. } => (Some(key), Some(grant)),
+            _ => (None, None),
         };
         let id = self.ids.fetch_add(1, Ordering::Relaxed);
         let cancel = CancellationToken::new();
-        open.push(Open {
+        at_home.own += 1;
+        at_home.open.push(Open {
             id,
-            key,
-            version: who.control_version,
+            by: key.map(|key| (ControlKind::Key, key.to_string())),
+            version: home.control_version,
             cancel: cancel.clone(),
         });
+        if tenant != home.tenant.id {
+            table.tenants.entry(tenant).or_default().open.push(Open {
+                id,
+                by: grant.map(|grant| (ControlKind::Grant, grant.to_string())),
+                version: who.control_version,
+                cancel: cancel.clone(),
+            });
+        }
         if who.ends_at < i64::MAX {
             table.ends.insert((who.ends_at, id), cancel.clone());
         }
+        drop(table);
         metrics::gauge!("laneway_stream_connections").increment(1);
-        self.meter.change(scope.tenant(), 1);
+        self.meter.change(home.tenant.id, 1);
         Some(Registered {
             open: Arc::clone(&self.open),
             meter: Arc::clone(&self.meter),
-            tenant: scope.tenant(),
+            home: home.tenant.id,
+            tenant,
             id,
             ends_at: who.ends_at,
             revoked: cancel,
@@ -123,13 +148,16 @@ impl Connections {
     /// against is no news to it, however late it arrives.
     pub fn apply(&self, change: &DirectoryChange) {
         let table = lock(&self.open);
-        let Some(open) = table.tenants.get(&change.tenant) else {
+        let Some(of_tenant) = table.tenants.get(&change.tenant) else {
             return;
         };
-        for connection in open.iter().filter(|c| c.version < change.version) {
+        for connection in of_tenant.open.iter().filter(|c| c.version < change.version) {
             let ends = match change.kind {
                 ControlKind::Tenant => true,
-                ControlKind::Key => connection.key.as_deref() == Some(change.id.as_str()),
+                kind @ (ControlKind::Key | ControlKind::Grant) => connection
+                    .by
+                    .as_ref()
+                    .is_some_and(|(by, id)| *by == kind && *id == change.id),
                 ControlKind::Device
                 | ControlKind::Credential
                 | ControlKind::Destination
@@ -152,7 +180,8 @@ impl Connections {
 
     /// Ends all of them: control changes were missed.
     pub fn end_all(&self) {
-        for connection in lock(&self.open).tenants.values().flatten() {
+        let table = lock(&self.open);
+        for connection in table.tenants.values().flat_map(|of_tenant| &of_tenant.open) {
             connection.cancel.cancel();
         }
     }
@@ -162,15 +191,22 @@ impl Drop for Registered {
     fn drop(&mut self) {
         let mut table = lock(&self.open);
         table.ends.remove(&(self.ends_at, self.id));
-        if let Some(open) = table.tenants.get_mut(&self.tenant) {
-            open.retain(|c| c.id != self.id);
-            if open.is_empty() {
-                table.tenants.remove(&self.tenant);
+        for tenant in [self.home, self.tenant] {
+            let Some(of_tenant) = table.tenants.get_mut(&tenant) else {
+                continue;
+            };
+            let before = of_tenant.open.len();
+            of_tenant.open.retain(|c| c.id != self.id);
+            if tenant == self.home && of_tenant.open.len() < before {
+                of_tenant.own -= 1;
+            }
+            if of_tenant.open.is_empty() {
+                table.tenants.remove(&tenant);
             }
         }
         drop(table);
         metrics::gauge!("laneway_stream_connections").decrement(1);
-        self.meter.change(self.tenant, -1);
+        self.meter.change(self.home, -1);
     }
 }
 
@@ -182,22 +218,41 @@ fn lock(open: &Mutex<Table>) -> MutexGuard<'_, Table> {
 mod tests {
     use laneway_runtime::SystemClock;
     use laneway_tenancy::control::{RoleAuthority, TenantBody};
-    use laneway_tenancy::{Placement, TenantInfo};
+    use laneway_tenancy::{Home, Placement, TenantInfo};
 
     use super::*;
 
-    fn who(tenant: TenantId, sockets: u32, ends_at: i64) -> Authenticated {
-        let mut body = TenantBody::plain("acme", Placement::first(tenant, 1, 4));
+    fn info(tenant: u128, sockets: u32) -> Arc<TenantInfo> {
+        let id = TenantId::from_u128(tenant);
+        let mut body = TenantBody::plain("x", Placement::first(id, 1, 1));
         body.limits.sockets = sockets;
+        Arc::new(TenantInfo {
+            id,
+            slug: "x".to_owned(),
+            body,
+        })
+    }
+
+    /// At version 3 of a tenant.
+    fn reader(tenant: Arc<TenantInfo>, ends_at: i64) -> Authenticated {
         Authenticated {
-            scope: RoleAuthority::for_role("test").scope(tenant),
-            tenant: Arc::new(TenantInfo {
-                id: tenant,
-                slug: "acme".to_owned(),
-                body,
-            }),
+            scope: RoleAuthority::for_role("test").scope(tenant.id),
+            tenant,
             control_version: 3,
             ends_at,
+            away_from: None,
+        }
+    }
+
+    fn change(tenant: u128, version: i64) -> DirectoryChange {
+        let tenant = TenantId::from_u128(tenant);
+        DirectoryChange {
+            tenant,
+            version,
+            kind: ControlKind::Tenant,
+            id: tenant.to_string(),
+            deleted: false,
+            registers: false,
         }
     }
 
@@ -205,7 +260,7 @@ mod tests {
     fn a_tenant_has_no_more_connections_than_its_own_limit_or_the_settings_say() {
         let connections = Connections::new(3, Arc::new(SystemClock));
         for (tenant, sockets, most) in [(1, 2, 2), (2, 0, 3), (3, 9, 3)] {
-            let who = who(TenantId::from_u128(tenant), sockets, i64::MAX);
+            let who = reader(info(tenant, sockets), i64::MAX);
             let mut open: Vec<_> = (0..5).filter_map(|_| connections.register(&who)).collect();
             assert_eq!(open.len(), most, "{sockets} of 3");
             open.pop();
@@ -217,7 +272,7 @@ mod tests {
     fn a_connection_ends_with_its_credential() {
         let connections = Connections::new(9, Arc::new(SystemClock));
         let open = [10, 20, i64::MAX].map(|ends_at| {
-            let who = who(TenantId::from_u128(7), 0, ends_at);
+            let who = reader(info(7, 0), ends_at);
             connections.register(&who).unwrap()
         });
         for (now, ended) in [(9, 0), (10, 1), (30, 2)] {
@@ -231,20 +286,39 @@ mod tests {
 
     #[test]
     fn only_what_is_newer_than_its_authentication_ends_a_connection() {
-        let tenant = TenantId::from_u128(7);
         let connections = Connections::new(1, Arc::new(SystemClock));
-        let open = connections.register(&who(tenant, 0, i64::MAX)).unwrap();
-        let change = |version| DirectoryChange {
-            tenant,
-            version,
-            kind: ControlKind::Tenant,
-            id: tenant.to_string(),
-            deleted: false,
-            registers: false,
-        };
-        connections.apply(&change(3));
+        let open = connections.register(&reader(info(7, 0), i64::MAX)).unwrap();
+        connections.apply(&change(7, 3));
         assert!(!open.revoked.is_cancelled());
-        connections.apply(&change(4));
+        connections.apply(&change(7, 4));
         assert!(open.revoked.is_cancelled());
+    }
+
+    #[test]
+    fn a_connection_elsewhere_ends_with_either_tenant_and_counts_at_home() {
+        let connections = Connections::new(9, Arc::new(SystemClock));
+        let mut who = reader(info(7, 1), i64::MAX);
+        let theirs = connections.register(&who).unwrap();
+        who.away_from = Some(Home {
+            tenant: info(1, 2),
+            control_version: 30,
+        });
+        let open = || connections.register(&who);
+        let (one, two) = (open().unwrap(), open().unwrap());
+        assert!(open().is_none(), "as many as its own tenant may have");
+        connections.apply(&change(7, 3));
+        connections.apply(&change(1, 30));
+        assert!(!one.revoked.is_cancelled());
+        drop(one);
+        let three = open().unwrap();
+        connections.apply(&change(1, 31));
+        assert!(two.revoked.is_cancelled() && three.revoked.is_cancelled());
+        assert!(!theirs.revoked.is_cancelled());
+        drop((two, three));
+        let four = open().unwrap();
+        connections.apply(&change(7, 4));
+        assert!(four.revoked.is_cancelled());
+        drop((four, theirs));
+        assert!(lock(&connections.open).tenants.is_empty());
     }
 }

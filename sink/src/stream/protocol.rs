@@ -136,6 +136,19 @@ pub fn filter<'a>(
     })
 }
 
+/// What is wanted of what may be read.
+pub fn bounded(asked: Subscribe, within: Option<&Filter>) -> Result<Subscribe, Problem> {
+    let Some(within) = within else {
+        return Ok(asked);
+    };
+    let filter = asked.filter.within(within).ok_or_else(|| {
+        Problem::forbidden(
+            "The grant gives none of what is asked for; leave the filter out to get all of it.",
+        )
+    })?;
+    Ok(Subscribe { filter, ..asked })
+}
+
 pub fn hello(tenant: TenantId, placement: &Placement) -> String {
     json!({
         "type": "hello",

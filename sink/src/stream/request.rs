@@ -2,6 +2,7 @@
 
 use http::header::{AUTHORIZATION, HeaderMap, SEC_WEBSOCKET_PROTOCOL};
 use laneway_runtime::Problem;
+use laneway_tenancy::{GrantId, IdError};
 
 use super::protocol::{Subscribe, filter};
 use super::start::Start;
@@ -31,9 +32,18 @@ fn protocols(headers: &HeaderMap) -> impl Iterator<Item = &str> {
         .map(str::trim)
 }
 
-/// `types`, `devices` (comma-separated) and `from`; `None` where the query has none of them.
-pub fn query(query: Option<&str>) -> Result<Option<Subscribe>, Problem> {
-    let (mut types, mut devices, mut from) = (None, None, None);
+/// What a URL asks for.
+#[derive(Debug, Default, PartialEq)]
+pub struct Asked {
+    /// By which a partner reads.
+    pub grant: Option<GrantId>,
+    /// `None` where it says nothing of it.
+    pub subscribe: Option<Subscribe>,
+}
+
+/// `grant`, and `types`, `devices` (comma-separated) and `from`.
+pub fn query(query: Option<&str>) -> Result<Asked, Problem> {
+    let (mut types, mut devices, mut from, mut grant) = (None, None, None, None);
     for pair in query
         .unwrap_or_default()
         .split('&')
@@ -45,6 +55,7 @@ pub fn query(query: Option<&str>) -> Result<Option<Subscribe>, Problem> {
             "types" => &mut types,
             "devices" => &mut devices,
             "from" => &mut from,
+            "grant" => &mut grant,
             "access_token" | "token" | "key" => {
                 return Err(Problem::bad_request(
                     "Send the key in the Authorization header or as the subprotocol `bearer.<key>`: URLs end up in logs.",
@@ -52,20 +63,30 @@ pub fn query(query: Option<&str>) -> Result<Option<Subscribe>, Problem> {
             }
             other => {
                 return Err(Problem::bad_request(format!(
-                    "The query has {other:?}; it may have `types`, `devices` and `from`."
+                    "The query has {other:?}; it may have `types`, `devices`, `from` and `grant`."
                 )));
             }
         };
         *slot = Some(value);
     }
+    let grant = grant
+        .map(|grant| grant.parse())
+        .transpose()
+        .map_err(|e: IdError| Problem::bad_request(format!("`grant`: {e}.")))?;
     if types.is_none() && devices.is_none() && from.is_none() {
-        return Ok(None);
+        return Ok(Asked {
+            grant,
+            subscribe: None,
+        });
     }
     let types = types.unwrap_or_default();
     let devices = devices.unwrap_or_default();
     let filter = filter(list(&types), list(&devices).map(str::to_owned).collect())?;
     let start = from.map_or(Ok(Start::Live), |from| Start::parse(&from))?;
-    Ok(Some(Subscribe { filter, start }))
+    Ok(Asked {
+        grant,
+        subscribe: Some(Subscribe { filter, start }),
+    })
 }
 
 fn list(text: &str) -> impl Iterator<Item = &str> {
@@ -115,10 +136,13 @@ mod tests {
 
     #[test]
     fn one_url_says_filter_and_start() {
-        assert_eq!(query(None).unwrap(), None);
-        let subscribe = query(Some("types=laneway.position&devices=a%2Cb&from=earliest"))
-            .unwrap()
-            .unwrap();
+        assert_eq!(query(None).unwrap(), Asked::default());
+        let id = GrantId::from_u128(7);
+        let asked = query(Some(&format!("grant={id}"))).unwrap();
+        assert_eq!((asked.grant, asked.subscribe), (Some(id), None));
+        assert!(query(Some("grant=7")).is_err());
+        let asked = query(Some("types=laneway.position&devices=a%2Cb&from=earliest"));
+        let subscribe = asked.unwrap().subscribe.unwrap();
         assert_eq!(subscribe.start, Start::Earliest);
         assert!(subscribe.filter.wants(EventType::Position, "b"));
         assert!(!subscribe.filter.wants(EventType::Position, "c"));

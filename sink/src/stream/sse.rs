@@ -155,7 +155,7 @@ fn changed() -> Problem {
     Problem::new(
         StatusCode::UNAUTHORIZED,
         "credentials-changed",
-        "The key or the tenant has changed",
+        "The key, the grant or the tenant has changed",
         "Connect again.",
     )
 }

@@ -16,6 +16,7 @@ use super::protocol::{self, ClientMessage, Subscribe};
 use super::socket::{Socket, SocketEvent};
 use super::subscriber::{Picked, Push};
 use super::{StreamContext, frame, start};
+use crate::event::Filter;
 use crate::position::LanePosition;
 
 /// Nothing more is taken from the feed while so much waits to be written.
@@ -30,6 +31,8 @@ const STALLED: u32 = 30;
 pub struct Connection<IO> {
     pub context: Arc<StreamContext>,
     pub scope: TenantScope,
+    /// What of the stream it may read; `None` for all of it.
+    pub within: Option<Filter>,
     pub placement: Placement,
     /// How far back the tenant may read; 0 for all that is there.
     pub retention_seconds: u64,
@@ -119,15 +122,15 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send> Connection<IO> {
     }
 
     async fn serve(&mut self, subscribe: Subscribe) -> End {
-        let mut feed = match open(
-            Arc::clone(&self.context),
-            self.scope.clone(),
-            self.placement.clone(),
-            self.retention_seconds,
-            subscribe,
-        )
-        .await
-        {
+        let opened = match protocol::bounded(subscribe, self.within.as_ref()) {
+            Ok(subscribe) => {
+                let context = Arc::clone(&self.context);
+                let since = context.since(self.retention_seconds);
+                open(context, &self.scope, &self.placement, since, subscribe).await
+            }
+            Err(problem) => Err(problem),
+        };
+        let mut feed = match opened {
             Ok(feed) => feed,
             Err(problem) => return End::Refused(problem),
         };
@@ -256,25 +259,28 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send> Connection<IO> {
 
 async fn open(
     context: Arc<StreamContext>,
-    scope: TenantScope,
-    placement: Placement,
-    retention_seconds: u64,
+    scope: &TenantScope,
+    placement: &Placement,
+    since: Option<i64>,
     subscribe: Subscribe,
 ) -> Result<Feed, Problem> {
     let from = start::resolve(
         subscribe.start,
         &*context.log,
         &context.tokens,
-        &scope,
-        &placement,
-        context.since(retention_seconds),
+        scope,
+        placement,
+        since,
     )
     .await?;
-    Feed::start(context, &scope, &placement, subscribe.filter, from).await
+    Feed::start(context, scope, placement, subscribe.filter, from).await
 }
 
 const GOING_AWAY: End = End::Leaving(1001, "the sink is stopping: connect again");
-const REVOKED: End = End::Leaving(4401, "the key or the tenant has changed: connect again");
+const REVOKED: End = End::Leaving(
+    4401,
+    "the key, the grant or the tenant has changed: connect again",
+);
 
 impl Beat {
     fn new(context: &StreamContext) -> Self {

@@ -37,7 +37,12 @@ impl Subscriber {
 
     /// Opens a websocket and says nothing.
     pub async fn connect(address: SocketAddr, key: &str) -> Subscriber {
-        let mut request = format!("ws://{address}/stream")
+        Self::connect_at(address, key, "/stream").await
+    }
+
+    /// The same under another path, or with a query.
+    pub async fn connect_at(address: SocketAddr, key: &str, target: &str) -> Subscriber {
+        let mut request = format!("ws://{address}{target}")
             .into_client_request()
             .unwrap();
         request
@@ -143,7 +148,16 @@ pub async fn get(
     query: &str,
     last: Option<&str>,
 ) -> http::Response<Incoming> {
-    let mut request = Request::get(format!("http://{address}/stream{query}"))
+    get_at(address, key, &format!("/stream{query}"), last).await
+}
+
+pub async fn get_at(
+    address: SocketAddr,
+    key: &str,
+    target: &str,
+    last: Option<&str>,
+) -> http::Response<Incoming> {
+    let mut request = Request::get(format!("http://{address}{target}"))
         .header("authorization", format!("Bearer {key}"))
         .header("accept", "text/event-stream");
     if let Some(last) = last {
@@ -160,6 +174,10 @@ impl Sse {
     pub async fn open(address: SocketAddr, key: &str, query: &str, last: Option<&str>) -> Sse {
         let response = get(address, key, query, last).await;
         assert_eq!(response.status(), StatusCode::OK);
+        Sse::of(response)
+    }
+
+    pub fn of(response: http::Response<Incoming>) -> Sse {
         Sse {
             body: response.into_body(),
             text: String::new(),

@@ -21,10 +21,12 @@ use laneway_runtime::{Lifecycle, SystemClock};
 use laneway_schemas::{Codecs, ControlKind, EventType, MemoryRegistry, Position, TenantEvent};
 use laneway_sink::{Sink, SinkDeps, SinkSettings};
 use laneway_store::{Store, StoreConfig};
-use laneway_tenancy::control::{DestinationBody, DestinationState, RoleAuthority, TenantBody};
+use laneway_tenancy::control::{
+    DestinationBody, DestinationState, GrantBody, RoleAuthority, TenantBody,
+};
 use laneway_tenancy::{
-    AuthSettings, Authenticator, CredentialSource, DestinationId, Grant, Grants, KeyId, Placement,
-    SourceError, StoredCredential, StoredLogin, StoredPrincipal, SystemRandom, TenantId,
+    AuthSettings, Authenticator, CredentialSource, DestinationId, Grant, GrantId, Grants, KeyId,
+    Placement, SourceError, StoredCredential, StoredLogin, StoredPrincipal, SystemRandom, TenantId,
     TenantInfo, TenantScope, Token, TokenHasher, TokenKind, Validity,
 };
 
@@ -135,13 +137,7 @@ impl Rig {
         let placement = Placement::first(id, lanes, self.log.partitions(Topic::TenantStreams));
         let mut body = TenantBody::plain(format!("tenant-{number}"), placement.clone());
         change(&mut body);
-        self.control(
-            id,
-            ControlKind::Tenant,
-            id.to_string(),
-            Some(serde_json::to_string(&body).unwrap()),
-        )
-        .await;
+        self.tell_tenant(id, &body).await;
         let token = Token::generate(TokenKind::Key, &SystemRandom);
         let hash = TokenHasher::new(&HASH_KEY).hash(token.reveal().as_bytes());
         let credential = StoredCredential {
@@ -166,6 +162,20 @@ impl Rig {
             key: token.reveal().to_owned(),
             scope,
         }
+    }
+
+    /// What every role knows of a tenant from now on.
+    pub async fn tell_tenant(&self, id: TenantId, body: &TenantBody) {
+        let body = serde_json::to_string(body).unwrap();
+        let kind = ControlKind::Tenant;
+        self.control(id, kind, id.to_string(), Some(body)).await;
+    }
+
+    /// Makes a grant known, or revokes it.
+    pub async fn grant(&self, tenant: &Tenant, id: GrantId, body: Option<&GrantBody>) {
+        let body = body.map(|body| serde_json::to_string(body).unwrap());
+        let kind = ControlKind::Grant;
+        self.control(tenant.id, kind, id.to_string(), body).await;
     }
 
     /// Makes a destination known, or gone.
@@ -299,7 +309,7 @@ impl Rig {
         .unwrap();
         let address = server.local_addr().unwrap();
         server.serve(
-            Names::new(Arc::clone(&self.directory), sink),
+            Names::new(Arc::clone(&self.directory), Arc::new(SystemClock), sink),
             &self.lifecycle,
         );
         address

@@ -115,6 +115,29 @@ async fn the_commands_of_the_tenancy_guide_work_as_they_stand() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_commands_of_the_partners_guide_work_as_they_stand() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let deployment = Deployment::embedded(&laneway_binary()?, folder.path()).await?;
+    let (_, token) = truck(&deployment).await?;
+    let fix = json!({ "recorded_at": "2026-01-31T12:00:00.5Z", "lat": 52.5, "lon": 13.4 });
+    let sent = deployment.ingest.post("/location/update", &token, &fix);
+    sent.await?.ok()?;
+    let owner = ["key", "create", "--tenant", "acme", "--role", "owner"];
+    let owner = deployment.admin(&owner).await?;
+    let setting = format!("KEY={}\n", owner["key"].as_str().context("a key")?);
+    let printed = run(&deployment, folder.path(), "docs/partners.md", &setting).await?;
+    for expected in [
+        "\"partner\":{\"id\":\"ten_",
+        "\"slug\":\"logistics\"",
+        "laneway.position",
+        "data: {\"specversion\":\"1.0\"",
+    ] {
+        ensure!(printed.contains(expected), "no {expected} in {printed}");
+    }
+    deployment.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_commands_of_the_devices_guide_work_as_they_stand() -> Result<()> {
     let guide = Guide::open("docs/devices.md").await?;
     let deployment = &guide.deployment;
@@ -148,6 +171,7 @@ fn every_block_of_commands_is_fenced_as_such_and_so_is_run() -> Result<()> {
         "README.md",
         "docs/operations.md",
         "docs/devices.md",
+        "docs/partners.md",
         "docs/stream.md",
         "docs/tenancy.md",
         "docs/usage.md",

@@ -32,7 +32,7 @@ pub(crate) struct ClosureView {
 
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ErasedView {
-    /// `destinations`, `rows` of the database, or keys of a compacted topic by its name.
+    /// `destinations`, `grants` to it, `rows` of the database, or keys of a compacted topic by its name.
     what: String,
     count: u64,
     at: String,

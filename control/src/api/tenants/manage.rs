@@ -202,11 +202,11 @@ async fn apply(
 }
 
 fn only_customers(tenant: &Tenant) -> ApiResult<()> {
-    if tenant.body.kind == TenantKind::Tenant {
+    if matches!(tenant.body.kind, TenantKind::Tenant | TenantKind::Partner) {
         return Ok(());
     }
     Err(ApiError::conflict(
-        "Only a customer is renamed: a namespace goes by its tenant's name, the platform's own keep theirs.",
+        "Only a customer or a partner is renamed: a namespace goes by its tenant's name, the platform's own keep theirs.",
     ))
 }
 

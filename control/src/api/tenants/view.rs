@@ -129,7 +129,7 @@ pub(crate) struct TenantView {
     pub(crate) slug: String,
     name: String,
     plan: String,
-    /// `tenant`, `namespace`, `default`, `runtime`, `platform`
+    /// `tenant`, `namespace`, `default`, `runtime`, `platform`, `partner`
     kind: &'static str,
     /// The tenant above it.
     #[schema(value_type = Option<String>)]
@@ -161,6 +161,7 @@ impl From<Tenant> for TenantView {
                 TenantKind::Default => "default",
                 TenantKind::Runtime => "runtime",
                 TenantKind::Platform => "platform",
+                TenantKind::Partner => "partner",
             },
             parent: tenant.body.parent,
             state: tenant.body.state.into(),

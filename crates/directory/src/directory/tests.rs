@@ -1,3 +1,4 @@
+use laneway_tenancy::control::{FormerSlug, GrantBody};
 use laneway_tenancy::{Claim, Placement};
 
 use super::*;
@@ -159,4 +160,80 @@ fn a_change_of_a_kind_that_is_not_known_counts_and_changes_nothing() {
     let unknown = event(1, ControlKind::Other, "x", false, "[]".to_owned());
     directory.apply(&unknown).unwrap();
     assert_eq!(directory.version(TenantId::from_u128(1)), 1);
+}
+
+fn renamed(version: i64, slug: &str, former: &[&str]) -> TenantEvent {
+    let placement = Placement {
+        generation: 1,
+        partitions: 4,
+        lanes: vec![1],
+    };
+    let had = |slug: &&str| FormerSlug {
+        slug: (*slug).to_owned(),
+        until: 100,
+    };
+    let body = TenantBody {
+        former: former.iter().map(had).collect(),
+        ..TenantBody::plain(slug, placement)
+    };
+    let id = TenantId::from_u128(1).to_string();
+    let body = serde_json::to_string(&body).unwrap();
+    event(version, ControlKind::Tenant, &id, false, body)
+}
+
+#[test]
+fn a_former_slug_leads_to_the_present_one_until_it_is_given_up() {
+    let directory = Directory::new();
+    let leads = |slug: &str, now| {
+        let found = directory.hosts().of_former_slug(slug, now);
+        found.map(|renamed| renamed.slug.to_string())
+    };
+    // As a node that starts now reads it: earlier records of the tenant are compacted away.
+    let last = renamed(7, "third", &["second", "first"]);
+    directory.apply(&last).unwrap();
+    assert_eq!(leads("first", 99).as_deref(), Some("third"));
+    assert_eq!(leads("second", 99).as_deref(), Some("third"));
+    assert_eq!(leads("second", 100), None, "its time is over");
+    assert_eq!(leads("third", 99), None);
+    directory.apply(&renamed(8, "first", &["third"])).unwrap();
+    assert_eq!((leads("first", 99), leads("second", 99)), (None, None));
+    assert_eq!(leads("third", 99).as_deref(), Some("first"));
+}
+
+#[test]
+fn a_grant_is_its_tenants_alone_and_goes_with_it() {
+    let directory = Directory::new();
+    let (id, other) = (TenantId::from_u128(1), TenantId::from_u128(2));
+    let grant = GrantId::from_u128(7);
+    let body = GrantBody {
+        partner: other,
+        event_types: vec!["laneway.position".to_owned()],
+        devices: vec![],
+        expires_at: 1,
+    };
+    let body = serde_json::to_string(&body).unwrap();
+    let text = grant.to_string();
+    let granted = event(2, ControlKind::Grant, &text, false, body.clone());
+    directory.apply(&tenant(1, "acme", false)).unwrap();
+    directory.apply(&granted).unwrap();
+    assert_eq!(directory.grant(grant).unwrap().tenant, id);
+    for deleted in [false, true] {
+        let foreign = TenantEvent {
+            tenant_id: other.to_string(),
+            ..event(1, ControlKind::Grant, &text, deleted, body.clone())
+        };
+        assert!(directory.apply(&foreign).is_err());
+        assert_eq!(directory.grant(grant).unwrap().tenant, id);
+    }
+    let revoked = event(3, ControlKind::Grant, &text, true, "{}".to_owned());
+    directory.apply(&revoked).unwrap();
+    assert_eq!(directory.grant(grant), None);
+    let again = event(4, ControlKind::Grant, &text, false, body);
+    directory.apply(&again).unwrap();
+    let mut closed: TenantBody = serde_json::from_str(&tenant(5, "acme", false).body).unwrap();
+    closed.state = TenantState::Closed;
+    let closed = serde_json::to_string(&closed).unwrap();
+    let closed = event(5, ControlKind::Tenant, &id.to_string(), false, closed);
+    directory.apply(&closed).unwrap();
+    assert_eq!(directory.grant(grant), None);
 }

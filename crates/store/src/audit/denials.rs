@@ -46,14 +46,15 @@ impl Denial {
         named: String,
         at: i64,
     ) -> Self {
+        let home = who.home().tenant.id;
         Denial {
-            chain: who.tenant.id,
+            chain: home,
             facts: Facts {
                 at,
                 action: action.to_owned(),
                 outcome,
                 principal: principal_name(who.scope.principal()),
-                principal_tenant: who.tenant.id.to_string(),
+                principal_tenant: home.to_string(),
                 request_tenant: named,
                 count: 1,
                 first_at: at,

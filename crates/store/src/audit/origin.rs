@@ -137,6 +137,7 @@ pub fn principal_name(principal: &Principal) -> String {
     match principal {
         Principal::Device(device) => format!("device:{device}"),
         Principal::Key { id, .. } => format!("key:{id}"),
+        Principal::Partner { key, .. } => format!("key:{key}"),
         Principal::Operator => "operator".to_owned(),
         Principal::Role(role) => format!("role:{role}"),
     }

@@ -2,7 +2,7 @@
 
 use laneway_schemas::ControlKind;
 use laneway_tenancy::TenantId;
-use laneway_tenancy::control::{Limits, TenantKind, TenantState};
+use laneway_tenancy::control::{Limits, TenantBody, TenantKind, TenantState};
 use laneway_tenancy::options::Options;
 use sqlx::Row;
 
@@ -261,13 +261,17 @@ async fn write(tx: &mut Tx, tenant: &mut Tenant) -> Result<()> {
 
 pub(super) async fn publish(tx: &mut Tx, tenant: &Tenant, at: i64) -> Result<()> {
     let id = tenant.id.to_string();
+    let body = TenantBody {
+        former: slugs::former_of(tx, tenant.id, at).await?,
+        ..tenant.body.clone()
+    };
     let change = Change {
         tenant: tenant.id,
         version: tenant.control_version,
         kind: ControlKind::Tenant,
         id: &id,
         deleted: false,
-        body: Some(to_json(&tenant.body)?),
+        body: Some(to_json(&body)?),
         at,
     };
     emit(tx, change).await

@@ -62,6 +62,7 @@ async fn create(tx: &mut Tx, new: NewTenant, parent: Option<TenantId>, at: i64) 
             placement: new.placement,
             limits: new.limits,
             options: new.options,
+            former: Vec::new(),
         },
         name: new.name,
         plan: new.plan,
@@ -91,7 +92,9 @@ async fn make_room(tx: &mut Tx, id: TenantId, new: &NewTenant, at: i64) -> Resul
         TenantKind::Tenant => {
             parent.body.kind == TenantKind::Tenant && parent.body.parent.is_none()
         }
-        TenantKind::Default | TenantKind::Runtime | TenantKind::Platform => false,
+        TenantKind::Default | TenantKind::Runtime | TenantKind::Platform | TenantKind::Partner => {
+            false
+        }
     };
     if !fits {
         return Err(StoreError::Refused(

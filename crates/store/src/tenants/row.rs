@@ -43,7 +43,7 @@ pub(super) async fn below(tx: &mut Tx, parent: TenantId, name: &str) -> Result<O
     row.as_ref().map(tenant).transpose()
 }
 
-/// By id, after `after`: all, or those directly below `parent`, or of those the ones of a kind.
+/// By id, after `after`: all, or those directly below `parent`, or of a kind, or both.
 pub(super) async fn list(
     tx: &mut Tx,
     parent: Option<TenantId>,
@@ -51,13 +51,12 @@ pub(super) async fn list(
     after: Option<TenantId>,
     limit: u32,
 ) -> Result<Vec<Tenant>> {
-    let mut condition = String::from("tenant_id > $1");
-    if parent.is_some() {
-        condition.push_str(" AND parent = $3");
-    }
-    if kind.is_some() {
-        condition.push_str(" AND kind = $4");
-    }
+    let condition = match (parent, kind) {
+        (None, None) => "tenant_id > $1",
+        (Some(_), None) => "tenant_id > $1 AND parent = $3",
+        (None, Some(_)) => "tenant_id > $1 AND kind = $3",
+        (Some(_), Some(_)) => "tenant_id > $1 AND parent = $3 AND kind = $4",
+    };
     let mut query = sqlx::query(sqlx::AssertSqlSafe(format!(
         "{COLUMNS} WHERE {condition} ORDER BY tenant_id LIMIT $2"
     )))
@@ -97,6 +96,7 @@ fn tenant(row: &AnyRow) -> Result<Tenant> {
             placement: row.json("placement")?,
             limits,
             options: row.json("options")?,
+            former: Vec::new(),
         },
         name: row.get("name")?,
         plan: row.get("plan")?,

@@ -1,6 +1,7 @@
 //! Slugs: unique over all tenants, and kept for a while after a tenant was renamed.
 
 use laneway_tenancy::TenantId;
+use laneway_tenancy::control::FormerSlug;
 use laneway_tenancy::slug::appearance;
 use sqlx::Row;
 
@@ -62,4 +63,29 @@ pub(super) async fn former(tx: &mut Tx, slug: &str, now: i64) -> Result<Option<T
         .try_get("tenant_id")
         .doing("looking for a former slug")?;
     Named::new("slugs", slug, &row).parse("tenant_id").map(Some)
+}
+
+/// Former slugs that every role is told of.
+const TOLD: i64 = 20;
+
+/// What a tenant was called and is found by still, the last ones first.
+pub(super) async fn former_of(tx: &mut Tx, tenant: TenantId, now: i64) -> Result<Vec<FormerSlug>> {
+    let rows = sqlx::query(
+        "SELECT slug, until FROM slugs WHERE tenant_id = $1 AND until > $2 ORDER BY until DESC LIMIT $3",
+    )
+    .bind(tenant.to_string())
+    .bind(now)
+    .bind(TOLD)
+    .fetch_all(&mut *tx.inner)
+    .await
+    .doing("listing the former slugs of a tenant")?;
+    rows.iter()
+        .map(|row| {
+            let slug: String = row
+                .try_get("slug")
+                .doing("listing the former slugs of a tenant")?;
+            let until = Named::new("slugs", &slug, row).get("until")?;
+            Ok(FormerSlug { slug, until })
+        })
+        .collect()
 }

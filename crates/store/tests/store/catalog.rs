@@ -39,6 +39,7 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
         "token_hash",
         "names a tenant before it is known",
     ),
+    ("partner_grants", "partner_id", "the partner sees it too"),
     ("idempotent_answers", "expires_at", "swept for all tenants"),
 ];
 

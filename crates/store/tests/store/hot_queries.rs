@@ -70,6 +70,11 @@ const HOT: &[Hot] = &[
         condition: "WHERE tenant_id = $1 AND destination_id > $2 ORDER BY destination_id LIMIT $3",
     },
     Hot {
+        source: include_str!("../../src/grants.rs"),
+        table: "partner_grants",
+        condition: "WHERE partner_id = $1 AND grant_id > $2 ORDER BY grant_id LIMIT $3",
+    },
+    Hot {
         source: include_str!("../../src/positions.rs"),
         table: "latest_positions",
         condition: "WHERE tenant_id = $1 AND device_id = $2",
@@ -157,6 +162,13 @@ fn filling(database: Database) -> Vec<(&'static str, String)> {
             format!(
             "INSERT INTO destinations (tenant_id, destination_id, kind, url, secret, event_types, devices, state, version, created_at)
              SELECT {tenant}, {device}, 'webhook', 'u', {sealed}, '[]', '[]', 'active', 1, 1 FROM {per_device}"
+        ),
+        ),
+        (
+            "partner_grants",
+            format!(
+            "INSERT INTO partner_grants (tenant_id, grant_id, partner_id, name, event_types, devices, expires_at, created_at)
+             SELECT {tenant}, {device}, {tenant}, 'g', '[]', '[]', 1, 1 FROM {per_device}"
         ),
         ),
         (

@@ -6,13 +6,13 @@ use futures_util::future::BoxFuture;
 use laneway_schemas::Registry;
 use laneway_store::audit::{AuditQuery, Facts, Personal};
 use laneway_store::{
-    AccountChange, KeyChange, KeyRotation, NewAccount, NewDestination, NewSecret, PositionRow,
-    ProjectionBatch, ProvisioningTerms, SessionRow, SessionState, Store,
+    AccountChange, KeyChange, KeyRotation, NewAccount, NewDestination, NewGrant, NewSecret,
+    PositionRow, ProjectionBatch, ProvisioningTerms, SessionRow, SessionState, Store,
 };
-use laneway_tenancy::control::{DestinationBody, DestinationState, TenantKind};
+use laneway_tenancy::control::{DestinationBody, DestinationState, GrantBody, TenantKind};
 use laneway_tenancy::{
-    AccountId, CredentialId, DestinationId, DeviceDetails, Grant, Grants, HostPattern, KeyId,
-    ProvisioningKeyId, TenantScope,
+    AccountId, CredentialId, DestinationId, DeviceDetails, Grant, GrantId, Grants, HostPattern,
+    KeyId, ProvisioningKeyId, TenantScope,
 };
 use laneway_testkit::Database;
 
@@ -59,6 +59,16 @@ const LOOKS: &[(&str, Look)] = &[
     }),
     ("provisioning_keys", |s, t| {
         async { all_seen(s.provisioning_keys(t).list(None, 100).await.unwrap()) }.boxed()
+    }),
+    ("grants", |s, t| {
+        async { all_seen(s.grants(t).list(None, 100).await.unwrap()) }.boxed()
+    }),
+    ("grants", |s, t| {
+        let id = GrantId::from_u128(KEY);
+        async move { seen(s.grants(t).find(id).await.unwrap()) }.boxed()
+    }),
+    ("granted", |s, t| {
+        async { all_seen(s.granted(t).list(None, 100).await.unwrap()) }.boxed()
     }),
     ("hosts", |s, t| {
         async { all_seen(s.hosts(t).list(None, 100).await.unwrap()) }.boxed()
@@ -202,6 +212,10 @@ const TRIES: &[(&str, Try)] = &[
         let id = ProvisioningKeyId::from_u128(KEY);
         async move { s.provisioning_keys(t).delete(id, NOW).await.is_ok() }.boxed()
     }),
+    ("grants", |s, t| {
+        let id = GrantId::from_u128(KEY);
+        async move { s.grants(t).delete(id, NOW).await.is_ok() }.boxed()
+    }),
     ("hosts", |s, t| {
         let host: HostPattern = "tracks.example.com".parse().unwrap();
         async move { s.hosts(t).delete(&host, NOW).await.is_ok() }.boxed()
@@ -290,6 +304,17 @@ async fn furnish(rig: &Rig, scope: &TenantScope, n: u8) {
     let provisioning = store.provisioning_keys(scope);
     let created = provisioning.create(id, terms, [n + 150; 32], NOW).await;
     created.unwrap();
+    let new = NewGrant {
+        id: GrantId::from_u128(KEY),
+        name: "g".into(),
+        body: GrantBody {
+            partner: tenant,
+            event_types: vec!["laneway.position".into()],
+            devices: vec![],
+            expires_at: NOW,
+        },
+    };
+    store.grants(scope).create(new, NOW).await.unwrap();
     let host: HostPattern = "tracks.example.com".parse().unwrap();
     let hosts = store.hosts(scope);
     hosts.register(&host, "t", 10, NOW).await.unwrap();

@@ -8,6 +8,7 @@ mod control_changes;
 mod credentials;
 mod devices;
 mod enrolment;
+mod grants;
 mod hosts;
 mod hot_queries;
 mod isolation;

@@ -223,6 +223,7 @@ async fn the_projector_writes_its_own_tables_for_its_own_tenants_alone() {
         "api_keys",
         "destinations",
         "hosts",
+        "partner_grants",
         "outbox",
         "settings",
         "schemas",

@@ -7,6 +7,7 @@ use futures_util::future::BoxFuture;
 
 use super::*;
 use crate::control::TenantBody;
+use crate::source::TenantInfo;
 use crate::{
     CredentialId, DeviceId, Grant, Grants, KeyId, Placement, Principal, SecretId, StoredCredential,
     StoredLogin, StoredPassword, StoredPrincipal, SystemRandom, Token, TokenKind, Validity,

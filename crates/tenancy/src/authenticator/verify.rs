@@ -1,13 +1,13 @@
 //! One verification against the source.
 
-use std::sync::Arc;
-
 use super::cache::Entry;
 use super::{Authenticated, Authenticator, Away};
 use crate::basic::{Login, Presented};
+use crate::control::TenantKind;
+use crate::role::PARTNER;
 use crate::source::{MAX_PASSWORDS, StoredCredential, StoredPassword, StoredPrincipal};
 use crate::token::{TokenKind, token_kind};
-use crate::{Grant, Principal, SecretId, TenantScope};
+use crate::{Grant, Principal, SecretId};
 
 /// What a caller was verified by.
 pub(super) struct Proof {
@@ -99,12 +99,13 @@ impl Authenticator {
         if stored.disabled {
             return Ok(Found::Disabled);
         }
-        let authenticated = Authenticated {
-            scope: TenantScope::new(stored.tenant.id, Principal::Device(stored.device)),
-            tenant: Arc::new(stored.tenant),
-            control_version: stored.control_version,
-            ends_at: password.valid.ends_at(),
-        };
+        let principal = Principal::Device(stored.device);
+        let authenticated = Authenticated::new(
+            stored.tenant,
+            principal,
+            stored.control_version,
+            password.valid.ends_at(),
+        );
         Ok(Found::Valid(Box::new(Verified {
             authenticated,
             proof: Proof {
@@ -153,15 +154,19 @@ fn valid(stored: StoredCredential, now: i64) -> Found {
                 tracing::error!(key = %id, tenant = %stored.tenant.id, "a tenant's key carries the operator's grant: refused; delete the key");
                 return NOTHING;
             }
+            let grants = match stored.tenant.body.kind {
+                TenantKind::Partner => grants.common(PARTNER),
+                _ => grants,
+            };
             (Principal::Key { id, grants }, SecretId::Key(id))
         }
     };
-    let authenticated = Authenticated {
-        scope: TenantScope::new(stored.tenant.id, principal),
-        tenant: Arc::new(stored.tenant),
-        control_version: stored.control_version,
-        ends_at: stored.valid.ends_at(),
-    };
+    let authenticated = Authenticated::new(
+        stored.tenant,
+        principal,
+        stored.control_version,
+        stored.valid.ends_at(),
+    );
     Found::Valid(Box::new(Verified {
         authenticated,
         proof: Proof {

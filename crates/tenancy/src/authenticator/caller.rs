@@ -1,0 +1,226 @@
+//! Who was authenticated, and where else it may work than at home.
+
+use std::sync::Arc;
+
+use crate::control::{GrantBody, TenantBody, TenantKind};
+use crate::source::TenantInfo;
+use crate::{Claim, Grant, GrantId, Grants, Principal, TenantId, TenantScope};
+
+/// Who was authenticated. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Authenticated {
+    pub scope: TenantScope,
+    /// The tenant that it acts for.
+    pub tenant: Arc<TenantInfo>,
+    /// That tenant's control version that this was read at.
+    pub control_version: i64,
+    /// When the credential ends by itself, in microseconds; `i64::MAX` for one without an end. Of
+    /// a grant too.
+    pub ends_at: i64,
+    /// Where the credentials belong, when that is another tenant.
+    pub away_from: Option<Home>,
+}
+
+/// The tenant that credentials belong to, at the control version that they were read at.
+#[derive(Debug, Clone)]
+pub struct Home {
+    pub tenant: Arc<TenantInfo>,
+    pub control_version: i64,
+}
+
+/// The request names another tenant than its credentials do, or one that there is not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the request names a tenant that its credentials do not belong to")]
+pub struct TenantMismatch;
+
+impl Authenticated {
+    /// At home.
+    pub(crate) fn new(
+        tenant: TenantInfo,
+        principal: Principal,
+        control_version: i64,
+        ends_at: i64,
+    ) -> Self {
+        Authenticated {
+            scope: TenantScope::new(tenant.id, principal),
+            tenant: Arc::new(tenant),
+            control_version,
+            ends_at,
+            away_from: None,
+        }
+    }
+
+    /// Where the credentials belong.
+    pub fn home(&self) -> Home {
+        self.away_from.clone().unwrap_or_else(|| Home {
+            tenant: Arc::clone(&self.tenant),
+            control_version: self.control_version,
+        })
+    }
+
+    /// Refuses a request whose host or path names another tenant, whether or not there is one.
+    pub fn agree(&self, claim: Claim) -> Result<(), TenantMismatch> {
+        if claim.allows(self.scope.tenant()) {
+            Ok(())
+        } else {
+            Err(TenantMismatch)
+        }
+    }
+
+    /// The caller at work in a namespace of its tenant, with all the rights of its key; or in a
+    /// tenant below its own, where that allows it, to read what came of locations. `None` for
+    /// any other, and for devices, which work nowhere but at home. The version is that of the
+    /// tenant below.
+    pub fn enter(&self, id: TenantId, below: &TenantBody, version: i64) -> Option<Authenticated> {
+        if below.parent != Some(self.tenant.id) || self.away_from.is_some() {
+            return None;
+        }
+        let Principal::Key { id: key, grants } = self.scope.principal() else {
+            return None;
+        };
+        let grants = match below.kind {
+            TenantKind::Namespace => *grants,
+            TenantKind::Tenant if below.options.parent_may_read => {
+                grants.common(Grants::of_all(&[Grant::StreamRead, Grant::PositionsRead]))
+            }
+            _ => return None,
+        };
+        Some(self.away(id, below, Principal::Key { id: *key, grants }, version))
+    }
+
+    /// The caller at reading what a grant gives it. `None` where the grant is another's, or the
+    /// caller's key may open no stream. Whether the grant holds at this time is the caller's to
+    /// look at.
+    pub fn by_grant(
+        &self,
+        id: GrantId,
+        grant: &GrantBody,
+        (tenant, body): (TenantId, &TenantBody),
+        version: i64,
+    ) -> Option<Authenticated> {
+        let own = self.tenant.body.kind == TenantKind::Partner && grant.partner == self.tenant.id;
+        if !own || self.away_from.is_some() || !self.scope.may(Grant::StreamRead) {
+            return None;
+        }
+        let Principal::Key { id: key, .. } = self.scope.principal() else {
+            return None;
+        };
+        let principal = Principal::Partner {
+            tenant: self.tenant.id,
+            key: *key,
+            grant: id,
+        };
+        let mut opened = self.away(tenant, body, principal, version);
+        opened.ends_at = opened.ends_at.min(grant.expires_at);
+        Some(opened)
+    }
+
+    fn away(
+        &self,
+        id: TenantId,
+        body: &TenantBody,
+        principal: Principal,
+        version: i64,
+    ) -> Authenticated {
+        let info = TenantInfo {
+            id,
+            slug: body.slug.clone(),
+            body: body.clone(),
+        };
+        Authenticated {
+            away_from: Some(self.home()),
+            ..Authenticated::new(info, principal, version, self.ends_at)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{KeyId, Placement};
+
+    fn body(kind: TenantKind, parent: Option<u128>) -> TenantBody {
+        TenantBody {
+            kind,
+            parent: parent.map(TenantId::from_u128),
+            ..TenantBody::plain("x", Placement::first(TenantId::from_u128(1), 1, 4))
+        }
+    }
+
+    fn key(kind: TenantKind, grants: &[Grant]) -> Authenticated {
+        let info = TenantInfo {
+            id: TenantId::from_u128(1),
+            slug: "x".to_owned(),
+            body: body(kind, None),
+        };
+        let id = KeyId::from_u128(9);
+        let grants = Grants::of_all(grants);
+        Authenticated::new(info, Principal::Key { id, grants }, 3, i64::MAX)
+    }
+
+    /// Another one.
+    fn below() -> TenantId {
+        TenantId::from_u128(0)
+    }
+
+    #[test]
+    fn a_key_works_in_its_namespaces_and_reads_below_where_it_may_and_goes_no_further() {
+        let caller = key(
+            TenantKind::Tenant,
+            &[Grant::StreamRead, Grant::DevicesWrite],
+        );
+        let namespace = body(TenantKind::Namespace, Some(1));
+        let entered = caller.enter(below(), &namespace, 7).unwrap();
+        assert!(entered.scope.may(Grant::DevicesWrite));
+        assert_eq!(
+            (entered.scope.tenant(), entered.control_version),
+            (below(), 7)
+        );
+        assert_eq!(entered.home().tenant, caller.tenant);
+        let mut child = body(TenantKind::Tenant, Some(1));
+        assert!(caller.enter(below(), &child, 7).is_none());
+        child.options.parent_may_read = true;
+        let reading = caller.enter(below(), &child, 7).unwrap();
+        assert!(reading.scope.may(Grant::StreamRead) && !reading.scope.may(Grant::DevicesWrite));
+        let further = body(TenantKind::Namespace, Some(0));
+        assert!(reading.enter(TenantId::from_u128(5), &further, 1).is_none());
+        let strange = body(TenantKind::Namespace, Some(2));
+        assert!(caller.enter(below(), &strange, 7).is_none());
+    }
+
+    #[test]
+    fn a_device_works_nowhere_but_at_home() {
+        let mut caller = key(TenantKind::Tenant, &[]);
+        let device = Principal::Device("truck".parse().unwrap());
+        caller.scope = TenantScope::new(caller.tenant.id, device);
+        let namespace = body(TenantKind::Namespace, Some(1));
+        assert!(caller.enter(below(), &namespace, 7).is_none());
+    }
+
+    #[test]
+    fn a_grant_opens_to_its_partner_alone_and_gives_nothing_but_the_stream() {
+        let grant = |partner| GrantBody {
+            partner: TenantId::from_u128(partner),
+            event_types: vec!["laneway.position".to_owned()],
+            devices: vec![],
+            expires_at: 1,
+        };
+        let granting = body(TenantKind::Tenant, None);
+        let open = |caller: &Authenticated, partner| {
+            let id = GrantId::from_u128(4);
+            caller.by_grant(id, &grant(partner), (below(), &granting), 7)
+        };
+        let partner = key(TenantKind::Partner, &[Grant::StreamRead, Grant::KeysWrite]);
+        let opened = open(&partner, 1).unwrap();
+        assert_eq!(opened.scope.tenant(), below());
+        assert_eq!(opened.scope.grants(), Grants::of_all(&[Grant::StreamRead]));
+        assert_eq!(opened.home().tenant, partner.tenant);
+        assert_eq!((opened.ends_at, partner.ends_at), (1, i64::MAX));
+        assert!(open(&partner, 2).is_none(), "another partner's");
+        assert!(open(&opened, 1).is_none());
+        let tenant = key(TenantKind::Tenant, &[Grant::StreamRead]);
+        assert!(open(&tenant, 1).is_none(), "no partner");
+        let small = key(TenantKind::Partner, &[Grant::KeysWrite]);
+        assert!(open(&small, 1).is_none(), "no stream:read");
+    }
+}
