@@ -6,11 +6,12 @@ use std::sync::{Arc, Weak};
 use axum::extract::{FromRequestParts, MatchedPath, Path};
 use http::header;
 use http::request::Parts;
+use laneway_directory::{Directory, TenantEntry};
 use laneway_runtime::Problem;
 use laneway_runtime::http::Peer;
 use laneway_store::Tenant;
-use laneway_tenancy::control::TenantState;
-use laneway_tenancy::{Authenticated, Grant, Grants, OperatorScope, TenantScope};
+use laneway_tenancy::control::{TenantKind, TenantState};
+use laneway_tenancy::{Authenticated, Claim, Grant, Grants, OperatorScope, TenantScope};
 
 use crate::error::{ApiError, ApiResult};
 use crate::{Control, trail};
@@ -178,16 +179,29 @@ impl Acting {
             }),
             Named::Itself(caller) => Ok(Acting::as_itself(caller)),
             Named::Below(caller, tenant) => {
-                match caller.enter(tenant.id, &tenant.body, tenant.control_version) {
-                    Some(entered) if entered.tenant.body.state == TenantState::Active => {
-                        let address = parts.extensions.get::<Peer>().and_then(|p| p.address);
-                        laneway_hosts::lets_in(&control.deps.directory, &entered, address)?;
-                        Ok(Acting::as_itself(entered))
-                    }
-                    Some(_) => Err(Problem::tenant_inactive().into()),
-                    None => Err(Problem::tenant_mismatch().into()),
-                }
+                let entered = caller.enter(tenant.id, &tenant.body, tenant.control_version);
+                Acting::entered(&control, parts, entered)
             }
+            Named::Shared(caller, tenant, version) => {
+                let entered = caller.enter(tenant.id, &tenant.body, version);
+                Acting::entered(&control, parts, entered)
+            }
+        }
+    }
+
+    fn entered(
+        control: &Control,
+        parts: &Parts,
+        entered: Option<Authenticated>,
+    ) -> ApiResult<Self> {
+        match entered {
+            Some(entered) if entered.tenant.body.state == TenantState::Active => {
+                let address = parts.extensions.get::<Peer>().and_then(|p| p.address);
+                laneway_hosts::lets_in(&control.deps.directory, &entered, address)?;
+                Ok(Acting::as_itself(entered))
+            }
+            Some(_) => Err(Problem::tenant_inactive().into()),
+            None => Err(Problem::tenant_mismatch().into()),
         }
     }
 
@@ -248,6 +262,7 @@ impl Managing {
                 (tenant, Manager::Itself(caller.scope))
             }
             Named::Below(caller, tenant) => (tenant, Manager::Above(caller.scope)),
+            Named::Shared(..) => return Err(Problem::tenant_mismatch().into()),
         };
         Ok(Managing { tenant, by })
     }
@@ -258,6 +273,8 @@ enum Named {
     ByOperator(OperatorScope, Tenant),
     Itself(Authenticated),
     Below(Authenticated, Tenant),
+    /// The namespace that all share, at its control version.
+    Shared(Authenticated, Arc<TenantEntry>, i64),
 }
 
 impl Named {
@@ -274,11 +291,23 @@ impl Named {
         if caller.tenant.slug == name || caller.tenant.id.to_string() == name {
             return Ok(Named::Itself(caller));
         }
-        match below {
-            Some(tenant) => Ok(Named::Below(caller, tenant)),
-            None => Err(Problem::tenant_mismatch().into()),
+        let shared = shared(&control.deps.directory, name);
+        match (below, shared) {
+            (Some(tenant), _) => Ok(Named::Below(caller, tenant)),
+            (None, Some((tenant, version))) => Ok(Named::Shared(caller, tenant, version)),
+            (None, None) => Err(Problem::tenant_mismatch().into()),
         }
     }
+}
+
+/// The namespace that all share, where it is named by its slug or id.
+fn shared(directory: &Directory, name: &str) -> Option<(Arc<TenantEntry>, i64)> {
+    let id = match directory.hosts().of_slug(name) {
+        Claim::Tenant(id) => id,
+        _ => name.parse().ok()?,
+    };
+    let named = directory.tenant_now(id)?;
+    (named.0.body.kind == TenantKind::Default).then_some(named)
 }
 
 async fn named(parts: &mut Parts, app: &App) -> Option<String> {

@@ -1,4 +1,5 @@
-//! The platform's own tenant: operators' keys belong to it.
+//! What is there from the first start: the platform's own tenant, which operators' keys belong to,
+//! and the namespace that all tenants share.
 
 use std::time::Duration;
 
@@ -20,22 +21,36 @@ pub async fn ensure_platform(
     random: &dyn Random,
     now_us: i64,
 ) -> Result<Tenant, StoreError> {
+    let slug = (PLATFORM_SLUG, TenantKind::Platform, 1);
+    ensure(store, operator, slug, log, random, now_us).await
+}
+
+/// A tenant that is nobody's: its slug, its kind and its lanes.
+async fn ensure(
+    store: &Store,
+    operator: &OperatorScope,
+    (slug, kind, lanes): (&str, TenantKind, u32),
+    log: &dyn Log,
+    random: &dyn Random,
+    now_us: i64,
+) -> Result<Tenant, StoreError> {
     let tenants = store.tenants(operator);
-    if let Some(found) = tenants.by_slug(PLATFORM_SLUG).await? {
+    if let Some(found) = tenants.by_slug(slug).await? {
         return Ok(found);
     }
     let id = TenantId::from_u128(new_id(random, now_us));
-    let placement = Placement::first(id, 1, log.partitions(Topic::LocationUpdates));
+    let partitions = log.partitions(Topic::LocationUpdates);
+    let placement = Placement::first(id, lanes.min(partitions), partitions);
     let new = NewTenant {
-        kind: TenantKind::Platform,
-        ..NewTenant::plain(id, PLATFORM_SLUG, placement)
+        kind,
+        ..NewTenant::plain(id, slug, placement)
     };
     match tenants.create(new, now_us).await {
         // Another node was first.
         Err(StoreError::Exists { .. }) => {
-            let found = tenants.by_slug(PLATFORM_SLUG).await?;
+            let found = tenants.by_slug(slug).await?;
             found.ok_or_else(|| StoreError::Missing {
-                what: "tenant platform".to_owned(),
+                what: format!("tenant {slug}"),
             })
         }
         created => created,
@@ -49,18 +64,18 @@ pub(crate) async fn ensure_until_drain(
 ) -> anyhow::Result<()> {
     let operator = OperatorScope::of_role(&deps.authority);
     loop {
-        let ensured = ensure_platform(
-            &deps.store,
-            &operator,
-            &*deps.log,
-            &*deps.random,
-            deps.clock.now_us(),
-        )
-        .await;
+        let (log, random, now) = (&*deps.log, &*deps.random, deps.clock.now_us());
+        let shared = deps.directory.hosts().default_namespace();
+        let shared = (shared, TenantKind::Default, deps.settings.default_lanes);
+        let platform = ensure_platform(&deps.store, &operator, log, random, now).await;
+        let ensured = match platform {
+            Ok(_) => ensure(&deps.store, &operator, shared, log, random, now).await,
+            failed => failed,
+        };
         match ensured {
             Ok(_) => return Ok(()),
             Err(error) if error.is_transient() => {
-                tracing::warn!(%error, "the platform's tenant cannot be looked up; trying again");
+                tracing::warn!(%error, "the platform's own tenants cannot be looked up; trying again");
             }
             Err(error) => return Err(error.into()),
         }

@@ -10,6 +10,7 @@ laneway_testkit::on_both_databases!(
     a_tenants_keys_work_in_its_namespaces_by_path_and_by_host,
     nobody_but_its_tenant_enters_a_namespace,
     a_tenants_tenant_is_read_by_name_where_it_lets_itself_be,
+    all_tenants_share_one_namespace_and_manage_nothing_of_it,
 );
 
 async fn rig(database: Database) -> Rig {
@@ -140,4 +141,47 @@ async fn a_tenants_tenant_is_read_by_name_where_it_lets_itself_be(database: Data
     let devices = ask("/t/corner-shop/devices").await;
     let forbidden = json!("https://laneway.dev/problems/forbidden");
     assert_eq!((devices.status, &devices.body["type"]), (403, &forbidden));
+}
+
+async fn all_tenants_share_one_namespace_and_manage_nothing_of_it(database: Database) {
+    let rig = rig(database).await;
+    let acme = rig.acme().await;
+    let eve = rig.owned(json!({"slug": "globex", "owner": "Eve"})).await;
+    rig.heard("default", |_| true).await;
+    let made = rig
+        .ask("POST", "/t/default/devices", &acme, &json!({"id": "buoy"}))
+        .await;
+    assert_eq!(made.status, 201, "{}", made.body);
+    for path in ["/tenants/default/devices/buoy", "/t/default/devices/buoy"] {
+        assert_eq!(rig.get(path, &eve).await.0, 200, "{path}");
+    }
+    assert_eq!(rig.get("/devices/buoy", &acme).await.0, 404, "not its own");
+    for (method, path) in [
+        ("GET", "/tenants/default"),
+        ("GET", "/tenants/default/keys"),
+        ("GET", "/tenants/default/destinations"),
+        ("GET", "/tenants/default/audit"),
+        ("PUT", "/tenants/default/state"),
+        ("GET", "/t/default/config"),
+    ] {
+        let body = json!({"state": "closing"});
+        let refused = rig.ask(method, path, &acme, &body).await;
+        assert_eq!(refused.status, 403, "{method} {path}: {}", refused.body);
+    }
+    let body = json!({"state": "closing"});
+    let closing = rig.operate("PUT", "/tenants/default/state", &body).await;
+    assert_eq!(closing.status, 409, "{}", closing.body);
+    let partner = json!({"slug": "weather", "owner": "Pat"});
+    let partner = rig.operate("POST", "/partners", &partner).await;
+    let partner = bearer(&partner.body["owner"]["key"]);
+    assert_eq!(rig.get("/t/default/devices", &partner).await.0, 403);
+    let trail = rig
+        .operate("GET", "/tenants/default/audit", &Value::Null)
+        .await;
+    let entries = trail.body["items"].as_array().unwrap();
+    let by = entries
+        .iter()
+        .find(|e| e["action"] == "POST /devices")
+        .unwrap();
+    assert_eq!(by["principal_tenant"], rig.directory_id("acme").await);
 }

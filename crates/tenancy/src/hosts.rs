@@ -109,11 +109,13 @@ impl Hosts {
         self.resolve(name.as_str())
     }
 
+    /// The slug of the namespace that all tenants share.
+    pub fn default_namespace(&self) -> &str {
+        &self.settings.default_namespace
+    }
+
     /// The claim of a path that begins with `/t/{slug}`.
     pub fn of_slug(&self, slug: &str) -> Claim {
-        if slug == self.settings.default_namespace {
-            return Claim::Nothing;
-        }
         let known = is_slug(slug).then(|| self.slugs.get(slug)).flatten();
         known.map_or(Claim::Unknown, Claim::Tenant)
     }

@@ -69,6 +69,15 @@ impl Role {
     }
 }
 
+/// What keys of tenants may at most in the namespace that all share.
+pub(crate) const SHARED: Grants = Grants::of_all(&[
+    Grant::StreamRead,
+    Grant::PositionsRead,
+    Grant::LocationWrite,
+    Grant::DevicesRead,
+    Grant::DevicesWrite,
+]);
+
 /// What keys of a partner may at most: look after itself, and open what is granted to it.
 pub(crate) const PARTNER: Grants = Grants::of_all(&[
     Grant::StreamRead,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::control::{GrantBody, TenantBody, TenantKind};
+use crate::role::SHARED;
 use crate::source::TenantInfo;
 use crate::{Claim, Grant, GrantId, Grants, Principal, TenantId, TenantScope};
 
@@ -67,25 +68,28 @@ impl Authenticated {
         }
     }
 
-    /// The caller at work in a namespace of its tenant, with all the rights of its key; or in a
-    /// tenant below its own, where that allows it, to read what came of locations. `None` for
-    /// any other, and for devices, which work nowhere but at home. The version is that of the
-    /// tenant below.
-    pub fn enter(&self, id: TenantId, below: &TenantBody, version: i64) -> Option<Authenticated> {
-        if below.parent != Some(self.tenant.id) || self.away_from.is_some() {
-            return None;
-        }
+    /// The caller at work in a namespace of its tenant, with all the rights of its key; in a
+    /// tenant below its own, where that allows it, to read what came of locations; or in the
+    /// namespace that all share, to read and write there. `None` for any other, and for devices,
+    /// which work nowhere but at home. The version is that of the tenant that is entered.
+    pub fn enter(&self, id: TenantId, other: &TenantBody, version: i64) -> Option<Authenticated> {
         let Principal::Key { id: key, grants } = self.scope.principal() else {
             return None;
         };
-        let grants = match below.kind {
-            TenantKind::Namespace => *grants,
-            TenantKind::Tenant if below.options.parent_may_read => {
+        if self.away_from.is_some() {
+            return None;
+        }
+        let is_below = other.parent == Some(self.tenant.id);
+        let is_customer = self.tenant.body.kind == TenantKind::Tenant;
+        let grants = match other.kind {
+            TenantKind::Namespace if is_below => *grants,
+            TenantKind::Tenant if is_below && other.options.parent_may_read => {
                 grants.common(Grants::of_all(&[Grant::StreamRead, Grant::PositionsRead]))
             }
+            TenantKind::Default if is_customer => grants.common(SHARED),
             _ => return None,
         };
-        Some(self.away(id, below, Principal::Key { id: *key, grants }, version))
+        Some(self.away(id, other, Principal::Key { id: *key, grants }, version))
     }
 
     /// The caller at reading what a grant gives it. `None` where the grant is another's, or the
@@ -186,6 +190,21 @@ mod tests {
         assert!(reading.enter(TenantId::from_u128(5), &further, 1).is_none());
         let strange = body(TenantKind::Namespace, Some(2));
         assert!(caller.enter(below(), &strange, 7).is_none());
+    }
+
+    #[test]
+    fn tenants_read_and_write_in_the_namespace_that_all_share_and_manage_nothing_there() {
+        let shared = body(TenantKind::Default, None);
+        let all = |kind| key(kind, &Grant::ALL).enter(below(), &shared, 7);
+        let entered = all(TenantKind::Tenant).unwrap();
+        for grant in Grant::ALL {
+            assert_eq!(entered.scope.may(grant), SHARED.has(grant), "{grant:?}");
+        }
+        let small = key(TenantKind::Tenant, &[Grant::UsageRead]);
+        let entered = small.enter(below(), &shared, 7).unwrap();
+        assert_eq!(entered.scope.grants(), Grants::of_all(&[]));
+        assert!(all(TenantKind::Partner).is_none());
+        assert!(all(TenantKind::Platform).is_none());
     }
 
     #[test]

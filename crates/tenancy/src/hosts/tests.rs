@@ -25,6 +25,7 @@ fn hosts(settings: HostSettings) -> Hosts {
     hosts.set_slug("acme", tenant(1));
     hosts.set_slug("other", tenant(2));
     hosts.set_slug("staging", tenant(3));
+    hosts.set_slug("default", tenant(4));
     hosts.set_host(&pattern("tracks.acme.example"), tenant(1));
     hosts.set_host(&pattern("*.fleet.example.com"), tenant(1));
     hosts.set_host(&pattern("*.north.fleet.example.com"), tenant(2));
@@ -44,7 +45,6 @@ fn a_host_is_understood_in_the_order_of_precedence() {
         "api.laneway.example:8443",
         "a.b.laneway.example",
         "tenants.example",
-        "default.tenants.example",
         "localhost:8080",
         "acme.localhost",
         "127.0.0.1",
@@ -64,6 +64,7 @@ fn a_host_is_understood_in_the_order_of_precedence() {
         ("north.fleet.example.com", 1),
         ("acme.tenants.example", 1),
         ("other.tenants.example", 2),
+        ("default.tenants.example", 4),
     ] {
         assert_eq!(claim(&hosts, host), Claim::Tenant(tenant(n)), "{host}");
     }
@@ -98,7 +99,7 @@ fn an_unregistered_subdomain_may_name_a_tenant_and_an_apex_never_does() {
         ("10.0.0.1", Claim::Unknown),
         ("nobody.myapp.com", Claim::Unknown),
         ("a.staging.myapp.com", Claim::Unknown),
-        ("default.myapp.com", Claim::Nothing),
+        ("default.myapp.com", Claim::Tenant(tenant(4))),
         ("tracks.acme.example", Claim::Tenant(tenant(1))),
     ] {
         assert_eq!(claim(&hosts, host), expected, "{host}");
