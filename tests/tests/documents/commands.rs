@@ -151,6 +151,8 @@ async fn the_commands_of_the_devices_guide_work_as_they_stand() -> Result<()> {
         "\"expires_at\":\"2099-01-01T00:00:00Z\"",
         "\"device_id\":\"van-7\",\"tenant\":\"acme\"",
         "serial=S-1",
+        "\"audit\":[]",
+        "\"processor_state\":0",
     ];
     guide.follow(&format!("KEY={admin}\n"), &expected).await
 }
