@@ -55,7 +55,7 @@ pub struct Problem {
         (status = 200, description = "Server-sent events; `id` is a token for all lanes", content_type = "text/event-stream", body = String),
         (status = 400, description = "The query cannot be understood (`bad-request`)", body = Problem, content_type = "application/problem+json"),
         (status = 401, description = "The key is missing or not valid (`unauthorized`)", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "The key has not the grant, or the token is not this tenant's (`forbidden`); the tenant is not active (`tenant-inactive`); the host or the path names another tenant, whether or not there is one (`tenant-mismatch`)", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "The key has not the grant, or the token is not this tenant's (`forbidden`); the tenant is not active (`tenant-inactive`); the host or the path names another tenant, whether or not there is one (`tenant-mismatch`); the tenant does not take its credentials from there (`address-not-allowed`)", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "Without credentials, the host or the path names a tenant that there is not (`tenant-not-found`)", body = Problem, content_type = "application/problem+json"),
         (status = 410, description = "The position is no longer retained (`position-expired`)", body = Problem, content_type = "application/problem+json"),
         (status = 426, description = "Neither a websocket nor an event stream was asked for (`upgrade-required`)", body = Problem, content_type = "application/problem+json"),
