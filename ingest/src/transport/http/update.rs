@@ -25,7 +25,7 @@ use crate::wire::{Batch, BatchError, quote_non_finite};
         (status = 200, description = "At least one fix is accepted and durable", body = Outcomes),
         (status = 400, description = "`bad-request`: the body is not JSON of this shape, ends early, or cannot be decompressed", body = ProblemBody, content_type = "application/problem+json"),
         (status = 401, description = "`unauthorized`: the credentials are missing or not valid", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "`forbidden`: a key without the grant `location:write`. `tenant-inactive`: the tenant is suspended or closed. `tenant-mismatch`: another tenant is named, whether or not there is one", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "`forbidden`: a key without the grant `location:write`. `tenant-inactive`: the tenant is suspended or closed. `tenant-mismatch`: another tenant is named, whether or not there is one. `address-not-allowed`: the tenant does not take its credentials from there", body = ProblemBody, content_type = "application/problem+json"),
         (status = 404, description = "`tenant-not-found`: without credentials, the host or the path names a tenant that there is not", body = ProblemBody, content_type = "application/problem+json"),
         (status = 408, description = "`body-timeout`: the body came too slowly", body = ProblemBody, content_type = "application/problem+json"),
         (status = 413, description = "`too-large`: the body is over 1 MiB, as sent or decompressed. `batch-too-large`: there are over 1,000 fixes. `record-too-large`: a record is larger than the log takes", body = ProblemBody, content_type = "application/problem+json"),
