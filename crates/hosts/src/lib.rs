@@ -4,8 +4,10 @@
 mod admit;
 pub mod certificate;
 mod certificates;
+mod moved;
 mod names;
 
 pub use admit::{admit, of_authentication};
 pub use certificates::Certificates;
-pub use names::{Moved, Named, Names};
+pub use moved::Moved;
+pub use names::{Named, Names};
