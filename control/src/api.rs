@@ -26,6 +26,7 @@ pub(crate) mod secrets;
 pub(crate) mod status;
 pub(crate) mod tenants;
 pub(crate) mod usage;
+pub(crate) mod wanted;
 
 use std::sync::Weak;
 

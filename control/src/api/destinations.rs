@@ -6,21 +6,20 @@ use axum::response::Response;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::StatusCode;
-use laneway_schemas::EventType;
 use laneway_store::{Destination, NewDestination};
 use laneway_tenancy::control::{DestinationBody, DestinationState};
-use laneway_tenancy::{DestinationId, DeviceId, Grant, Random, TenantScope, new_id};
+use laneway_tenancy::{DestinationId, Grant, Random, TenantScope, new_id};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::page::{Page, PageQuery, time};
+use super::wanted;
 use crate::Control;
 use crate::caller::Acting;
 use crate::error::{ApiError, ApiResult};
 use crate::json::{IfMatch, In, Json, Params, answer_tagged};
 
 const MAX_URL: usize = 2048;
-const MAX_DEVICES: usize = 1000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
@@ -127,27 +126,7 @@ pub(crate) async fn create(
     let deps = &control.deps;
     let KindView::Webhook = new.kind;
     check_url(&new.url, deps.settings.allow_plain_http)?;
-    if let Some(unknown) = new
-        .event_types
-        .iter()
-        .find(|name| EventType::parse(name).is_none())
-    {
-        let known: Vec<&str> = EventType::ALL.into_iter().map(EventType::name).collect();
-        return Err(ApiError::invalid(format!(
-            "event_types: {unknown:?} is none; there are {}.",
-            known.join(", ")
-        )));
-    }
-    if new.devices.len() > MAX_DEVICES {
-        return Err(ApiError::invalid(format!(
-            "devices: at most {MAX_DEVICES}; leave it out for all."
-        )));
-    }
-    if let Some(bad) = new.devices.iter().find(|id| !DeviceId::is_valid(id)) {
-        return Err(ApiError::invalid(format!(
-            "devices: {bad:?} cannot be a device's id."
-        )));
-    }
+    wanted::check(&new.event_types, &new.devices)?;
     let now = deps.clock.now_us();
     let secret = signing_secret(&*deps.random);
     let created = NewDestination {

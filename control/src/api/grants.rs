@@ -5,21 +5,19 @@ use std::sync::Arc;
 use axum::response::Response;
 use http::StatusCode;
 use laneway_runtime::Problem;
-use laneway_schemas::EventType;
 use laneway_store::{NewGrant, PartnerGrant, Tenant};
 use laneway_tenancy::control::{GrantBody, TenantKind, TenantState};
-use laneway_tenancy::{DeviceId, Grant, GrantId, OperatorScope, TenantId, new_id};
+use laneway_tenancy::{Grant, GrantId, OperatorScope, TenantId, new_id};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::page::{Page, PageQuery, micros, time};
 use super::tenants::view::check_name;
+use super::wanted;
 use crate::Control;
 use crate::caller::Acting;
 use crate::error::{ApiError, ApiResult};
 use crate::json::{In, Json, Params, answer};
-
-const MAX_DEVICES: usize = 1000;
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -116,7 +114,13 @@ pub(crate) async fn create(
     let deps = &control.deps;
     let now = deps.clock.now_us();
     check_name(&new.name)?;
-    check_filter(&new)?;
+    if new.event_types.is_empty() {
+        let known = wanted::known_types();
+        return Err(ApiError::invalid(format!(
+            "event_types: at least one of {known}."
+        )));
+    }
+    wanted::check(&new.event_types, &new.devices)?;
     let expires_at = micros("expires_at", Some(&new.expires_at))?.unwrap_or(0);
     if expires_at <= now {
         return Err(ApiError::invalid("expires_at: it is past."));
@@ -211,32 +215,6 @@ fn answer_page(control: &Control, found: Vec<PartnerGrant>, page: &PageQuery) ->
         .into_iter()
         .map(|grant| GrantView::new(control, grant, now));
     Page::answer(items, page, |g| g.id.to_string())
-}
-
-fn check_filter(new: &GrantNew) -> ApiResult<()> {
-    let unknown = new
-        .event_types
-        .iter()
-        .find(|name| EventType::parse(name).is_none());
-    if unknown.is_some() || new.event_types.is_empty() {
-        let known: Vec<&str> = EventType::ALL.into_iter().map(EventType::name).collect();
-        let known = known.join(", ");
-        return Err(ApiError::invalid(match unknown {
-            Some(name) => format!("event_types: {name:?} is none; there are {known}."),
-            None => format!("event_types: at least one of {known}."),
-        }));
-    }
-    if new.devices.len() > MAX_DEVICES {
-        return Err(ApiError::invalid(format!(
-            "devices: at most {MAX_DEVICES}; leave it out for all."
-        )));
-    }
-    if let Some(bad) = new.devices.iter().find(|id| !DeviceId::is_valid(id)) {
-        return Err(ApiError::invalid(format!(
-            "devices: {bad:?} cannot be a device's id."
-        )));
-    }
-    Ok(())
 }
 
 /// What is no partner is answered like what is not there at all.

@@ -1,10 +1,9 @@
 //! What is below a tenant, worked in by its own keys under the names of what is below.
 
-use laneway_tenancy::hosts::HostSettings;
 use laneway_testkit::Database;
 use serde_json::{Value, json};
 
-use crate::support::{Rig, bearer, rig_named};
+use crate::support::{Rig, bearer, rig_below_a_domain as rig};
 
 laneway_testkit::on_both_databases!(
     a_tenants_keys_work_in_its_namespaces_by_path_and_by_host,
@@ -12,15 +11,6 @@ laneway_testkit::on_both_databases!(
     a_tenants_tenant_is_read_by_name_where_it_lets_itself_be,
     all_tenants_share_one_namespace_and_manage_nothing_of_it,
 );
-
-async fn rig(database: Database) -> Rig {
-    let hosts = HostSettings {
-        tenant_domain: "tenants.example".to_owned(),
-        development_hosts: vec!["localhost".to_owned()],
-        ..HostSettings::default()
-    };
-    rig_named(database, Default::default(), hosts).await
-}
 
 /// A tenant with the namespace `fleet`, known everywhere; its owner's key.
 async fn with_fleet(rig: &Rig, slug: &str) -> String {
@@ -63,8 +53,11 @@ async fn a_tenants_keys_work_in_its_namespaces_by_path_and_by_host(database: Dat
     let trail = rig
         .ask("GET", "/t/acme--fleet/audit", &acme, &Value::Null)
         .await;
-    let entry = &trail.body["items"][0];
-    assert_eq!(entry["action"], "POST /devices", "{}", trail.body);
+    let mut entries = trail.body["items"].as_array().unwrap().iter();
+    let made = entries.find(|entry| entry["action"] == "POST /devices");
+    let by = &made.unwrap()["principal_tenant"];
+    let home = rig.directory_id("acme").await;
+    assert_eq!(by, &json!(home), "{}", trail.body);
     let suspended = json!({"state": "suspended"});
     let path = "/tenants/acme--fleet/state";
     assert_eq!(rig.ask("PUT", path, &acme, &suspended).await.status, 200);

@@ -1,24 +1,14 @@
 //! A renamed tenant under the names that it had.
 
-use laneway_tenancy::hosts::HostSettings;
 use laneway_testkit::Database;
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Rig, bearer, rig_named};
+use crate::support::{Answer, Rig, bearer, rig_below_a_domain as rig};
 
 laneway_testkit::on_both_databases!(
     a_former_name_leads_to_the_present_one_for_those_who_may_go_there,
     a_former_name_is_nobodys_to_anybody_else,
 );
-
-async fn rig(database: Database) -> Rig {
-    let hosts = HostSettings {
-        tenant_domain: "tenants.example".to_owned(),
-        development_hosts: vec!["localhost".to_owned()],
-        ..HostSettings::default()
-    };
-    rig_named(database, Default::default(), hosts).await
-}
 
 /// The tenant `acme` with the namespace `fleet`, renamed to `emca`; its owner's key.
 async fn renamed(rig: &Rig) -> String {

@@ -67,6 +67,16 @@ pub async fn rig_with(database: Database, change: impl FnOnce(&mut ControlSettin
     rig_named(database, settings, HostSettings::default()).await
 }
 
+/// One whose tenants have hosts below `tenants.example`.
+pub async fn rig_below_a_domain(database: Database) -> Rig {
+    let hosts = HostSettings {
+        tenant_domain: "tenants.example".to_owned(),
+        development_hosts: vec!["localhost".to_owned()],
+        ..HostSettings::default()
+    };
+    rig_named(database, ControlSettings::default(), hosts).await
+}
+
 pub async fn rig_named(database: Database, settings: ControlSettings, hosts: HostSettings) -> Rig {
     let folder = tempfile::tempdir().unwrap();
     let empty = database.empty().await.unwrap();

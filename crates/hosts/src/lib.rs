@@ -6,8 +6,10 @@ mod admit;
 pub mod certificate;
 mod certificates;
 mod cors;
+mod moved;
 mod names;
 
 pub use admit::{Denied, admit, from_elsewhere, lets_in, of_authentication};
 pub use certificates::Certificates;
-pub use names::{Moved, Named, Names};
+pub use moved::Moved;
+pub use names::{Named, Names};

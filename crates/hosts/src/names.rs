@@ -9,7 +9,9 @@ use hyper::body::Incoming;
 use laneway_directory::Directory;
 use laneway_runtime::http::{Body, Peer, Service};
 use laneway_runtime::{Clock, Problem};
-use laneway_tenancy::{Claim, Hosts, TenantId};
+use laneway_tenancy::{Claim, Hosts};
+
+use crate::moved::{Moved, moved};
 
 use crate::cors::CrossOrigin;
 
@@ -24,7 +26,7 @@ const NEVER_BELIEVED: [HeaderName; 5] = [
 ];
 
 /// What a path begins with that names a tenant.
-const BY_PATH: &str = "/t/";
+pub(crate) const BY_PATH: &str = "/t/";
 
 /// An extension of requests whose host or path claims anything.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,14 +36,6 @@ pub struct Named {
     pub name: Arc<str>,
     /// Where they lead, when they are those that a renamed tenant had.
     pub moved: Option<Moved>,
-}
-
-/// A tenant under the names that it has now.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Moved {
-    pub tenant: TenantId,
-    /// What was asked for, there.
-    pub location: Arc<str>,
 }
 
 /// Serves what `inner` does, under every name that a tenant may have: `/t/{slug}` is taken off
@@ -130,45 +124,6 @@ fn name<B>(hosts: &Hosts, clock: &dyn Clock, request: &mut Request<B>) -> Result
     Ok(())
 }
 
-/// Where the names lead: those that nobody has have to be former ones, and all of one tenant.
-fn moved(
-    hosts: &Hosts,
-    now: i64,
-    (host, of_host): (Option<&[u8]>, Claim),
-    (uri, of_path): (&Uri, Claim),
-) -> Option<Moved> {
-    let mut location = String::new();
-    let mut of_host = of_host;
-    if of_host == Claim::Unknown {
-        let (renamed, name) = hosts.of_former_host(host, now)?;
-        of_host = Claim::Tenant(renamed.tenant);
-        // The scheme stays what it is (RFC 3986, 4.2), and so does the port.
-        let port = host?.iter().position(|b| *b == b':');
-        let port = port.map_or(&[][..], |at| &host.unwrap_or_default()[at..]);
-        location = format!("//{name}{}", String::from_utf8_lossy(port));
-    }
-    let mut of_path = of_path;
-    match by_path(uri) {
-        Some((slug, rest)) if of_path == Claim::Unknown => {
-            let renamed = hosts.of_former_slug(slug, now)?;
-            of_path = Claim::Tenant(renamed.tenant);
-            location.push_str(&format!("{BY_PATH}{}{rest}", renamed.slug));
-        }
-        _ => location.push_str(uri.path()),
-    }
-    if let Some(query) = uri.query() {
-        location.push('?');
-        location.push_str(query);
-    }
-    match of_host.and(of_path) {
-        Claim::Tenant(tenant) => Some(Moved {
-            tenant,
-            location: location.into(),
-        }),
-        Claim::Nothing | Claim::Unknown | Claim::Contradiction => None,
-    }
-}
-
 /// As much of a name as one can have.
 fn shown(name: &[u8]) -> String {
     String::from_utf8_lossy(&name[..name.len().min(253)]).into_owned()
@@ -188,7 +143,7 @@ fn authority<'r>(uri: &'r Uri, headers: &'r HeaderMap) -> Result<Option<&'r [u8]
 }
 
 /// The slug and what comes after it.
-fn by_path(uri: &Uri) -> Option<(&str, &str)> {
+pub(crate) fn by_path(uri: &Uri) -> Option<(&str, &str)> {
     let after = uri.path().strip_prefix(BY_PATH)?;
     let end = after.find('/').unwrap_or(after.len());
     Some(after.split_at(end))
@@ -210,6 +165,7 @@ fn rewrite(uri: &mut Uri, path: &str) -> Result<(), Problem> {
 
 #[cfg(test)]
 mod tests {
+    use laneway_tenancy::TenantId;
     use laneway_tenancy::control::FormerSlug;
     use laneway_tenancy::hosts::HostSettings;
 
