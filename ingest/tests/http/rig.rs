@@ -418,7 +418,7 @@ fn log_config(folder: &std::path::Path) -> LogConfig {
         topics: TopicSetup::Create,
         topic_prefix: String::new(),
         partitions: PARTITIONS,
-        retention_seconds: 3600,
+        retention_seconds: 100 * 365 * 86_400,
         retention_bytes: 0,
         max_record_bytes: 1 << 20,
         max_queued_bytes: 64 << 20,
