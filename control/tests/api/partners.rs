@@ -55,7 +55,8 @@ async fn a_grant_is_listed_by_both_sides_told_to_all_and_revoked_by_its_tenant(d
     assert_eq!(one.body["state"], "active");
     assert_eq!(one.body["expires_at"], FOR_EVER);
 
-    assert_eq!(items(&rig, "/grants", &acme).await, [one.body.clone()]);
+    let listed = items(&rig, "/grants", &acme).await;
+    assert_eq!(listed, std::slice::from_ref(&one.body));
     let granted = items(&rig, "/partner/grants", &logistics).await;
     assert_eq!(granted, [one.body.clone(), two.body.clone()]);
     assert_eq!(

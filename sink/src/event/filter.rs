@@ -105,8 +105,10 @@ impl Filter {
             (true, _) => other.devices.clone(),
             (_, true) => self.devices.clone(),
             _ => {
-                let has = |device: &&Box<str>| other.devices.binary_search(device).is_ok();
-                self.devices.iter().filter(has).cloned().collect()
+                let own = self.devices.iter();
+                own.filter(|device| other.devices.binary_search(device).is_ok())
+                    .cloned()
+                    .collect()
             }
         };
         let nothing = devices.is_empty() && !(self.all_devices() && other.all_devices());

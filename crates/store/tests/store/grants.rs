@@ -51,7 +51,7 @@ async fn a_grant_is_seen_by_both_sides_and_revoked_by_its_tenant_alone(database:
     assert_eq!(after.unwrap(), [two]);
     assert_eq!(
         store.grants(&acme_scope).list(None, 10).await.unwrap(),
-        [one.clone()]
+        std::slice::from_ref(&one)
     );
     assert_eq!(store.granted(&stranger).list(None, 10).await.unwrap(), []);
     for other in [&partner_scope, &globex_scope, &stranger] {
