@@ -150,7 +150,14 @@ fn under_tenants(api: &mut utoipa::openapi::OpenApi) {
         .paths
         .iter()
         .filter(|(path, _)| {
-            let all = ["/tenants", "/partners", "/operator", "/enrol", REGISTRY];
+            let all = [
+                "/tenants",
+                "/admin",
+                "/partners",
+                "/operator",
+                "/enrol",
+                REGISTRY,
+            ];
             !all.iter().any(|start| path.starts_with(start))
         })
         .map(|(path, item)| (format!("/tenants/{{tenant}}{path}"), item.clone()))

@@ -43,8 +43,8 @@ async fn the_operators_key_manages_tenants_and_acts_for_them(database: Database)
     let listed = rig.ask("GET", "/tenants", &operator, &Value::Null).await;
     assert_eq!(
         listed.body["items"].as_array().unwrap().len(),
-        2,
-        "platform and acme"
+        3,
+        "platform, default and acme"
     );
     assert_eq!(
         rig.ask("GET", "/tenants/none/devices", &operator, &Value::Null)

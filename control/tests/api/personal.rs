@@ -86,9 +86,18 @@ async fn what_is_kept_of_a_device_is_exported_and_erased_for_its_own_tenant_alon
         erased.body
     );
     assert!(erased.body["topics_until"].is_string());
-    for path in [path, "/devices/truck", "/devices/truck/position"] {
+    for path in ["/devices/truck", "/devices/truck/position"] {
         assert_eq!(rig.get(path, &acme).await.0, 404, "{path}");
     }
+    // The trail stays whole, without what is personal in it.
+    let (_, left) = rig.get(path, &acme).await;
+    assert!(
+        left["device"].is_null() && left["position"].is_null(),
+        "{left}"
+    );
+    assert_eq!(left["audit"].as_array().unwrap().len(), 1, "{left}");
+    assert!(kept.to_string().contains("127.0.0.1"));
+    assert!(!left.to_string().contains("127.0.0.1"), "{left}");
     assert!(rig.who(&device).await.is_err());
     let again = rig.ask("DELETE", path, &acme, &Value::Null).await;
     assert_eq!(again.status, 404, "{}", again.body);

@@ -150,10 +150,11 @@ pub async fn rig_named(database: Database, settings: ControlSettings, hosts: Hos
         _folder: folder,
     };
     until(
-        "the platform's own tenant",
+        "the platform's own tenants",
         Duration::from_secs(20),
         || async {
-            let path = "/tenants/platform";
+            // Made after the platform's.
+            let path = "/tenants/default";
             rig.operate("GET", path, &Value::Null).await.status == 200
         },
     )
