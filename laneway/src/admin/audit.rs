@@ -2,14 +2,15 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use clap::Subcommand;
 use laneway_store::audit::{Verified, Verifier};
 use serde_json::{Value, json};
 
 use super::ask::{self, Api};
-use super::command::{Audit, Of};
+use super::command::Of;
 
 const COLUMNS: [&str; 7] = [
     "seq",
@@ -20,6 +21,43 @@ const COLUMNS: [&str; 7] = [
     "outcome",
     "count",
 ];
+
+#[derive(Debug, Subcommand)]
+pub enum Audit {
+    List {
+        #[command(flatten)]
+        of: Of,
+        /// Of this time (RFC 3339) or later.
+        #[arg(long, value_name = "TIME")]
+        since: Option<String>,
+        /// Before this time.
+        #[arg(long, value_name = "TIME")]
+        until: Option<String>,
+        /// Method and route, such as `POST /devices`.
+        #[arg(long)]
+        action: Option<String>,
+        /// Such as key:key_….
+        #[arg(long)]
+        principal: Option<String>,
+    },
+    /// Print a trail as JSON lines, with all that is needed to verify it.
+    Export {
+        #[command(flatten)]
+        of: Of,
+    },
+    /// Check that nothing of a trail was changed, removed or put in; without a tenant, of all
+    /// trails that the operator may read.
+    Verify {
+        #[command(flatten)]
+        of: Of,
+        /// A last hash that was noted before, which has to be in the trail.
+        #[arg(long, value_name = "HASH")]
+        head: Option<String>,
+        /// What was exported before; nothing is asked of the server.
+        #[arg(long, value_name = "FILE", conflicts_with = "tenant")]
+        file: Option<PathBuf>,
+    },
+}
 
 pub async fn run(api: &mut Api, command: Audit) -> anyhow::Result<()> {
     match command {

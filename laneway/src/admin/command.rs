@@ -27,13 +27,13 @@ pub enum What {
     Tenant(Tenant),
     /// Devices of a tenant.
     #[command(subcommand)]
-    Device(Device),
+    Device(super::device::Device),
     /// What a device authenticates with.
     #[command(subcommand)]
     Credential(Credential),
     /// Keys with which devices enrol themselves.
     #[command(subcommand)]
-    ProvisioningKey(ProvisioningKey),
+    ProvisioningKey(super::device::ProvisioningKey),
     /// API keys of a tenant.
     #[command(subcommand)]
     Key(Key),
@@ -57,15 +57,15 @@ pub enum What {
     OperatorKey(OperatorKey),
     /// Records that the processor refused.
     #[command(subcommand)]
-    Quarantine(Quarantine),
+    Quarantine(super::quarantine::Quarantine),
     /// Who did what to what: audit trails.
     #[command(subcommand)]
-    Audit(Audit),
+    Audit(super::audit::Audit),
     /// Secrets that are kept encrypted.
     #[command(subcommand)]
     Secrets(Secrets),
     /// What a tenant used by day, or all tenants on one day.
-    Usage(Usage),
+    Usage(super::usage::Usage),
     /// How far each group is behind.
     Lag,
     /// Copy the embedded log and store while they run.
@@ -122,68 +122,6 @@ pub enum Tenant {
     },
 }
 
-#[derive(Debug, Subcommand)]
-pub enum Device {
-    Create {
-        #[command(flatten)]
-        of: Of,
-        /// Chosen by the tenant.
-        id: String,
-    },
-    List {
-        #[command(flatten)]
-        of: Of,
-        /// Only those of this group.
-        #[arg(long)]
-        group: Option<String>,
-        /// Only those with this label.
-        #[arg(long, value_name = "NAME=VALUE")]
-        label: Option<String>,
-        /// Only those that are `enabled` or `disabled`.
-        #[arg(long)]
-        state: Option<String>,
-    },
-    Show {
-        #[command(flatten)]
-        of: Of,
-        id: String,
-    },
-    /// Register the devices of a file, at most 100,000; those that there are stay as they are.
-    Import {
-        #[command(flatten)]
-        of: Of,
-        /// CSV with a header (id, name, group, labels, label.NAME), or a device as JSON in each
-        /// line where its name ends with .jsonl or .ndjson.
-        file: PathBuf,
-        /// Make a token for each new device, and print a line `id,token` for it.
-        #[arg(long)]
-        tokens: bool,
-    },
-    /// Refuse its credentials until it is enabled again.
-    Disable {
-        #[command(flatten)]
-        of: Of,
-        id: String,
-    },
-    Enable {
-        #[command(flatten)]
-        of: Of,
-        id: String,
-    },
-    /// List what the processor refused of it.
-    Refused {
-        #[command(flatten)]
-        of: Of,
-        id: String,
-    },
-    /// Remove the device with its credentials; what it sent stays.
-    Delete {
-        #[command(flatten)]
-        of: Of,
-        id: String,
-    },
-}
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum CredentialKind {
     /// A bearer token, which is printed once.
@@ -213,43 +151,6 @@ pub enum Credential {
         of: Of,
         #[arg(long, value_name = "ID")]
         device: String,
-        id: String,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub enum ProvisioningKey {
-    /// Make one; it is printed once.
-    Create {
-        #[command(flatten)]
-        of: Of,
-        /// Says what it is for.
-        #[arg(long, default_value = "made on the command line")]
-        name: String,
-        /// What the ids of its devices look like; each * stands for any characters.
-        #[arg(long, default_value = "*")]
-        pattern: String,
-        /// Group of the devices that come in with it.
-        #[arg(long, default_value = "")]
-        group: String,
-        /// Label of the devices that come in with it; may be given several times.
-        #[arg(long, value_name = "NAME=VALUE")]
-        label: Vec<String>,
-        /// Let in so many devices; 0 for any number.
-        #[arg(long, default_value_t = 0, value_name = "N")]
-        max_uses: u32,
-        /// Let nobody in from then on (RFC 3339).
-        #[arg(long, value_name = "TIME")]
-        expires_at: Option<String>,
-    },
-    List {
-        #[command(flatten)]
-        of: Of,
-    },
-    /// Let nobody in with it any more; the devices that came in stay.
-    Revoke {
-        #[command(flatten)]
-        of: Of,
         id: String,
     },
 }
@@ -370,27 +271,6 @@ pub enum Destination {
     },
 }
 
-#[derive(Debug, Args)]
-pub struct Usage {
-    #[command(flatten)]
-    pub of: Of,
-    /// First day (UTC), as 2026-11-21. Default: 29 days before the last one.
-    #[arg(long, value_name = "DAY")]
-    pub from: Option<String>,
-    /// Last day. Default: today.
-    #[arg(long, value_name = "DAY")]
-    pub to: Option<String>,
-    /// Print CSV.
-    #[arg(long)]
-    pub csv: bool,
-    /// Of all tenants: `--day` says which day.
-    #[arg(long, conflicts_with_all = ["tenant", "from", "to", "csv"])]
-    pub all: bool,
-    /// The day. Default: today.
-    #[arg(long, value_name = "DAY", requires = "all")]
-    pub day: Option<String>,
-}
-
 #[derive(Debug, Subcommand)]
 pub enum OperatorKey {
     Create {
@@ -401,84 +281,7 @@ pub enum OperatorKey {
 }
 
 #[derive(Debug, Subcommand)]
-pub enum Audit {
-    List {
-        #[command(flatten)]
-        of: Of,
-        /// Of this time (RFC 3339) or later.
-        #[arg(long, value_name = "TIME")]
-        since: Option<String>,
-        /// Before this time.
-        #[arg(long, value_name = "TIME")]
-        until: Option<String>,
-        /// Method and route, such as `POST /devices`.
-        #[arg(long)]
-        action: Option<String>,
-        /// Such as key:key_….
-        #[arg(long)]
-        principal: Option<String>,
-    },
-    /// Print a trail as JSON lines, with all that is needed to verify it.
-    Export {
-        #[command(flatten)]
-        of: Of,
-    },
-    /// Check that nothing of a trail was changed, removed or put in; without a tenant, of all
-    /// trails that the operator may read.
-    Verify {
-        #[command(flatten)]
-        of: Of,
-        /// A last hash that was noted before, which has to be in the trail.
-        #[arg(long, value_name = "HASH")]
-        head: Option<String>,
-        /// What was exported before; nothing is asked of the server.
-        #[arg(long, value_name = "FILE", conflicts_with = "tenant")]
-        file: Option<PathBuf>,
-    },
-}
-
-#[derive(Debug, Subcommand)]
 pub enum Secrets {
     /// Encrypt every secret anew with the current key. Repeating is safe.
     Rotate,
-}
-
-#[derive(Debug, Subcommand)]
-pub enum Quarantine {
-    List {
-        #[command(flatten)]
-        matching: Matching,
-    },
-    /// Send them again to where they came from: those at the positions, or all that match. One
-    /// whose tenant or device was not known is judged by what is known now. Repeating is safe.
-    Redrive {
-        /// As listed.
-        #[arg(conflicts_with = "Matching", required_unless_present = "Matching")]
-        positions: Vec<String>,
-        #[command(flatten)]
-        matching: Matching,
-    },
-}
-
-/// Which records of the quarantine.
-#[derive(Debug, Args)]
-pub struct Matching {
-    /// Code of the reason, such as unknown-device.
-    #[arg(long)]
-    pub reason: Option<String>,
-    /// Tenant in their key, by slug or id.
-    #[arg(long)]
-    pub tenant: Option<String>,
-    /// Topic that they came from.
-    #[arg(long)]
-    pub topic: Option<String>,
-    /// Partition that they were refused in.
-    #[arg(long)]
-    pub partition: Option<u32>,
-    /// Received at this time (RFC 3339) or after it.
-    #[arg(long, value_name = "TIME")]
-    pub since: Option<String>,
-    /// Received before this time.
-    #[arg(long, value_name = "TIME")]
-    pub until: Option<String>,
 }

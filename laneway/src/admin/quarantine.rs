@@ -1,10 +1,10 @@
 //! `laneway admin quarantine`.
 
+use clap::{Args, Subcommand};
 use http::Method;
 use serde_json::{Map, Value, json};
 
 use super::ask::{Api, segment};
-use super::command::{Matching, Quarantine};
 
 /// Records that one request redrives.
 const STEP: usize = 1000;
@@ -16,6 +16,46 @@ const COLUMNS: [&str; 6] = [
     "received_at",
     "detail",
 ];
+
+#[derive(Debug, Subcommand)]
+pub enum Quarantine {
+    List {
+        #[command(flatten)]
+        matching: Matching,
+    },
+    /// Send them again to where they came from: those at the positions, or all that match. One
+    /// whose tenant or device was not known is judged by what is known now. Repeating is safe.
+    Redrive {
+        /// As listed.
+        #[arg(conflicts_with = "Matching", required_unless_present = "Matching")]
+        positions: Vec<String>,
+        #[command(flatten)]
+        matching: Matching,
+    },
+}
+
+/// Which records of the quarantine.
+#[derive(Debug, Args)]
+pub struct Matching {
+    /// Code of the reason, such as unknown-device.
+    #[arg(long)]
+    pub reason: Option<String>,
+    /// Tenant in their key, by slug or id.
+    #[arg(long)]
+    pub tenant: Option<String>,
+    /// Topic that they came from.
+    #[arg(long)]
+    pub topic: Option<String>,
+    /// Partition that they were refused in.
+    #[arg(long)]
+    pub partition: Option<u32>,
+    /// Received at this time (RFC 3339) or after it.
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<String>,
+    /// Received before this time.
+    #[arg(long, value_name = "TIME")]
+    pub until: Option<String>,
+}
 
 pub async fn run(api: &mut Api, command: Quarantine) -> anyhow::Result<()> {
     match command {

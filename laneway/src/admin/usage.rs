@@ -1,9 +1,10 @@
 //! What tenants use.
 
+use clap::Args;
 use http::Method;
 
 use super::ask::{self, Api};
-use super::command::Usage;
+use super::command::Of;
 
 const COLUMNS: [&str; 8] = [
     "day",
@@ -15,6 +16,27 @@ const COLUMNS: [&str; 8] = [
     "socket_seconds",
     "storage_bytes",
 ];
+
+#[derive(Debug, Args)]
+pub struct Usage {
+    #[command(flatten)]
+    pub of: Of,
+    /// First day (UTC), as 2026-11-21. Default: 29 days before the last one.
+    #[arg(long, value_name = "DAY")]
+    pub from: Option<String>,
+    /// Last day. Default: today.
+    #[arg(long, value_name = "DAY")]
+    pub to: Option<String>,
+    /// Print CSV.
+    #[arg(long)]
+    pub csv: bool,
+    /// Of all tenants: `--day` says which day.
+    #[arg(long, conflicts_with_all = ["tenant", "from", "to", "csv"])]
+    pub all: bool,
+    /// The day. Default: today.
+    #[arg(long, value_name = "DAY", requires = "all")]
+    pub day: Option<String>,
+}
 
 pub async fn run(api: &mut Api, usage: Usage) -> anyhow::Result<()> {
     if usage.all {
