@@ -23,6 +23,7 @@ struct State {
     positions: Positions,
     token: Option<String>,
     connections: u64,
+    open: bool,
     caught_up: bool,
     /// An error that trying again does not mend.
     failure: Option<String>,
@@ -50,7 +51,9 @@ impl Subscriber {
         let shared = Arc::clone(&state);
         let task = tokio::spawn(async move {
             loop {
-                if let Err(error) = follow(&url, &key, &shared).await
+                let followed = follow(&url, &key, &shared).await;
+                lock(&shared).open = false;
+                if let Err(error) = followed
                     && error.downcast_ref::<Refused>().is_some()
                 {
                     lock(&shared).failure = Some(format!("{error:#}"));
@@ -68,6 +71,11 @@ impl Subscriber {
 
     pub fn connections(&self) -> u64 {
         lock(&self.state).connections
+    }
+
+    /// Whether it is connected at the moment.
+    pub fn is_open(&self) -> bool {
+        lock(&self.state).open
     }
 
     pub fn caught_up(&self) -> bool {
@@ -92,6 +100,7 @@ async fn follow(url: &str, key: &str, state: &Mutex<State>) -> Result<()> {
     let from = {
         let mut state = lock(state);
         state.connections += 1;
+        state.open = true;
         resume_from(&state)
     };
     socket

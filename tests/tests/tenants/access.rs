@@ -5,7 +5,7 @@
 
 use anyhow::{Result, ensure};
 use bytes::Bytes;
-use http::{Method, header};
+use http::{Method, StatusCode, header};
 use laneway_testkit::{embedded_only, laneway_binary};
 use laneway_tests::deployment::{Deployment, Servers, Settings};
 
@@ -97,6 +97,10 @@ async fn ask(
             "{caller} {} {path}: {} {}",
             route.method, reply.status, reply.text
         );
+    }
+    // Whoever may make a backup is told where there is nothing to make one of.
+    if route.path == "/operator/backup" && reply.status == StatusCode::CONFLICT {
+        return Ok(200);
     }
     Ok(reply.status.as_u16())
 }

@@ -1,19 +1,27 @@
 //! A tenant with one above it, one beside it and one elsewhere, and credentials of each.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result};
+use http::StatusCode;
+use laneway_testkit::wait;
 use laneway_tests::client::Client;
 use laneway_tests::deployment::Deployment;
 use laneway_tests::tenant::{device_token, text};
 use serde_json::{Value, json};
 
+const BOUND: Duration = Duration::from_secs(30);
+
 /// Who asks for what the tenant `shop` has, which is below `acme`.
-pub const CALLERS: [&str; 13] = [
+pub const CALLERS: [&str; 15] = [
     "nobody",
     "revoked",
+    "expired",
     "suspended",
     "stranger",
     "sibling",
     "parent",
+    "partner",
     "device",
     "usage:read",
     "viewer",
@@ -54,6 +62,17 @@ impl Family {
         let gone = format!("/keys/{}", text(&revoked, "id")?);
         let gone = api.delete(&gone, &shop).await?;
         anyhow::ensure!(gone.status.is_success(), "{}", gone.text);
+        let expired = key(json!({"name": "expired", "role": "owner"})).await?;
+        let rotate = format!("/keys/{}/rotate", text(&expired, "id")?);
+        let expired = text(&expired, "key")?;
+        let overlap = json!({"overlap_seconds": 1});
+        api.post(&rotate, &shop, &overlap).await?.ok()?;
+        wait::until("a key to end", BOUND, || async {
+            let asked = api.get("/tenant", &expired).await;
+            asked.is_ok_and(|answer| answer.status == StatusCode::UNAUTHORIZED)
+        })
+        .await?;
+        let partner = owned(api, "/partners", &operator, "weather").await?;
         let usage = key(json!({"name": "usage", "grants": ["usage:read"]})).await?;
         api.post("/devices", &shop, &json!({"id": "van"}))
             .await?
@@ -62,10 +81,12 @@ impl Family {
         let credentials = vec![
             String::new(),
             text(&revoked, "key")?,
+            expired,
             shut,
             globex,
             stall,
             acme.clone(),
+            partner,
             token,
             text(&usage, "key")?,
             role("viewer").await?,

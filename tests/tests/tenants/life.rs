@@ -81,6 +81,8 @@ async fn live(deployment: Deployment, folder: &std::path::Path) -> Result<()> {
     }
     by_host_and_path(&deployment, &acme, &shop, &globex).await?;
 
+    partner_reads(&deployment, &operator, &shop).await?;
+
     // A quota is used up by its own tenant alone.
     let refused = shop.exhaust(&deployment).await?;
     ensure!(
@@ -220,6 +222,43 @@ async fn by_host_and_path(
     Ok(())
 }
 
+/// A partner reads what it is granted of one tenant, until that is revoked.
+async fn partner_reads(deployment: &Deployment, operator: &str, shop: &Home) -> Result<()> {
+    let api = &deployment.control;
+    let partner = json!({"slug": "weather", "owner": "Pat"});
+    let partner = api.post("/partners", operator, &partner).await?.ok()?;
+    let key = text(&partner["owner"], "key")?;
+    let grant = json!({
+        "partner": "weather",
+        "event_types": ["laneway.position"],
+        "devices": ["truck-1", "truck-2"],
+        "expires_at": "2099-01-01T00:00:00Z",
+    });
+    let grant = api.post("/grants", &shop.owner, &grant).await?.ok()?;
+    let grant = text(&grant, "id")?;
+    let listed = api.get("/partner/grants", &key).await?.ok()?;
+    ensure!(listed["items"][0]["id"] == *grant, "{listed}");
+    let stream = format!("{}?grant={grant}", deployment.stream);
+    let reader = Subscriber::start(stream, key.clone(), &shop.id);
+    let expected = 2 * shop.sent / DEVICES as u64;
+    let seen = || reader.with_tally(|t| (t.positions(), t.leaked(), t.by_type().len()));
+    wait::until("what was granted", BOUND, || async {
+        seen() == (expected, 0, 1)
+    })
+    .await
+    .with_context(|| format!("{:?} of {expected}", seen()))?;
+    let connected = reader.connections();
+    let revoked = api.delete(&format!("/grants/{grant}"), &shop.owner).await?;
+    ensure!(revoked.status.is_success(), "{revoked:?}");
+    wait::until("the partner's stream to end", BOUND, || async {
+        let nothing = api.get("/partner/grants", &key).await;
+        nothing.is_ok_and(|r| r.body["items"] == json!([])) && !reader.is_open()
+    })
+    .await?;
+    ensure!(connected > 0 && seen() == (expected, 0, 1), "{:?}", seen());
+    Ok(())
+}
+
 async fn get_with(
     client: &Client,
     path: &str,
@@ -233,6 +272,7 @@ async fn get_with(
 
 /// A tenant with its devices, a webhook and a websocket.
 struct Home {
+    id: String,
     slug: String,
     owner: String,
     tokens: BTreeMap<String, String>,
@@ -258,6 +298,7 @@ impl Home {
         Ok(Home {
             slug: text(&made, "slug")?,
             subscriber: Subscriber::start(stream, owner.clone(), &id),
+            id,
             owner,
             tokens: BTreeMap::new(),
             receiver,

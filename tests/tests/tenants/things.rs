@@ -12,6 +12,8 @@ use serde_json::{Value, json};
 use crate::family::{Family, put};
 use crate::table::Route;
 
+/// Of the tenant alone.
+const SCHEMA: &str = r#"{"type":"record","name":"Kept","namespace":"shop","fields":[]}"#;
 const BOUND: Duration = Duration::from_secs(60);
 
 pub struct Things {
@@ -22,10 +24,13 @@ pub struct Things {
     /// Makes names that are new.
     made: u32,
     account: String,
+    grant: String,
     credential: String,
     destination: String,
     key: String,
     provisioning_key: String,
+    /// The id of the schema of `shop.kept`.
+    schema: u64,
 }
 
 impl Things {
@@ -36,13 +41,16 @@ impl Things {
             owner: family.owner.clone(),
             made: 0,
             account: String::new(),
+            grant: String::new(),
             credential: String::new(),
             destination: String::new(),
             key: String::new(),
             provisioning_key: String::new(),
+            schema: 0,
         };
         things.create("/devices", json!({"id": "truck"})).await?;
         things.account = things.fresh("{account}").await?;
+        things.grant = things.fresh("{grant}").await?;
         let at = "/devices/truck/credentials";
         let credential = things.create(at, json!({"kind": "token"})).await?;
         things.credential = text(&credential, "id")?;
@@ -53,7 +61,7 @@ impl Things {
         things.create("/hosts", host).await?;
         let config = "/tenants/shop/config/units";
         put(&things.api, config, &things.operator, &json!("km")).await?;
-        things.subject("shop.kept").await?;
+        things.schema = things.subject("shop.kept").await?;
         things.drive(deployment).await?;
         Ok(things)
     }
@@ -95,14 +103,15 @@ impl Things {
             .with_context(|| format!("making {body} at {path}"))
     }
 
-    async fn subject(&self, name: &str) -> Result<()> {
+    /// The id of its schema.
+    async fn subject(&self, name: &str) -> Result<u64> {
         let path = format!("/registry/subjects/{name}/versions");
-        let schema = json!({"schema": "\"string\""});
-        self.api.post(&path, &self.owner, &schema).await?.ok()?;
+        let schema = json!({"schema": SCHEMA});
+        let made = self.api.post(&path, &self.owner, &schema).await?.ok()?;
         let level = format!("/registry/config/{name}");
         let any = json!({"compatibility": "NONE"});
         put(&self.api, &level, &self.owner, &any).await?;
-        Ok(())
+        made["id"].as_u64().context("the id of a schema")
     }
 
     fn new_name(&mut self) -> String {
@@ -116,6 +125,7 @@ impl Things {
         let (path, body, field) = match placeholder {
             "{device}" => ("/devices", json!({"id": name}), "id"),
             "{destination}" => ("/destinations", webhook(), "id"),
+            "{grant}" => ("/grants", granted(), "id"),
             "{account}" => (
                 "/service-accounts",
                 json!({"name": name, "role": "viewer"}),
@@ -172,6 +182,7 @@ impl Things {
         }
         Ok(path
             .replace("{account}", &self.account)
+            .replace("{grant}", &self.grant)
             .replace("{device}", "truck")
             .replace("{credential}", &self.credential)
             .replace("{destination}", &self.destination)
@@ -180,7 +191,7 @@ impl Things {
             .replace("{host}", "tracks.shop.example")
             .replace("{subject}", "shop.kept")
             .replace("{version}", "1")
-            .replace("{id}", "1"))
+            .replace("{id}", &self.schema.to_string()))
     }
 
     /// A body with which a route can be done.
@@ -199,6 +210,7 @@ impl Things {
             ("PATCH", "/devices/{device}") => json!({"name": "Truck"}),
             ("POST", "/devices/{device}/credentials") => json!({"kind": "token"}),
             ("POST", "/enrol") => json!({"device_id": name}),
+            ("POST", "/grants") => granted(),
             ("POST", "/hosts") => json!({"host": format!("{name}.example")}),
             ("PUT", "/hosts/{host}/certificate") => json!({"certificate": "none", "key": "none"}),
             ("POST", "/keys" | "/service-accounts") => json!({"name": name, "role": "viewer"}),
@@ -211,8 +223,8 @@ impl Things {
             ("PUT", "/registry/config" | "/registry/config/{subject}") => {
                 json!({"compatibility": "BACKWARD"})
             }
-            ("POST", path) if path.starts_with("/registry/") => json!({"schema": "\"string\""}),
-            ("POST", "/tenants") => json!({"slug": format!("made-{name}")}),
+            ("POST", path) if path.starts_with("/registry/") => json!({"schema": SCHEMA}),
+            ("POST", "/tenants" | "/partners") => json!({"slug": format!("made-{name}")}),
             ("POST", "/admin/tenants") => json!({"tenant_id": format!("made-{name}"), "hosts": []}),
             ("PUT", "/tenants/{tenant}") => json!({"name": "Shop"}),
             ("PUT", "/limits") => json!({}),
@@ -231,6 +243,12 @@ impl Things {
         };
         Some(body.to_string())
     }
+}
+
+/// To the partner.
+fn granted() -> Value {
+    let until = "2099-01-01T00:00:00Z";
+    json!({"partner": "weather", "event_types": ["laneway.position"], "expires_at": until})
 }
 
 fn webhook() -> Value {

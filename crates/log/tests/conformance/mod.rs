@@ -70,7 +70,8 @@ pub fn base_config(backend: laneway_log::Backend) -> LogConfig {
         topics: TopicSetup::Create,
         topic_prefix: String::new(),
         partitions: PARTITIONS,
-        retention_seconds: 7 * 24 * 3600,
+        // Records of any time stay, but where a case is about that.
+        retention_seconds: 100 * 365 * 86_400,
         retention_bytes: 0,
         max_record_bytes: 1 << 20,
         max_queued_bytes: 32 << 20,
