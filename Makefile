@@ -7,6 +7,9 @@
 # Where scripts/test-servers.sh installs, and leaves the addresses of servers that Docker runs.
 cache := $(or $(LANEWAY_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/laneway)
 
+# Tests wait for servers more than they compute.
+test_threads := 4
+
 help: ## list these commands
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
@@ -15,10 +18,10 @@ demo: toolchain ## run Laneway and send it a trace (TRACE=file to choose it, KEE
 	@$(or $(CARGO_TARGET_DIR),target)/debug/demo
 
 test: fmt-check clippy deny build test-servers ## all checks and all tests, on real servers
-	set -a; . "$(cache)/test-servers.env"; set +a; cargo test --workspace --no-fail-fast
+	set -a; . "$(cache)/test-servers.env"; set +a; RUST_TEST_THREADS=$(test_threads) cargo test --workspace --no-fail-fast
 
 test-embedded: fmt-check clippy deny build ## the same without servers: what needs them says that it did not run
-	LANEWAY_TEST_EMBEDDED_ONLY=1 cargo test --workspace --no-fail-fast
+	LANEWAY_TEST_EMBEDDED_ONLY=1 RUST_TEST_THREADS=$(test_threads) cargo test --workspace --no-fail-fast
 
 test-servers: toolchain ## make Kafka, PostgreSQL and a schema registry available to the tests
 	@scripts/test-servers.sh

@@ -23,7 +23,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Measures everything, or the parts that are named: ingest, processor, websocket, webhook,
-    /// latency, embedded.
+    /// latency, tenants, embedded.
     Run {
         parts: Vec<String>,
         /// Seconds of each run.

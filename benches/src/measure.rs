@@ -6,6 +6,7 @@ mod ingest;
 mod latency;
 mod processor;
 mod side;
+mod tenants;
 mod webhook;
 mod websocket;
 
@@ -24,12 +25,13 @@ use serde_json::json;
 use crate::load::events::Target;
 
 const PARTITIONS: u32 = 24;
-pub const PARTS: [&str; 6] = [
+pub const PARTS: [&str; 7] = [
     "ingest",
     "processor",
     "websocket",
     "webhook",
     "latency",
+    "tenants",
     "embedded",
 ];
 
@@ -64,6 +66,7 @@ pub async fn run(parts: &[String], duration: Duration, repeat: usize) -> Result<
             "processor" => processor::run(&mut bench).await?,
             "websocket" => websocket::run(&mut bench).await?,
             "webhook" => webhook::run(&mut bench).await?,
+            "tenants" => tenants::run(&mut bench).await?,
             _ => latency::run(&mut bench).await?,
         }
     }

@@ -15,6 +15,7 @@ pub(crate) mod grants;
 pub(crate) mod hosts;
 pub(crate) mod keys;
 pub(crate) mod limits;
+pub(crate) mod notices;
 pub(crate) mod operator;
 pub(crate) mod page;
 pub(crate) mod personal;
@@ -62,6 +63,7 @@ pub(crate) fn router(control: Weak<Control>) -> Router {
         .route("/operator/keys", post(operator::create_key))
         .route("/operator/secrets/rotate", post(secrets::rotate))
         .route("/operator/lag", get(operator::lag))
+        .route("/operator/notices", post(notices::give))
         .route("/operator/usage", get(usage::of_all))
         .route("/operator/backup", post(operator::backup))
         .route("/operator/quarantine", get(quarantine::list))

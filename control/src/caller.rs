@@ -4,13 +4,14 @@ use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
 use axum::extract::{FromRequestParts, MatchedPath, Path};
+use http::StatusCode;
 use http::header;
 use http::request::Parts;
 use laneway_directory::{Directory, TenantEntry};
 use laneway_runtime::Problem;
 use laneway_runtime::http::Peer;
 use laneway_store::Tenant;
-use laneway_tenancy::control::{TenantKind, TenantState};
+use laneway_tenancy::control::TenantKind;
 use laneway_tenancy::{Authenticated, Claim, Grant, Grants, OperatorScope, TenantScope};
 
 use crate::error::{ApiError, ApiResult};
@@ -141,6 +142,21 @@ pub(crate) fn may(scope: &TenantScope, grant: Grant) -> ApiResult<()> {
     Err(Problem::forbidden(format!("This takes a key with the grant {}.", grant.name())).into())
 }
 
+/// Refuses what is of use only where credentials tell who asks: other tenants, and the operator's
+/// keys, which would open everything once authentication is on.
+pub(crate) fn takes_authentication(control: &Control) -> ApiResult<()> {
+    if !control.deps.authenticator.is_off() {
+        return Ok(());
+    }
+    Err(Problem::new(
+        StatusCode::CONFLICT,
+        "authentication-off",
+        "Authentication is off",
+        "Everything is one namespace then. Turn authentication on (auth.mode) to have tenants.",
+    )
+    .into())
+}
+
 /// Whoever makes something with rights, or learns its secret, has them itself.
 pub(crate) fn gives(scope: &TenantScope, grants: Grants, what: &str) -> ApiResult<()> {
     if scope.grants().include(grants) {
@@ -195,7 +211,7 @@ impl Acting {
         entered: Option<Authenticated>,
     ) -> ApiResult<Self> {
         match entered {
-            Some(entered) if entered.tenant.body.state == TenantState::Active => {
+            Some(entered) if entered.tenant.body.is_active() => {
                 let address = parts.extensions.get::<Peer>().and_then(|p| p.address);
                 laneway_hosts::lets_in(&control.deps.directory, &entered, address)?;
                 Ok(Acting::as_itself(entered))
@@ -236,6 +252,10 @@ impl Managing {
             Manager::Itself(scope) => may(scope, itself),
             Manager::Above(scope) => may(scope, above),
         }
+    }
+
+    pub(crate) fn is_operator(&self) -> bool {
+        matches!(self.by, Manager::Operator(_))
     }
 }
 
@@ -279,6 +299,13 @@ enum Named {
 
 impl Named {
     async fn find(control: &Control, caller: Caller, name: &str) -> ApiResult<Self> {
+        // Where authentication is off there is one namespace for everybody, and no other.
+        if let Caller::Tenant(anyone) = &caller
+            && anyone.is_anyone()
+            && !is_called(anyone, name)
+        {
+            return Err(Problem::tenant_mismatch().into());
+        }
         if let Some(operator) = caller.operator() {
             let tenant = find_tenant(control, &operator, name).await?;
             return Ok(Named::ByOperator(operator, tenant));
@@ -288,7 +315,7 @@ impl Named {
         };
         // Asked for every name: how long it takes tells nothing of tenants elsewhere.
         let below = control.deps.store.family(&caller.scope).find(name).await?;
-        if caller.tenant.slug == name || caller.tenant.id.to_string() == name {
+        if is_called(&caller, name) {
             return Ok(Named::Itself(caller));
         }
         let shared = shared(&control.deps.directory, name);
@@ -298,6 +325,11 @@ impl Named {
             (None, None) => Err(Problem::tenant_mismatch().into()),
         }
     }
+}
+
+/// Whether a name is the caller's own tenant's.
+fn is_called(caller: &Authenticated, name: &str) -> bool {
+    caller.tenant.slug == name || caller.tenant.id.to_string() == name
 }
 
 /// The namespace that all share, where it is named by its slug or id.

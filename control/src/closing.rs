@@ -2,21 +2,17 @@
 //! twice and is noted when it is done, so that a node that dies on the way leaves nothing behind
 //! that the next one would not finish.
 
-use std::sync::Arc;
-use std::time::Duration;
-
 use laneway_log::Topic;
 use laneway_runtime::Lifecycle;
 use laneway_store::{Closure, ClosureStep, StoreError, TenantChange};
 use laneway_tenancy::control::{TenantKind, TenantState};
 use laneway_tenancy::{OperatorScope, TenantScope};
 
-use crate::Control;
 use crate::erasing::{self, Of};
+use crate::{Control, rounds};
 
 const LEASE: &str = "closing";
 const LEASE_US: i64 = 60_000_000;
-const EVERY: Duration = Duration::from_secs(1);
 /// Closures that are looked at in one round.
 const MOST: u32 = 100;
 const PAGE: u32 = 500;
@@ -30,21 +26,8 @@ const TOPICS: [Topic; 4] = [
 ];
 
 /// Carries closures out until the drain.
-pub(crate) async fn run(control: &Arc<Control>, lifecycle: &Lifecycle) -> anyhow::Result<()> {
-    let draining = lifecycle.draining();
-    tokio::pin!(draining);
-    loop {
-        tokio::select! {
-            () = &mut draining => return Ok(()),
-            () = tokio::time::sleep(EVERY) => {}
-        }
-        if let Err(error) = round(control).await {
-            tracing::warn!(
-                error = format!("{error:#}"),
-                "tenants are not being closed; trying again"
-            );
-        }
-    }
+pub(crate) async fn run(control: &Control, lifecycle: &Lifecycle) -> anyhow::Result<()> {
+    rounds::until_drain(lifecycle, "tenants are not being closed", || round(control)).await
 }
 
 async fn round(control: &Control) -> anyhow::Result<()> {
@@ -59,7 +42,14 @@ async fn round(control: &Control) -> anyhow::Result<()> {
         {
             return Ok(());
         }
-        close(control, &mut closure).await?;
+        // One whose database is away does not keep the others waiting.
+        if let Err(error) = close(control, &mut closure).await {
+            tracing::warn!(
+                tenant = %closure.tenant,
+                error = format!("{error:#}"),
+                "a tenant is not closed yet; trying again"
+            );
+        }
     }
     Ok(())
 }

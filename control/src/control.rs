@@ -8,6 +8,7 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use laneway_directory::Directory;
 use laneway_log::Log;
+use laneway_notices::Announcer;
 use laneway_runtime::http::{Body, Peer, Service, body};
 use laneway_runtime::{Clock, Lifecycle, TenantMetrics};
 use laneway_schemas::Codecs;
@@ -43,9 +44,10 @@ pub struct ControlDeps {
     pub authority: RoleAuthority,
     /// Where this process serves the operator's local socket.
     pub local_socket: Option<LocalSocket>,
-    /// Where the log and the store are embedded.
+    /// Where the log and the store are embedded, and there are no shards.
     pub backup: Option<Arc<dyn Backup>>,
     pub tenant_metrics: Arc<TenantMetrics>,
+    pub announcer: Arc<Announcer>,
     pub settings: ControlSettings,
 }
 
@@ -72,8 +74,9 @@ impl Control {
         })
     }
 
-    /// Creates the platform's own tenant where it is missing, then relays the outbox to the log,
-    /// takes up news of revocations, and proves hosts again, until the drain.
+    /// Creates the platform's own tenants where they are missing, then relays the outbox to the
+    /// log, takes up news of revocations, proves hosts again, closes tenants, and gives notices,
+    /// until the drain.
     pub async fn run(self: Arc<Self>, lifecycle: Lifecycle) -> anyhow::Result<()> {
         platform::ensure_until_drain(&self.deps, &lifecycle).await?;
         let relay = Relay::new(self.clone());
@@ -83,6 +86,8 @@ impl Control {
             self.hear_of_changes(&lifecycle),
             crate::lag::measure(&*self.deps.log, &lifecycle),
             crate::closing::run(&self, &lifecycle),
+            crate::creating::run(&self, &lifecycle),
+            crate::watching::run(&self, &lifecycle),
             self.deliveries.follow(&self.deps.log, &lifecycle),
             self.trail.run(&self.deps, &lifecycle),
         )?;

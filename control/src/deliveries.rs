@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use laneway_log::{Batch, Follower, Log, Topic};
 use laneway_runtime::{Lifecycle, Problem};
-use laneway_schemas::sink::{DeadLetter, dead_letters_key, health_key};
+use laneway_schemas::sink::{DeadLetter, dead_letters_key, health_key, is_health_key};
 use laneway_schemas::{Codecs, Contract, DestinationHealth, SinkCursor};
 use laneway_tenancy::{DestinationId, TenantId};
 
@@ -100,6 +100,19 @@ impl Deliveries {
             Some(value) => Ok(parked(decode(codecs, &value).await?)),
             None => Ok(None),
         }
+    }
+
+    /// Destinations that wait as a whole; `None` while they are still being read.
+    pub(crate) async fn breakers_open(&self, codecs: &Codecs) -> Option<usize> {
+        let signals = self.signals.of("", "", usize::MAX).ok()?;
+        let mut open = 0;
+        for (key, value) in signals {
+            if is_health_key(&key) {
+                let health: DestinationHealth = decode(codecs, &value).await.ok()?;
+                open += usize::from(health.open);
+            }
+        }
+        Some(open)
     }
 
     pub(crate) async fn health(

@@ -8,18 +8,12 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 /// What each group reads.
-const GROUPS: [(&str, &[Topic]); 4] = [
+const GROUPS: [(&str, &[Topic]); 5] = [
     ("processor", &[Topic::LocationUpdates, Topic::SessionEvents]),
     ("sink", &[Topic::TenantStreams]),
     ("projection", &[Topic::TenantStreams]),
-    (
-        "metering",
-        &[
-            Topic::LocationUpdates,
-            Topic::SessionEvents,
-            Topic::SinkCursors,
-        ],
-    ),
+    ("metering", &[Topic::LocationUpdates, Topic::SessionEvents]),
+    ("metering-deliveries", &[Topic::SinkCursors]),
 ];
 const EVERY: Duration = Duration::from_secs(10);
 
@@ -27,7 +21,11 @@ const EVERY: Duration = Duration::from_secs(10);
 pub(crate) struct LaneLag {
     pub group: &'static str,
     pub topic: &'static str,
+    /// Lanes are numbered over all topic sets.
     pub lane: u32,
+    /// The topic set of the lane, where it is not the shared one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub topics: Option<String>,
     /// The next offset that the group reads, where it has committed one.
     pub committed: Option<u64>,
     /// Readers get what is below.
@@ -38,7 +36,7 @@ pub(crate) struct LaneLag {
 
 /// Of every group, topic and lane.
 pub(crate) async fn lanes(log: &dyn Log) -> Result<Vec<LaneLag>, LogError> {
-    let mut lanes = Vec::new();
+    let (mut lanes, sets) = (Vec::new(), log.sets());
     for (group, topics) in GROUPS {
         for topic in topics {
             let lags = group_lag(log, group, *topic).await?;
@@ -46,6 +44,7 @@ pub(crate) async fn lanes(log: &dyn Log) -> Result<Vec<LaneLag>, LogError> {
                 group,
                 topic: topic.name(),
                 lane: l.partition,
+                topics: sets.name(sets.place(l.partition).0).map(str::to_owned),
                 committed: l.committed,
                 end: l.last_stable,
                 lag: l.lag,

@@ -6,6 +6,7 @@ mod bulk;
 mod caller;
 mod closing;
 mod control;
+mod creating;
 mod deliveries;
 mod erasing;
 mod error;
@@ -20,8 +21,10 @@ mod rates;
 mod registry;
 mod relay;
 mod requests;
+mod rounds;
 mod settings;
 mod trail;
+mod watching;
 
 pub use control::{Backup, Control, ControlDeps};
 pub use openapi::openapi_json;

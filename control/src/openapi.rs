@@ -7,8 +7,8 @@ use utoipa::openapi::{ObjectBuilder, PathItem, RefOr, Required, SecurityRequirem
 
 use crate::api::{
     accounts, audit, bulk, config, credentials, dead_letters, destinations, devices, enrol, grants,
-    hosts, keys, operator, personal, positions, provisioning, quarantine, refused, secrets, status,
-    tenants, usage,
+    hosts, keys, notices, operator, personal, positions, provisioning, quarantine, refused,
+    secrets, status, tenants, usage,
 };
 use crate::registry::{self, compatibility, delete, levels, read, register};
 
@@ -44,6 +44,7 @@ const REGISTRY: &str = "/registry";
         config::remove,
         operator::create_key,
         operator::lag,
+        notices::give,
         usage::of_all,
         operator::backup,
         quarantine::list,

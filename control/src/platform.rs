@@ -1,9 +1,10 @@
 //! What is there from the first start: the platform's own tenant, which operators' keys belong to,
-//! and the namespace that all tenants share.
+//! the namespace that all tenants share, and that of the platform's notices.
 
 use std::time::Duration;
 
-use laneway_log::{Log, Topic};
+use laneway_log::Log;
+use laneway_notices::RUNTIME_SLUG;
 use laneway_runtime::Lifecycle;
 use laneway_store::{NewTenant, Store, StoreError, Tenant};
 use laneway_tenancy::control::TenantKind;
@@ -36,10 +37,10 @@ async fn ensure(
 ) -> Result<Tenant, StoreError> {
     let tenants = store.tenants(operator);
     if let Some(found) = tenants.by_slug(slug).await? {
-        return Ok(found);
+        return is_own(found, kind);
     }
     let id = TenantId::from_u128(new_id(random, now_us));
-    let partitions = log.partitions(Topic::LocationUpdates);
+    let partitions = log.sets().size();
     let placement = Placement::first(id, lanes.min(partitions), partitions);
     let new = NewTenant {
         kind,
@@ -49,12 +50,24 @@ async fn ensure(
         // Another node was first.
         Err(StoreError::Exists { .. }) => {
             let found = tenants.by_slug(slug).await?;
-            found.ok_or_else(|| StoreError::Missing {
+            let found = found.ok_or_else(|| StoreError::Missing {
                 what: format!("tenant {slug}"),
-            })
+            })?;
+            is_own(found, kind)
         }
         created => created,
     }
+}
+
+/// Never a customer, whatever it is called.
+fn is_own(found: Tenant, kind: TenantKind) -> Result<Tenant, StoreError> {
+    if found.body.kind == kind {
+        return Ok(found);
+    }
+    Err(StoreError::Config(format!(
+        "{} is a customer's slug: hosts.default_namespace has to be another one",
+        found.body.slug
+    )))
 }
 
 /// Tries until the store is there, or the drain begins.
@@ -67,13 +80,16 @@ pub(crate) async fn ensure_until_drain(
         let (log, random, now) = (&*deps.log, &*deps.random, deps.clock.now_us());
         let shared = deps.directory.hosts().default_namespace();
         let shared = (shared, TenantKind::Default, deps.settings.default_lanes);
-        let platform = ensure_platform(&deps.store, &operator, log, random, now).await;
-        let ensured = match platform {
-            Ok(_) => ensure(&deps.store, &operator, shared, log, random, now).await,
-            failed => failed,
-        };
+        let ensured: Result<(), StoreError> = async {
+            ensure_platform(&deps.store, &operator, log, random, now).await?;
+            for namespace in [shared, (RUNTIME_SLUG, TenantKind::Runtime, 1)] {
+                ensure(&deps.store, &operator, namespace, log, random, now).await?;
+            }
+            Ok(())
+        }
+        .await;
         match ensured {
-            Ok(_) => return Ok(()),
+            Ok(()) => return Ok(()),
             Err(error) if error.is_transient() => {
                 tracing::warn!(%error, "the platform's own tenants cannot be looked up; trying again");
             }

@@ -24,7 +24,7 @@ pub(crate) struct Rates {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Caller {
     Key(u128),
-    /// All others of a tenant: its devices.
+    /// All others of a tenant: its devices; everybody where authentication is off.
     Tenant(TenantId),
 }
 

@@ -19,7 +19,7 @@ use laneway_store::audit::{
     Denial, Denials, Origin, Personal, Who, acting, current, principal_name,
 };
 use laneway_store::{Store, StoreError};
-use laneway_tenancy::{OperatorScope, TenantId, TenantScope, new_id};
+use laneway_tenancy::{OperatorScope, ProvisioningKeyId, TenantId, TenantScope, new_id};
 use tokio::sync::OnceCell;
 use tokio::time::MissedTickBehavior;
 
@@ -150,6 +150,17 @@ pub(crate) fn known(parts: &Parts, caller: Option<&TenantScope>) {
                 principal: "operator".to_owned(),
                 tenant: None,
             },
+        });
+    }
+}
+
+/// Says that the request at hand is made with a provisioning key, once that is found to be right:
+/// what it is refused for then is in the trail of the key's tenant.
+pub(crate) fn is_by_provisioning_key(tenant: TenantId, key: ProvisioningKeyId) {
+    if let Some(origin) = current() {
+        origin.is_by(Who {
+            principal: format!("provisioning-key:{key}"),
+            tenant: Some(tenant),
         });
     }
 }

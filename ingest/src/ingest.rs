@@ -108,10 +108,13 @@ impl Ingest {
 
     /// Which changes were missed is not known: every tenant's credentials are read anew.
     fn forget_all(&self, missed: u64) {
-        tracing::warn!(
-            missed,
-            "control changes came faster than they were taken up; all credentials are verified anew"
-        );
+        // All there is comes at a start, when nothing is cached yet.
+        if self.directory().is_caught_up() {
+            tracing::warn!(
+                missed,
+                "control changes came faster than they were taken up; all credentials are verified anew"
+            );
+        }
         self.directory().forget_all_in(&self.authenticator);
     }
 }

@@ -7,6 +7,7 @@ mod command;
 mod device;
 mod host;
 mod import;
+mod notice;
 mod partner;
 mod quarantine;
 mod show;
@@ -17,7 +18,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use serde_json::json;
 
-use crate::client::{Client, Target};
+use crate::client::{Client, Target, segment};
 use ask::Api;
 pub use command::Admin;
 use command::{
@@ -64,17 +65,20 @@ pub async fn run(
         What::Audit(command) => audit::run(&mut api, command).await,
         What::Secrets(Secrets::Rotate) => api.rotate_secrets().await,
         What::Usage(command) => usage::run(&mut api, command).await,
+        What::Notice(notice) => notice.give(&mut api).await,
         What::Lag => api.lag().await,
         What::Backup { path } => api.backup(path).await,
     }
 }
 
 async fn tenant(api: &mut Api, command: Tenant) -> anyhow::Result<()> {
-    let state = |tenant: &str| format!("/tenants/{}/state", ask::segment(tenant));
+    let state = |tenant: &str| format!("/tenants/{}/state", segment(tenant));
     match command {
         Tenant::Create {
             slug,
             lanes,
+            database,
+            topics,
             events_per_second,
             device_events_per_second,
             owner,
@@ -89,6 +93,12 @@ async fn tenant(api: &mut Api, command: Tenant) -> anyhow::Result<()> {
             if let Some(lanes) = lanes {
                 body["lanes"] = lanes.into();
             }
+            if let Some(database) = database {
+                body["database"] = database.into();
+            }
+            if let Some(topics) = topics {
+                body["topics"] = topics.into();
+            }
             if let Some(owner) = owner {
                 body["owner"] = owner.into();
             }
@@ -98,10 +108,7 @@ async fn tenant(api: &mut Api, command: Tenant) -> anyhow::Result<()> {
             api.list("/tenants", &["slug", "id", "state", "created_at"])
                 .await
         }
-        Tenant::Show { tenant } => {
-            api.show(&format!("/tenants/{}", ask::segment(&tenant)))
-                .await
-        }
+        Tenant::Show { tenant } => api.show(&format!("/tenants/{}", segment(&tenant))).await,
         Tenant::Suspend { tenant } => {
             api.put(&state(&tenant), &json!({"state": "suspended"}))
                 .await
@@ -109,7 +116,7 @@ async fn tenant(api: &mut Api, command: Tenant) -> anyhow::Result<()> {
         Tenant::Activate { tenant } => api.put(&state(&tenant), &json!({"state": "active"})).await,
         Tenant::Close { tenant } => api.put(&state(&tenant), &json!({"state": "closing"})).await,
         Tenant::Closure { tenant } => {
-            api.show(&format!("/tenants/{}/closure", ask::segment(&tenant)))
+            api.show(&format!("/tenants/{}/closure", segment(&tenant)))
                 .await
         }
     }
@@ -117,7 +124,7 @@ async fn tenant(api: &mut Api, command: Tenant) -> anyhow::Result<()> {
 
 async fn credential(api: &mut Api, command: Credential) -> anyhow::Result<()> {
     let path =
-        |of: &Of, device: &str| of.path(&format!("/devices/{}/credentials", ask::segment(device)));
+        |of: &Of, device: &str| of.path(&format!("/devices/{}/credentials", segment(device)));
     match command {
         Credential::Create { of, device, kind } => {
             let body = match kind {
@@ -131,7 +138,7 @@ async fn credential(api: &mut Api, command: Credential) -> anyhow::Result<()> {
                 .await
         }
         Credential::Revoke { of, device, id } => {
-            api.delete(&format!("{}/{}", path(&of, &device), ask::segment(&id)))
+            api.delete(&format!("{}/{}", path(&of, &device), segment(&id)))
                 .await
         }
     }
@@ -175,19 +182,19 @@ async fn key(api: &mut Api, command: Key) -> anyhow::Result<()> {
             overlap,
             expires_at,
         } => {
-            let path = of.path(&format!("/keys/{}/rotate", ask::segment(&id)));
+            let path = of.path(&format!("/keys/{}/rotate", segment(&id)));
             let body = json!({"overlap_seconds": overlap, "expires_at": expires_at});
             api.create(&path, &body).await
         }
         Key::Revoke { of, id } => {
-            api.delete(&of.path(&format!("/keys/{}", ask::segment(&id))))
+            api.delete(&of.path(&format!("/keys/{}", segment(&id))))
                 .await
         }
     }
 }
 
 async fn destination(api: &mut Api, command: Destination) -> anyhow::Result<()> {
-    let path = |of: &Of, id: &str| of.path(&format!("/destinations/{}", ask::segment(id)));
+    let path = |of: &Of, id: &str| of.path(&format!("/destinations/{}", segment(id)));
     match command {
         Destination::Create {
             of,
@@ -242,7 +249,7 @@ impl Of {
     /// The operator names the tenant in the path; a tenant's own key acts for its tenant.
     fn path(&self, rest: &str) -> String {
         match &self.tenant {
-            Some(tenant) => format!("/tenants/{}{rest}", ask::segment(tenant)),
+            Some(tenant) => format!("/tenants/{}{rest}", segment(tenant)),
             None => rest.to_owned(),
         }
     }

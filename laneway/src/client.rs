@@ -21,6 +21,18 @@ const REQUEST_BOUND: Duration = Duration::from_secs(120);
 /// Longest line of a long answer, in bytes.
 const LONGEST_LINE: usize = 1 << 20;
 
+/// As one segment of a path, or a value of a query.
+pub fn segment(text: &str) -> String {
+    text.bytes()
+        .map(|byte| match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b':' => {
+                char::from(byte).to_string()
+            }
+            other => format!("%{other:02X}"),
+        })
+        .collect()
+}
+
 /// Where the API is.
 #[derive(Debug, Clone)]
 pub enum Target {

@@ -4,6 +4,8 @@ mod check;
 pub mod env_example;
 pub mod keys;
 mod layers;
+mod shards;
+mod unguarded;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -16,6 +18,7 @@ use laneway_processor::ProcessorSettings;
 use laneway_runtime::http::{Cidr, ListenConfig, TlsConfig};
 use laneway_runtime::telemetry::LogFormat;
 use laneway_sink::SinkSettings;
+use laneway_store::{ShardConfig, ShardRule};
 use laneway_tenancy::hosts::{HostMode, HostSettings, Unregistered};
 use serde::{Deserialize, Deserializer};
 
@@ -66,6 +69,7 @@ pub struct HostsConfig {
     pub tenant_domain: String,
     pub development_hosts: Vec<String>,
     pub unregistered: Unregistered,
+    pub default_namespace: String,
     pub proof: HostProofSettings,
 }
 
@@ -77,6 +81,7 @@ impl HostsConfig {
             tenant_domain: self.tenant_domain.clone(),
             development_hosts: self.development_hosts.clone(),
             unregistered: self.unregistered,
+            default_namespace: self.default_namespace.clone(),
             ..HostSettings::default()
         }
     }
@@ -116,11 +121,33 @@ pub struct StoreConfig {
     pub secret_keys_old: Secret,
     pub secret_key_command: String,
     pub secret_key_command_timeout_ms: u64,
+    pub shards: ShardsConfig,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ShardsConfig {
+    pub urls: Secret,
+    pub rule: ShardRule,
+    pub exceptions: Vec<String>,
+    pub dedicated: Vec<String>,
+}
+
+/// Who may ask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AuthMode {
+    /// Who shows credentials.
+    Credentials,
+    /// Anybody.
+    None,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AuthConfig {
+    pub mode: AuthMode,
+    pub none_beyond_loopback: bool,
     pub hash_key: Secret,
     pub cache_entries: usize,
     pub refresh_seconds: u32,
@@ -218,6 +245,7 @@ impl Config {
         let folder = self.data_dir.to_string_lossy().into_owned();
         let expand = |text: &str| text.replace("{data_dir}", &folder);
         self.store.url.0 = expand(&self.store.url.0);
+        self.store.shards.urls.0 = expand(&self.store.shards.urls.0);
         self.log.embedded.path = expand(&self.log.embedded.path.to_string_lossy()).into();
         if self.instance.is_empty() {
             self.instance = rustix::system::uname()
@@ -270,6 +298,14 @@ impl Config {
             .trim_start_matches("sqlite:")
             .trim_start_matches("//");
         path.split('?').next().unwrap_or_default().into()
+    }
+
+    /// The databases beside the store's own.
+    pub fn shards(&self) -> anyhow::Result<ShardConfig> {
+        self.store
+            .shards
+            .read(self.store.url.reveal())
+            .map_err(|(key, what)| anyhow::anyhow!("store.shards.{key} {what}"))
     }
 
     pub fn socket(&self) -> PathBuf {

@@ -48,7 +48,8 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Sink => serve(Role::Sink, config()?),
         Command::Control => serve(Role::Control, config()?),
         Command::Config(ConfigCommand::Check) => {
-            config()?;
+            let exposed = config()?.all_exposed();
+            anyhow::ensure!(exposed.is_empty(), config::Problems(exposed));
             println!("the configuration is valid");
             Ok(())
         }

@@ -1,8 +1,11 @@
 //! Composition: what each role needs, and how it runs.
 
 mod health;
+mod notices;
 mod parts;
 mod start;
+mod topic_sets;
+mod unguarded;
 mod uses;
 
 use std::sync::Arc;
@@ -54,6 +57,7 @@ pub async fn run(role: Role, config: Config) -> anyhow::Result<()> {
         role == Role::All || config.log.backend == laneway_log::Backend::Kafka,
         "the embedded log belongs to one process: run `laneway all`, or set log.backend = \"kafka\" for roles of their own"
     );
+    unguarded::check_listener(&config, role)?;
     let lifecycle = Lifecycle::new();
     let health = Health::new();
     let prometheus = telemetry::init_metrics()?;
@@ -86,6 +90,13 @@ pub async fn run(role: Role, config: Config) -> anyhow::Result<()> {
         let follow = certificates.follow(store, directory, authority, lifecycle.clone());
         lifecycle.spawn("certificates of hosts", follow);
     }
+    notices::spawn(
+        role,
+        &config.instance,
+        &parts.announcer,
+        &health,
+        &lifecycle,
+    );
     let probes = HealthService::new(health.clone(), lifecycle.clone());
     let mut routes = Routes::new();
     if role.has(Role::Processor) {
@@ -146,17 +157,20 @@ fn processor(
     health: &Health,
     lifecycle: &Lifecycle,
 ) -> anyhow::Result<()> {
-    let processor = Processor::build(ProcessorDeps {
-        log: parts.log.clone(),
-        codecs: parts.codecs.clone(),
-        directory: parts.directory.clone(),
-        clock: parts.clock.clone(),
-        settings: config.processor.clone(),
-        instance: config.instance.clone(),
-    })?;
-    let state = processor.health();
-    health.add("processor", move || health::failing(state.check()));
-    lifecycle.spawn("processor", processor.run(lifecycle.clone()));
+    for set in parts.log.sets().all() {
+        let processor = Processor::build(ProcessorDeps {
+            log: parts.log.clone(),
+            set,
+            codecs: parts.codecs.clone(),
+            directory: parts.directory.clone(),
+            clock: parts.clock.clone(),
+            settings: config.processor.clone(),
+            instance: config.instance.clone(),
+        })?;
+        let state = processor.health();
+        health.add("processor", move || health::failing(state.check()));
+        lifecycle.spawn("processor", processor.run(lifecycle.clone()));
+    }
     Ok(())
 }
 
@@ -215,8 +229,9 @@ fn control(
     config: &Config,
     lifecycle: &Lifecycle,
 ) -> anyhow::Result<Arc<dyn Service>> {
-    let embedded =
-        config.log.backend == laneway_log::Backend::Embedded && config.store_is_embedded();
+    let embedded = config.log.backend == laneway_log::Backend::Embedded
+        && config.store_is_embedded()
+        && config.shards()?.urls.is_empty();
     let store = parts.store()?;
     let backup = embedded.then(|| {
         let (store, log) = (store.clone(), parts.log.clone());
@@ -239,6 +254,7 @@ fn control(
         local_socket: Some(LocalSocket::bound_for_operator()),
         backup,
         tenant_metrics: parts.tenant_metrics.clone(),
+        announcer: parts.announcer.clone(),
         settings,
     });
     lifecycle.spawn("control", control.clone().run(lifecycle.clone()));

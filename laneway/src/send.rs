@@ -42,7 +42,8 @@ pub struct Send {
         value_name = "TOKEN"
     )]
     pub token: Option<String>,
-    /// API key (lwk_…) with location:write: sends for any device of its tenant.
+    /// API key (lwk_…) with location:write: sends for any device of its tenant. Without it and a
+    /// token, sends as anyone may where authentication is off.
     #[arg(long, env = "LANEWAY_KEY", hide_env_values = true, value_name = "KEY")]
     pub key: Option<String>,
     /// PEM file of a certificate authority to trust besides the public ones.
@@ -71,11 +72,14 @@ pub struct Send {
     pub sessions: bool,
 }
 
+impl Send {
+    /// Whether it sends for devices that it names: all but a device's own token does.
+    fn names_devices(&self) -> bool {
+        self.key.is_some() || self.token.is_none()
+    }
+}
+
 pub async fn run(send: Send) -> anyhow::Result<()> {
-    anyhow::ensure!(
-        send.token.is_some() || send.key.is_some(),
-        "who sends? give --token or --key (or LANEWAY_TOKEN, LANEWAY_KEY)"
-    );
     anyhow::ensure!(
         send.batch > 0 && send.connections > 0 && send.clone > 0,
         "--batch, --connections and --clone must be at least 1"
@@ -90,7 +94,7 @@ pub async fn run(send: Send) -> anyhow::Result<()> {
     );
     anyhow::ensure!(plan.fixes() > 0, "{} has no fixes", send.file.display());
     anyhow::ensure!(
-        send.key.is_some() || plan.devices() == 1,
+        send.names_devices() || plan.devices() == 1,
         "the tracks are of {} devices, but a device token sends for its own device alone: give --key",
         plan.devices()
     );
@@ -112,7 +116,7 @@ pub async fn run(send: Send) -> anyhow::Result<()> {
         )?;
         let uploader = Uploader::new(
             client,
-            send.key.is_some(),
+            send.names_devices(),
             send.sessions,
             send.batch,
             progress.clone(),

@@ -15,7 +15,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-use crate::client::{self, Target};
+use crate::client::{self, Target, segment};
 use place::Place;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
@@ -34,9 +34,9 @@ pub struct Tail {
         value_name = "URL"
     )]
     pub url: String,
-    /// API key (lwk_…) with stream:read.
+    /// API key (lwk_…) with stream:read. None where authentication is off.
     #[arg(long, env = "LANEWAY_KEY", hide_env_values = true, value_name = "KEY")]
-    pub key: String,
+    pub key: Option<String>,
     /// PEM file of a certificate authority to trust besides the public ones.
     #[arg(long, value_name = "FILE")]
     pub ca: Option<PathBuf>,
@@ -46,6 +46,10 @@ pub struct Tail {
     /// Devices, separated by commas. Default: all.
     #[arg(long, value_delimiter = ',', value_name = "IDS")]
     pub devices: Vec<String>,
+    /// A namespace or a tenant that the key may read besides its own, by slug: `runtime` for what
+    /// the platform tells.
+    #[arg(long, value_name = "TENANT", conflicts_with = "grant")]
+    pub tenant: Option<String>,
     /// The grant that a partner reads by (grt_…).
     #[arg(long, value_name = "ID")]
     pub grant: Option<String>,
@@ -99,12 +103,14 @@ async fn follow(
         Ok(stream) => stream,
         Err(error) => return Ok(End::Lost(error)),
     };
-    let mut request = address(target, tail.grant.as_deref())?
+    let mut request = address(target, tail)?
         .into_client_request()
         .context("making the websocket's request")?;
-    request
-        .headers_mut()
-        .insert(header::AUTHORIZATION, client::bearer(&tail.key)?);
+    if let Some(key) = &tail.key {
+        request
+            .headers_mut()
+            .insert(header::AUTHORIZATION, client::bearer(key)?);
+    }
     let config = WebSocketConfig::default()
         .read_buffer_size(16 << 10)
         .max_message_size(Some(MAX_MESSAGE))
@@ -206,7 +212,7 @@ fn refused(status: StatusCode, problem: Option<&[u8]>) -> anyhow::Result<End> {
     }
 }
 
-fn address(target: &Target, grant: Option<&str>) -> anyhow::Result<String> {
+fn address(target: &Target, tail: &Tail) -> anyhow::Result<String> {
     let Target::Url(uri) = target else {
         anyhow::bail!("the stream is not answered on the local socket: give --url")
     };
@@ -216,9 +222,13 @@ fn address(target: &Target, grant: Option<&str>) -> anyhow::Result<String> {
         "ws"
     };
     let authority = uri.authority().map(ToString::to_string).unwrap_or_default();
+    let optional = |text: Option<&str>, before: &str| {
+        text.map_or_else(String::new, |text| format!("{before}{}", segment(text)))
+    };
     Ok(format!(
-        "{scheme}://{authority}{}/stream{}",
+        "{scheme}://{authority}{}{}/stream{}",
         uri.path().trim_end_matches('/'),
-        grant.map_or_else(String::new, |id| format!("?grant={id}")),
+        optional(tail.tenant.as_deref(), "/t/"),
+        optional(tail.grant.as_deref(), "?grant="),
     ))
 }

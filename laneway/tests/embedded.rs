@@ -9,6 +9,8 @@ mod backup;
 mod hosts;
 #[path = "embedded/quarantine.rs"]
 mod quarantine;
+#[path = "embedded/unguarded.rs"]
+mod unguarded;
 
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};

@@ -4,14 +4,13 @@ use std::fmt::Write as _;
 
 use laneway_log::{Records, Topic};
 use laneway_schemas::{
-    Attributes, Codecs, Contract, EncodeError, EventType, Position, SessionStarted, SessionStopped,
-    SessionUpdated, Window,
+    Attributes, Codecs, Contract, EncodeError, EventType, Position, Rfc3339, SessionStarted,
+    SessionStopped, SessionUpdated, Window,
 };
 use serde::Serialize;
 
 use crate::derive::{Derived, EntityId, IdHasher, MINUTE_US, Session};
 use crate::event_id::EventId;
-use crate::rfc3339::Rfc3339;
 use crate::tenants::Tenant;
 use crate::views::{FixView, PositionView, StartedView, StoppedView, UpdatedView, WindowView};
 

@@ -18,7 +18,6 @@ mod partition;
 mod processor;
 mod quarantine;
 mod restore;
-mod rfc3339;
 mod run;
 mod settings;
 mod shared;

@@ -18,6 +18,8 @@ pub const TOPICS: [Topic; 2] = [Topic::LocationUpdates, Topic::SessionEvents];
 
 pub struct ProcessorDeps {
     pub log: Arc<dyn Log>,
+    /// The topic set that it processes.
+    pub set: u32,
     /// With every contract registered.
     pub codecs: Arc<Codecs>,
     /// Filled by [`laneway_directory::follow`], which runs beside the processor.
@@ -29,9 +31,11 @@ pub struct ProcessorDeps {
 }
 
 /// Exactly once from `location-updates` and `session-events` to `tenant-streams`. It keeps one
-/// core busy; a machine with more runs several, each under its own instance.
+/// core busy; a machine with more runs several, each under its own instance. Each topic set has
+/// processors of its own.
 pub struct Processor {
     pub(crate) log: Arc<dyn Log>,
+    pub(crate) set: u32,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) settings: ProcessorSettings,
     pub(crate) instance: String,
@@ -51,6 +55,7 @@ impl Processor {
         );
         Ok(Processor {
             log: deps.log,
+            set: deps.set,
             clock: deps.clock,
             settings: deps.settings,
             instance: deps.instance,

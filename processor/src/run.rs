@@ -51,7 +51,10 @@ pub async fn run(mut processor: Processor, lifecycle: Lifecycle) -> anyhow::Resu
 /// One membership, from joining to leaving.
 async fn member(processor: &mut Processor, lifecycle: &Lifecycle) -> Result<(), Halt> {
     let log = processor.log.clone();
-    let spec = GroupSpec::new(GROUP, &TOPICS, &processor.instance);
+    let spec = GroupSpec {
+        set: processor.set,
+        ..GroupSpec::new(GROUP, &TOPICS, &processor.instance)
+    };
     let mut member = tokio::select! {
         () = lifecycle.draining() => return Ok(()),
         joined = log.join(spec) => joined?,

@@ -4,9 +4,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::{
-    DestinationHealth, DestinationRedrive, LocationUpdate, Position, ProcessorState, Quarantined,
-    QuotaWarning, SessionEvent, SessionStarted, SessionStopped, SessionUpdated, SinkCursor,
-    TenantEvent, Window,
+    DestinationHealth, DestinationRedrive, LocationUpdate, Notice, Position, ProcessorState,
+    Quarantined, QuotaWarning, SessionEvent, SessionStarted, SessionStopped, SessionUpdated,
+    SinkCursor, TenantEvent, Window,
 };
 
 /// A record type with an Avro schema.
@@ -67,6 +67,7 @@ contracts! {
     11 DestinationHealth "io.laneway.DestinationHealth" "destination_health" "sink-signals",
     12 DestinationRedrive "io.laneway.DestinationRedrive" "destination_redrive" "sink-signals",
     13 QuotaWarning "io.laneway.QuotaWarning" "quota_warning" "tenant-streams",
+    14 Notice "io.laneway.Notice" "notice" "tenant-streams",
 }
 
 /// The event types of `tenant-streams`, as CloudEvents name them.
@@ -79,16 +80,18 @@ pub enum EventType {
     SessionStopped,
     Window,
     QuotaWarning,
+    Notice,
 }
 
 impl EventType {
-    pub const ALL: [EventType; 6] = [
+    pub const ALL: [EventType; 7] = [
         EventType::Position,
         EventType::SessionStarted,
         EventType::SessionUpdated,
         EventType::SessionStopped,
         EventType::Window,
         EventType::QuotaWarning,
+        EventType::Notice,
     ];
 
     /// The CloudEvents `type`.
@@ -100,6 +103,7 @@ impl EventType {
             EventType::SessionStopped => "laneway.session.stopped",
             EventType::Window => "laneway.window",
             EventType::QuotaWarning => "laneway.quota.warning",
+            EventType::Notice => "laneway.notice",
         }
     }
 

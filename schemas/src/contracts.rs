@@ -307,6 +307,31 @@ pub struct QuotaWarning {
     pub warned_at: i64,
 }
 
+/// What the operator, or the platform itself, tells all tenants.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Notice {
+    /// Its own, made when it was given.
+    pub entity_id: String,
+    /// Always 1: it is said once.
+    pub revision: i32,
+    /// The namespace of notices, ten_….
+    pub tenant_id: String,
+    /// deployment, health, quota, breaker, maintenance or information; there may be more later.
+    pub kind: String,
+    /// info, warning or critical.
+    pub severity: String,
+    /// What it says, in a line.
+    pub title: String,
+    /// More of it.
+    #[serde(default)]
+    pub text: Option<String>,
+    /// The same for programs, by name.
+    #[serde(default)]
+    pub details: Attributes,
+    /// When it was given.
+    pub noticed_at: i64,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StateKind {

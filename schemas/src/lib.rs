@@ -6,6 +6,7 @@ mod contract;
 mod contracts;
 pub mod headers;
 mod registry;
+mod rfc3339;
 pub mod sink;
 
 pub use codec::{Codecs, DecodeError, EncodeError};
@@ -14,6 +15,7 @@ pub use contracts::*;
 pub use registry::{
     Compatibility, ConfluentRegistry, MemoryRegistry, Registry, RegistryError, subject,
 };
+pub use rfc3339::Rfc3339;
 
 /// Free attributes of a fix or a session.
 pub type Attributes = std::collections::BTreeMap<String, String>;

@@ -38,6 +38,11 @@ pub fn health_key(tenant: impl Display, destination: impl Display) -> String {
     format!("{tenant}/{destination}")
 }
 
+/// Whether a key of `sink-signals` is a destination's, and not that of a request to redrive.
+pub fn is_health_key(key: &[u8]) -> bool {
+    key.iter().filter(|byte| **byte == b'/').count() == 1
+}
+
 /// Of the request to redrive one dead letter, or all.
 pub fn redrive_key(tenant: impl Display, destination: impl Display, event: Option<&str>) -> String {
     match event {

@@ -11,6 +11,6 @@ mod time;
 pub use chunk::{CHUNK_BYTES, Chunk, ChunkBuilder, Entry};
 pub use data::PositionData;
 pub use encode::{EncodeError, encode_event, try_again};
-pub use facts::{Facts, TenantKey, WHOLE_TENANT, split_key};
+pub use facts::{Facts, TenantKey, split_key};
 pub use filter::{Filter, TypeSet};
 pub use time::Time;

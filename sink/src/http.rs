@@ -67,7 +67,7 @@ impl Sink {
         let opening = self.opening(caller, grant, &peer)?;
         let websocket = asks_for_websocket(request.headers());
         if websocket || accepts_events(request.headers()) {
-            let registered = self.register(&opening)?;
+            let registered = self.register(&opening).await?;
             // Again: a revocation from before it was registered has not ended it.
             let caller = self.authenticate(&request, &peer).await?;
             let opening = self.opening(caller, grant, &peer)?;
@@ -229,13 +229,14 @@ impl Sink {
         .respond())
     }
 
-    fn register(&self, opening: &Opening) -> Result<Registered, Problem> {
+    async fn register(&self, opening: &Opening) -> Result<Registered, Problem> {
+        let elsewhere = self.elsewhere.of(&opening.who.home().tenant).await;
         if self.stream.stop.is_cancelled() {
             return Err(Problem::unavailable("The sink is stopping."));
         }
         self.stream
             .connections
-            .register(&opening.who)
+            .register(&opening.who, elsewhere)
             .ok_or_else(|| {
                 Problem::new(
                     StatusCode::TOO_MANY_REQUESTS,

@@ -36,6 +36,7 @@ use projection::Projection;
 pub use settings::SinkSettings;
 use stream::StreamContext;
 use stream::connections::Connections;
+use stream::elsewhere::Elsewhere;
 use stream::history::History;
 use stream::hub::{Hub, Tail};
 use stream::opening::Openings;
@@ -63,9 +64,11 @@ pub struct Sink {
     stream: Arc<StreamContext>,
     tail: std::sync::Mutex<Option<Tail>>,
     sockets: Arc<SocketReports>,
+    elsewhere: Arc<Elsewhere>,
     deliveries: Arc<Deliveries>,
-    projection: Arc<Projection>,
-    metering: Arc<Metering>,
+    /// One for each topic set.
+    projections: Vec<Arc<Projection>>,
+    meterings: Vec<Arc<Metering>>,
     /// Refusals on their way to the audit trail.
     denials: Denials,
     /// Of grants.
@@ -128,24 +131,32 @@ impl Sink {
                 deps.clock.now_us().cast_unsigned(),
             ),
         }));
-        let projection = Arc::new(Projection::new(
-            Arc::clone(&deps.log),
-            Arc::clone(&deps.codecs),
-            deps.store.clone(),
-            deps.authority,
-            settings.projection.clone(),
-            deps.instance.clone(),
-        ));
-        let metering = Arc::new(Metering::new(MeteringDeps {
-            log: Arc::clone(&deps.log),
-            codecs: Arc::clone(&deps.codecs),
-            directory: Arc::clone(&deps.directory),
-            store: deps.store.clone(),
-            authority: deps.authority,
-            clock: Arc::clone(&deps.clock),
-            settings: settings.metering.clone(),
-            instance: deps.instance.clone(),
-        }));
+        let projection = |set| {
+            Arc::new(Projection::new(
+                (Arc::clone(&deps.log), set),
+                Arc::clone(&deps.codecs),
+                deps.store.clone(),
+                deps.authority,
+                settings.projection.clone(),
+                deps.instance.clone(),
+            ))
+        };
+        let metering = |set| {
+            Arc::new(Metering::new(MeteringDeps {
+                log: Arc::clone(&deps.log),
+                set,
+                codecs: Arc::clone(&deps.codecs),
+                directory: Arc::clone(&deps.directory),
+                store: deps.store.clone(),
+                authority: deps.authority,
+                clock: Arc::clone(&deps.clock),
+                settings: settings.metering.clone(),
+                instance: deps.instance.clone(),
+            }))
+        };
+        let sets = deps.log.sets().all();
+        let projections = sets.clone().map(projection).collect();
+        let meterings = sets.map(metering).collect();
         let sockets = Arc::new(SocketReports {
             store: deps.store.clone(),
             authority: deps.authority,
@@ -153,6 +164,13 @@ impl Sink {
             node: deps.instance.clone(),
             life: deps.clock.now_us(),
         });
+        let elsewhere = Arc::new(Elsewhere::new(
+            deps.store.clone(),
+            deps.authority,
+            Arc::clone(&deps.clock),
+            deps.instance.clone(),
+            Arc::clone(&stream.connections),
+        ));
         let tail = std::sync::Mutex::new(Some(tail));
         let denials = Denials::new(deps.store.clone());
         Ok(Arc::new(Sink {
@@ -161,9 +179,10 @@ impl Sink {
             stream,
             tail,
             sockets,
+            elsewhere,
             deliveries,
-            projection,
-            metering,
+            projections,
+            meterings,
             denials,
         }))
     }
@@ -184,6 +203,10 @@ impl Sink {
             lifecycle.spawn(
                 "metering of connections",
                 sockets.run(connections, lifecycle.clone()),
+            );
+            lifecycle.spawn(
+                "connections elsewhere",
+                Arc::clone(&self.elsewhere).run(lifecycle.clone()),
             );
         }
         let revocations = revocations::follow(
@@ -210,16 +233,16 @@ impl Sink {
             );
         }
         if settings.projection.enabled {
-            lifecycle.spawn(
-                "projection",
-                Arc::clone(&self.projection).run(lifecycle.clone()),
-            );
+            for projection in &self.projections {
+                let projection = Arc::clone(projection).run(lifecycle.clone());
+                lifecycle.spawn("projection", projection);
+            }
         }
         if settings.metering.enabled {
-            lifecycle.spawn(
-                "metering",
-                Arc::clone(&self.metering).run(lifecycle.clone()),
-            );
+            for metering in &self.meterings {
+                let metering = Arc::clone(metering).run(lifecycle.clone());
+                lifecycle.spawn("metering", metering);
+            }
         }
         let clock = Arc::clone(&self.deps.clock);
         let now = move || clock.now_us();
@@ -238,7 +261,7 @@ impl Sink {
     /// What keeps the sink from its work at the moment, in words.
     pub fn trouble(&self) -> Option<String> {
         let log = self.deps.log.health().err().map(|e| e.to_string());
-        log.or_else(|| self.projection.trouble())
-            .or_else(|| self.metering.trouble())
+        log.or_else(|| self.projections.iter().find_map(|p| p.trouble()))
+            .or_else(|| self.meterings.iter().find_map(|m| m.trouble()))
     }
 }

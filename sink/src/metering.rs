@@ -1,9 +1,10 @@
 //! Metering: what tenants use, counted from the topics into the store.
 //!
 //! Accepted events are counted where ingest wrote them, deliveries where the cursors of
-//! destinations say how many were acknowledged. As with the projection, the group says who counts
-//! which partition, and how far it has come is in the store, in the transaction that adds the
-//! counts: whoever is killed where, every record counts once.
+//! destinations say how many were acknowledged, each by a group of its own ([`Counted`]). As with
+//! the projection, the group says who counts which partition, and how far it has come is in the
+//! store, in the transaction that adds the counts: whoever is killed where, every record counts
+//! once.
 
 mod count;
 mod session;
@@ -12,7 +13,7 @@ mod warning;
 use std::sync::Arc;
 
 use laneway_directory::Directory;
-use laneway_log::Log;
+use laneway_log::{Log, Topic};
 use laneway_runtime::{Clock, Lifecycle};
 use laneway_schemas::Codecs;
 use laneway_store::Store;
@@ -24,6 +25,8 @@ use crate::stored::Part;
 /// What metering needs of the sink.
 pub struct MeteringDeps {
     pub log: Arc<dyn Log>,
+    /// The topic set whose lanes it counts.
+    pub set: u32,
     pub codecs: Arc<Codecs>,
     pub directory: Arc<Directory>,
     pub store: Store,
@@ -34,25 +37,65 @@ pub struct MeteringDeps {
     pub instance: String,
 }
 
+/// What one group counts. Only a reader of a single topic is told of what marks the end of a unit
+/// there, and cursors are written in units.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Counted {
+    Accepted,
+    Delivered,
+}
+
+impl Counted {
+    fn group(self) -> &'static str {
+        match self {
+            Counted::Accepted => "metering",
+            Counted::Delivered => "metering-deliveries",
+        }
+    }
+
+    fn topics(self) -> &'static [Topic] {
+        match self {
+            Counted::Accepted => &[Topic::LocationUpdates, Topic::SessionEvents],
+            Counted::Delivered => &[Topic::SinkCursors],
+        }
+    }
+}
+
 pub struct Metering {
     deps: MeteringDeps,
-    part: Part,
+    accepted: Part,
+    delivered: Part,
 }
 
 impl Metering {
     pub fn new(deps: MeteringDeps) -> Self {
-        let part = Part::new("metering");
-        Metering { deps, part }
+        Metering {
+            deps,
+            accepted: Part::new("metering"),
+            delivered: Part::new("metering of deliveries"),
+        }
     }
 
     /// Why nothing is counted at the moment.
     pub fn trouble(&self) -> Option<String> {
-        self.part.trouble()
+        self.accepted.trouble().or_else(|| self.delivered.trouble())
     }
 
     /// Runs until the drain.
     pub async fn run(self: Arc<Self>, lifecycle: Lifecycle) -> anyhow::Result<()> {
-        let membership = || session::run(&self, &lifecycle);
-        self.part.run(&lifecycle, membership).await
+        let (metering, lifecycle) = (&*self, &lifecycle);
+        let count = |counted| {
+            let membership = move || session::run(metering, counted, lifecycle);
+            metering.part(counted).run(lifecycle, membership)
+        };
+        tokio::try_join!(count(Counted::Accepted), count(Counted::Delivered))?;
+        Ok(())
+    }
+
+    fn part(&self, counted: Counted) -> &Part {
+        match counted {
+            Counted::Accepted => &self.accepted,
+            Counted::Delivered => &self.delivered,
+        }
     }
 }

@@ -4,6 +4,7 @@
 //! transaction that writes the rows. So a row is never lost, and what is written twice is the
 //! same.
 
+mod lane;
 mod rows;
 mod session;
 
@@ -20,6 +21,8 @@ use crate::stored::Part;
 
 pub struct Projection {
     log: Arc<dyn Log>,
+    /// The topic set whose lanes it projects.
+    set: u32,
     codecs: Arc<Codecs>,
     store: Store,
     authority: RoleAuthority,
@@ -30,7 +33,7 @@ pub struct Projection {
 
 impl Projection {
     pub fn new(
-        log: Arc<dyn Log>,
+        (log, set): (Arc<dyn Log>, u32),
         codecs: Arc<Codecs>,
         store: Store,
         authority: RoleAuthority,
@@ -39,6 +42,7 @@ impl Projection {
     ) -> Self {
         Projection {
             log,
+            set,
             codecs,
             store,
             authority,
@@ -48,7 +52,7 @@ impl Projection {
         }
     }
 
-    /// Why nothing is projected at the moment.
+    /// Why not everything is projected at the moment.
     pub fn trouble(&self) -> Option<String> {
         self.part.trouble()
     }

@@ -18,7 +18,8 @@ use tokio::time::{Interval, MissedTickBehavior};
 pub(crate) const COMMIT: Duration = Duration::from_secs(5);
 /// Of the topics: counts their placements, of which there has been one.
 pub(crate) const GENERATION: u32 = 1;
-const AGAIN: Duration = Duration::from_millis(500);
+/// How long it waits before it tries again.
+pub(crate) const AGAIN: Duration = Duration::from_millis(500);
 
 /// What ends a membership.
 #[derive(Debug, thiserror::Error)]
@@ -51,7 +52,7 @@ impl Part {
         *self.lock() = None;
     }
 
-    fn is_troubled_by(&self, error: &impl Display) {
+    pub(crate) fn is_troubled_by(&self, error: &impl Display) {
         *self.lock() = Some(error.to_string());
     }
 

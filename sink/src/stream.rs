@@ -6,6 +6,7 @@
 
 pub mod catch_up;
 pub mod connections;
+pub mod elsewhere;
 pub mod feed;
 pub mod frame;
 pub mod history;

@@ -57,7 +57,7 @@ impl Tally {
             return Ok(());
         }
         *self.by_type.entry(kind.to_owned()).or_default() += 1;
-        if kind == "laneway.quota.warning" {
+        if ["laneway.quota.warning", "laneway.notice"].contains(&kind) {
             // About the tenant as a whole.
             return Ok(());
         }

@@ -31,7 +31,18 @@ impl Tenant {
         slug: &str,
         devices: impl IntoIterator<Item = &String>,
     ) -> Result<Self> {
-        let tenant = deployment.admin(&["tenant", "create", slug]).await?;
+        Self::create_with(deployment, slug, &[], devices).await
+    }
+
+    /// With these arguments of `tenant create`.
+    pub async fn create_with(
+        deployment: &Deployment,
+        slug: &str,
+        arguments: &[&str],
+        devices: impl IntoIterator<Item = &String>,
+    ) -> Result<Self> {
+        let create = [&["tenant", "create", slug], arguments].concat();
+        let tenant = deployment.admin(&create).await?;
         let id = text(&tenant, "id")?;
         let admin_key = key(deployment, slug, "tenant:admin").await?;
         let reader_key = key(deployment, slug, "stream:read,positions:read").await?;

@@ -26,56 +26,72 @@ async fn confluents_client_decodes_every_topic() -> Result<()> {
     }
     let folder = tempfile::tempdir()?;
     let servers = Servers::shared("operator_tools", 4).await?;
-    let deployment = Deployment::distributed(&laneway_binary()?, folder.path(), &servers).await?;
+    let settings = [("LANEWAY_LOG_TOPIC_SETS", "bank".to_owned())];
+    let deployment =
+        Deployment::distributed_with(&laneway_binary()?, folder.path(), &servers, &settings)
+            .await?;
     let trace = trace::generated(3, 60, 5);
     let expected = recompute(&trace);
-    let tenant = Tenant::create(&deployment, "acme", expected.keys()).await?;
-    let sender = Sender {
-        client: deployment.ingest.clone(),
-        tokens: Arc::clone(&tenant.tokens),
-        batch: 20,
-        concurrency: 3,
-        rate: None,
-        progress: Arc::new(Progress::default()),
-    };
-    sender.send(&trace).await?;
-    wait::until("everything to arrive", BOUND, || async {
-        tenant
-            .subscriber
-            .with_tally(|tally| tally.is_complete(&expected))
-    })
-    .await?;
+    let acme = Tenant::create(&deployment, "acme", expected.keys()).await?;
+    let own = ["--topics", "bank"];
+    let bank = Tenant::create_with(&deployment, "first-bank", &own, expected.keys()).await?;
+    for tenant in [&acme, &bank] {
+        let sender = Sender {
+            client: deployment.ingest.clone(),
+            tokens: Arc::clone(&tenant.tokens),
+            batch: 20,
+            concurrency: 3,
+            rate: None,
+            progress: Arc::new(Progress::default()),
+        };
+        sender.send(&trace).await?;
+        wait::until("everything to arrive", BOUND, || async {
+            let tally = &tenant.subscriber;
+            tally.with_tally(|tally| tally.is_complete(&expected))
+        })
+        .await?;
+    }
 
     let topics = read_topics(&servers).await?;
-    let of = |topic: &str| &topics[&format!("{}{topic}", servers.topic_prefix)];
-    ensure!(
-        of("location-updates")["records"] == trace.len(),
-        "{topics:?}"
-    );
-    ensure!(of("session-events")["records"] == 2 * 3, "{topics:?}");
-    ensure!(of("quarantine")["records"] == 0, "{topics:?}");
-    for (topic, name) in [
-        ("location-updates", "LocationUpdate"),
-        ("session-events", "SessionEvent"),
-        ("tenant-events", "TenantEvent"),
-        ("processor-state", "ProcessorState"),
-    ] {
-        let names = of(topic)["names"].as_array().context("names")?;
-        ensure!(names == &[name], "{topic}: {names:?}");
+    let events = &topics[&format!("{}tenant-events", servers.topic_prefix)];
+    only(events, "TenantEvent")?;
+    // The shared topics have nothing of the tenant that has its own, and these nothing else.
+    for (set, tenant) in [("", &acme), ("bank.", &bank)] {
+        let of = |topic: &str| &topics[&format!("{}{set}{topic}", servers.topic_prefix)];
+        ensure!(
+            of("location-updates")["records"] == trace.len(),
+            "{topics:?}"
+        );
+        ensure!(of("session-events")["records"] == 2 * 3, "{topics:?}");
+        ensure!(of("quarantine")["records"] == 0, "{topics:?}");
+        only(of("location-updates"), "LocationUpdate")?;
+        only(of("session-events"), "SessionEvent")?;
+        only(of("processor-state"), "ProcessorState")?;
+        derived(of("tenant-streams"), tenant, set.is_empty())?;
     }
-    let streams = of("tenant-streams");
-    ensure!(
-        streams["records"] == tenant.subscriber.with_tally(|t| t.events()),
-        "{streams}"
-    );
-    ensure!(
-        streams["sample"]["tenant_id"] == tenant.id.as_str(),
-        "{streams}"
-    );
-    let names = streams["names"].as_array().context("names")?;
+    deployment.stop().await
+}
+
+/// Records of one name and no other.
+fn only(topic: &Value, name: &str) -> Result<()> {
+    let names = topic["names"].as_object().context("names")?;
+    ensure!(names.keys().eq([name]), "{topic}");
+    Ok(())
+}
+
+/// A tenant's events, and, where topics are shared, what the processes tell of themselves.
+fn derived(streams: &Value, tenant: &Tenant, shared: bool) -> Result<()> {
+    let names = streams["names"].as_object().context("names")?;
     for name in ["Position", "SessionStarted", "SessionStopped", "Window"] {
-        ensure!(names.iter().any(|n| n == name), "no {name} in {streams}");
+        let sample = &streams["samples"][name];
+        ensure!(sample["tenant_id"] == *tenant.id, "no {name} in {streams}");
     }
+    let told = names.get("Notice").and_then(Value::as_u64).unwrap_or(0);
+    let own = streams["records"].as_u64().context("records")? - told;
+    ensure!(
+        (told > 0) == shared && own == tenant.subscriber.with_tally(|t| t.events()),
+        "{streams}"
+    );
     for header in ["ce_id", "ce_source", "ce_specversion", "ce_time", "ce_type"] {
         let headers = streams["headers"].as_array().context("headers")?;
         ensure!(
@@ -83,7 +99,7 @@ async fn confluents_client_decodes_every_topic() -> Result<()> {
             "no {header} in {streams}"
         );
     }
-    deployment.stop().await
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -102,17 +118,21 @@ async fn confluents_client_uses_the_embedded_registry() -> Result<()> {
 
 /// What the tool says of each topic.
 async fn read_topics(servers: &Servers) -> Result<BTreeMap<String, Value>> {
-    let topics = [
+    let in_each_set = [
         "location-updates",
         "session-events",
-        "tenant-events",
         "tenant-streams",
         "quarantine",
         "processor-state",
         "sink-cursors",
-        "sink-signals",
-    ]
-    .map(|topic| format!("{}{topic}", servers.topic_prefix));
+    ];
+    let of_bank = in_each_set.map(|topic| format!("bank.{topic}"));
+    let shared = ["tenant-events", "sink-signals"];
+    let topics = in_each_set.into_iter().chain(shared);
+    let topics: Vec<String> = topics
+        .chain(of_bank.iter().map(String::as_str))
+        .map(|topic| format!("{}{topic}", servers.topic_prefix))
+        .collect();
     let mut arguments = vec![servers.kafka.as_str(), &servers.registry];
     arguments.extend(topics.iter().map(String::as_str));
     let out = tool("read_topics.py", &arguments).await?;

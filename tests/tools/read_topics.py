@@ -1,11 +1,12 @@
 """Reads topics with Confluent's own client and registry, as an operator's tool would.
 
 Arguments: bootstrap servers, registry address, then topics. Prints a JSON line a topic: how many
-records it has, the names of their Avro records, and one of them decoded.
+records it has, how many by the name of their Avro record, and one of each decoded.
 """
 
 import json
 import sys
+from collections import Counter
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 from confluent_kafka.schema_registry import SchemaRegistryClient
@@ -25,7 +26,7 @@ def main(bootstrap, registry, topics):
         }
     )
     for topic in topics:
-        records, names, sample, headers = 0, set(), None, []
+        records, names, samples, headers = 0, Counter(), {}, []
         partitions = consumer.list_topics(topic, timeout=20).topics[topic].partitions
         for number in partitions:
             place = TopicPartition(topic, number, OFFSET_BEGINNING)
@@ -43,14 +44,15 @@ def main(bootstrap, registry, topics):
                 records += 1
                 if message.value() is not None:
                     schema = int.from_bytes(message.value()[1:5], "big")
-                    names.add(json.loads(client.get_schema(schema).schema_str)["name"])
-                    sample = decode(message.value(), SerializationContext(topic, MessageField.VALUE))
+                    name = json.loads(client.get_schema(schema).schema_str)["name"]
+                    names[name] += 1
+                    samples[name] = decode(message.value(), SerializationContext(topic, MessageField.VALUE))
                     headers = sorted(name for name, _ in message.headers() or [])
                 if message.offset() + 1 >= end:
                     break
         print(
             json.dumps(
-                {"topic": topic, "records": records, "names": sorted(names), "sample": sample, "headers": headers},
+                {"topic": topic, "records": records, "names": names, "samples": samples, "headers": headers},
                 default=str,
             )
         )

@@ -175,6 +175,7 @@ fn config(bootstrap: &str, partitions: u32) -> LogConfig {
         backend: Backend::Kafka,
         topics: TopicSetup::Verify,
         topic_prefix: String::new(),
+        topic_sets: Vec::new(),
         partitions,
         retention_seconds: 3600,
         retention_bytes: 0,

@@ -24,6 +24,7 @@ use crate::Control;
 use crate::caller::App;
 use crate::error::{ApiError, ApiResult};
 use crate::json::{Json, answer};
+use crate::trail;
 
 /// Who has a provisioning key, as far as can be told before the store is asked.
 pub(crate) struct Newcomer {
@@ -157,7 +158,10 @@ fn refused(control: &Control, why: NotEnrolled, address: Option<IpAddr>) -> ApiE
             .provisioning_failed(address)
             .into(),
         NotEnrolled::TenantInactive => AuthError::Suspended.into(),
-        NotEnrolled::Elsewhere(_) => laneway_hosts::from_elsewhere().into(),
+        NotEnrolled::Elsewhere { tenant, key } => {
+            trail::is_by_provisioning_key(tenant, key);
+            laneway_hosts::from_elsewhere().into()
+        }
         NotEnrolled::Expired => not_in("It has expired.".to_owned()),
         NotEnrolled::UsedUp => not_in("As many devices as it is for have come.".to_owned()),
         NotEnrolled::Pattern(pattern) => {

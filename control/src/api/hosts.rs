@@ -90,7 +90,7 @@ impl From<Host> for HostView {
             state: match host.state {
                 HostState::Pending => HostStateView::Pending,
                 HostState::Live => HostStateView::Live,
-                HostState::Failing => HostStateView::Failing,
+                HostState::Failing | HostState::Other => HostStateView::Failing,
             },
             checked_at: host.checked_at.map(time),
             proved_at: host.proved_at.map(time),

@@ -98,6 +98,7 @@ pub(crate) struct KeyPath {
 
 #[utoipa::path(post, path = "/keys", tag = "keys", request_body = KeyNew,
     responses((status = 201, body = KeyCreated),
+        (status = 403, description = "The role does not allow it (`forbidden`), or there are as many people as there may be (`limit-reached`)"),
         (status = 409, description = "It would hold longer than the tenant's keys may, or do more than its account"), (status = 422)))]
 pub(crate) async fn create(
     acting: Acting,
@@ -153,12 +154,12 @@ pub(crate) async fn find(
 ) -> ApiResult<Response> {
     let scope = acting.may(Grant::KeysRead)?;
     let found = found(&control, scope, path.key).await?;
-    let version = found.version;
-    Ok(answer_tagged(
-        StatusCode::OK,
-        &KeyView::from(found),
-        version,
-    ))
+    Ok(shown(found))
+}
+
+fn shown(key: ApiKey) -> Response {
+    let version = key.version;
+    answer_tagged(StatusCode::OK, &KeyView::from(key), version)
 }
 
 async fn found(control: &Control, scope: &TenantScope, id: KeyId) -> ApiResult<ApiKey> {
@@ -203,12 +204,7 @@ pub(crate) async fn change(
     let keys = deps.store.keys(scope);
     let changed = keys.change(path.key, expected, change, now).await?;
     forget(&control, scope, path.key);
-    let version = changed.version;
-    Ok(answer_tagged(
-        StatusCode::OK,
-        &KeyView::from(changed),
-        version,
-    ))
+    Ok(shown(changed))
 }
 
 #[utoipa::path(delete, path = "/keys/{key}", tag = "keys", params(("key" = String, Path)),

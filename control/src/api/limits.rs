@@ -18,11 +18,11 @@ pub(crate) struct LimitsView {
     pub(crate) bytes_per_day: u64,
     /// Registered devices.
     pub(crate) devices: u32,
-    /// Users.
+    /// People: keys with a role that belong to no service account.
     pub(crate) users: u32,
     /// Destinations.
     pub(crate) destinations: u32,
-    /// Open websockets and event streams, on each node.
+    /// Open websockets and event streams, over all sinks together.
     pub(crate) sockets: u32,
     /// How far back the stream may be read, in seconds.
     pub(crate) retention_seconds: u64,

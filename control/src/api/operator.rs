@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 
 use super::keys::KeyCreated;
 use super::keys::make::make;
-use crate::caller::Operator;
+use crate::caller::{Operator, takes_authentication};
 use crate::error::{ApiError, ApiResult};
 use crate::json::{Json, answer};
 use crate::lag::{self, LaneLag};
@@ -26,12 +26,13 @@ pub(crate) struct OperatorKeyNew {
 }
 
 #[utoipa::path(post, path = "/operator/keys", tag = "operator", request_body = OperatorKeyNew,
-    responses((status = 201, body = KeyCreated)))]
+    responses((status = 201, body = KeyCreated), (status = 409, description = "Authentication is off")))]
 pub(crate) async fn create_key(
     Operator(operator): Operator,
     control: Arc<Control>,
     Json(new): Json<OperatorKeyNew>,
 ) -> ApiResult<Response> {
+    takes_authentication(&control)?;
     let deps = &control.deps;
     let platform = ensure_platform(
         &deps.store,
@@ -76,11 +77,11 @@ pub(crate) struct BackupView {
 }
 
 #[utoipa::path(post, path = "/operator/backup", tag = "operator", responses(
-    (status = 200, body = BackupView), (status = 409, description = "The log or the store is not embedded")))]
+    (status = 200, body = BackupView), (status = 409, description = "The log or the store is not embedded, or there are shards")))]
 pub(crate) async fn backup(_operator: Operator, control: Arc<Control>) -> ApiResult<Response> {
     let Some(backup) = &control.deps.backup else {
         return Err(ApiError::conflict(
-            "Only an embedded log and store are backed up this way: use the tools of the database and the broker.",
+            "Only an embedded log and a store of one embedded database are backed up this way: use the tools of the databases and the broker.",
         ));
     };
     control.trail.begun(&control.deps).await?;

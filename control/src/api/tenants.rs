@@ -17,16 +17,17 @@ use laneway_log::Topic;
 use laneway_store::{First, Host, NewHost, NewTenant, Tenant};
 use laneway_tenancy::control::Limits;
 use laneway_tenancy::slug::{self, SlugError};
-use laneway_tenancy::{Placement, TenantId, new_id};
+use laneway_tenancy::{OperatorScope, Placement, TenantId, new_id};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::limits::LimitsView;
 use super::page::{Page, PageQuery};
+use super::quarantine::log_trouble;
 use crate::Control;
 use crate::api::hosts::{self, HostView};
 use crate::api::keys::make::PreparedKey;
-use crate::caller::Operator;
+use crate::caller::{Operator, takes_authentication};
 use crate::error::{ApiError, ApiResult};
 use crate::json::{Json, Params, answer_tagged};
 use view::{OptionsView, TenantCreated, TenantView};
@@ -45,6 +46,12 @@ pub(crate) struct TenantNew {
     plan: String,
     /// How many partitions its records may use; fixed from then on.
     lanes: Option<u32>,
+    /// Only the operator chooses it: the name of the database of its positions and sessions, one
+    /// of `store.shards` or `main`; fixed from then on. Else the rules there choose.
+    database: Option<String>,
+    /// Only the operator chooses it: one of `log.topic_sets`, whose topics are this tenant's alone,
+    /// with those below it; fixed from then on. Else it shares the topics of most tenants.
+    topics: Option<String>,
     limits: Option<LimitsView>,
     options: Option<OptionsView>,
     /// Makes a first key, an owner's, of that name.
@@ -61,6 +68,8 @@ impl TenantNew {
             name: String::new(),
             plan: String::new(),
             lanes: None,
+            database: None,
+            topics: None,
             limits: None,
             options: None,
             owner: None,
@@ -82,16 +91,34 @@ impl Founding {
         First {
             owner: self.owner.as_ref().map(PreparedKey::stored),
             hosts: &self.hosts,
+            ..First::default()
         }
+    }
+
+    /// As the operator: below nobody.
+    async fn carry_out(
+        &self,
+        control: &Control,
+        operator: &OperatorScope,
+    ) -> ApiResult<(Tenant, Vec<Host>)> {
+        topics_answer(control, &self.new).await?;
+        let tenants = control.deps.store.tenants(operator);
+        let created = tenants.create_with(self.new.clone(), self.first(), self.now);
+        Ok(created.await?)
     }
 }
 
-/// The answer to a creation.
-fn created(tenant: Tenant, owner: Option<PreparedKey>, hosts: Vec<Host>) -> Response {
+/// The answer to a creation, with what only the operator sees where it is the operator's.
+fn created(
+    tenant: Tenant,
+    owner: Option<PreparedKey>,
+    hosts: Vec<Host>,
+    by_operator: bool,
+) -> Response {
     tracing::info!(tenant = %tenant.id, slug = tenant.body.slug, parent = ?tenant.body.parent, "a tenant was created");
     let version = tenant.version;
     let created = TenantCreated {
-        tenant: tenant.into(),
+        tenant: TenantView::seen_by(tenant, by_operator),
         owner: owner.map(PreparedKey::shown),
         hosts: hosts.into_iter().map(HostView::from).collect(),
     };
@@ -99,27 +126,39 @@ fn created(tenant: Tenant, owner: Option<PreparedKey>, hosts: Vec<Host>) -> Resp
 }
 
 #[utoipa::path(post, path = "/tenants", tag = "operator", request_body = TenantNew, responses(
-    (status = 201, body = TenantCreated), (status = 409, description = "The slug is taken or reserved"),
-    (status = 422, description = "Not valid")))]
+    (status = 201, body = TenantCreated), (status = 409, description = "The slug is taken or reserved, the database or the topics another tenant's, or authentication is off"),
+    (status = 422, description = "Not valid"), (status = 503, description = "The tenant's database or topics do not answer; nothing was created")))]
 pub(crate) async fn create(
     Operator(operator): Operator,
     control: Arc<Control>,
     Json(new): Json<TenantNew>,
 ) -> ApiResult<Response> {
     let founding = checked(&control, new)?;
-    let (new, now) = (founding.new.clone(), founding.now);
-    let tenants = control.deps.store.tenants(&operator);
-    let (tenant, hosts) = tenants.create_with(new, founding.first(), now).await?;
-    Ok(created(tenant, founding.owner, hosts))
+    let (tenant, hosts) = founding.carry_out(&control, &operator).await?;
+    Ok(created(tenant, founding.owner, hosts, true))
 }
 
 /// What is to be created, where it is valid.
 fn checked(control: &Control, new: TenantNew) -> ApiResult<Founding> {
+    takes_authentication(control)?;
     check_slug(&new.slug)?;
     view::check_name(&new.name)?;
     view::check_name(&new.plan)?;
     let options = new.options.unwrap_or_default().checked()?;
     let deps = &control.deps;
+    if let Some(name) = &new.database
+        && !deps.store.has_database(name)
+    {
+        return Err(ApiError::invalid(format!(
+            "database: there is none of the name {name}."
+        )));
+    }
+    let set = match &new.topics {
+        Some(name) => deps.log.sets().number(name).ok_or_else(|| {
+            ApiError::invalid(format!("topics: there are none of the name {name}."))
+        })?,
+        None => 0,
+    };
     let now = deps.clock.now_us();
     let id = TenantId::from_u128(new_id(&*deps.random, now));
     let owner = |name: String| PreparedKey::owner(control, &name, &options, now);
@@ -137,15 +176,33 @@ fn checked(control: &Control, new: TenantNew) -> ApiResult<Founding> {
             plan: new.plan,
             limits: new.limits.map_or_else(Limits::default, Limits::from),
             options,
-            ..NewTenant::plain(id, new.slug, placement(control, id, new.lanes)?)
+            database: new.database,
+            topic_set: new.topics,
+            ..NewTenant::plain(id, new.slug, placement(control, id, new.lanes)?.in_set(set))
         },
         now,
     })
 }
 
+/// The first step of a creation with topics of its own: they are there, and answer. There is
+/// nothing to undo of it: which topics there are is configured.
+async fn topics_answer(control: &Control, new: &NewTenant) -> ApiResult<()> {
+    if new.topic_set.is_none() {
+        return Ok(());
+    }
+    let log = &control.deps.log;
+    for topic in Topic::ALL.into_iter().filter(|t| t.co_partitioned()) {
+        for lane in &new.placement.lanes {
+            let answer = log.bounds(topic, *lane).await;
+            answer.map_err(|error| log_trouble(error.into()))?;
+        }
+    }
+    Ok(())
+}
+
 fn placement(control: &Control, id: TenantId, lanes: Option<u32>) -> ApiResult<Placement> {
     let deps = &control.deps;
-    let partitions = deps.log.partitions(Topic::LocationUpdates);
+    let partitions = deps.log.sets().size();
     let lanes = lanes.unwrap_or(deps.settings.default_lanes.min(partitions));
     if lanes == 0 || lanes > partitions {
         return Err(ApiError::invalid(format!("lanes: 1 to {partitions}.")));
@@ -176,6 +233,8 @@ pub(crate) async fn list(
         .tenants(&operator)
         .list(page.after()?, page.limit())
         .await?;
-    let items = found.into_iter().map(TenantView::from);
+    let items = found
+        .into_iter()
+        .map(|tenant| TenantView::seen_by(tenant, true));
     Ok(Page::answer(items, &page, |t| t.id.to_string()))
 }

@@ -10,6 +10,7 @@ laneway_testkit::on_both_databases!(
     a_device_enrols_itself_and_sends_with_its_own_token,
     a_provisioning_key_is_shown_once_and_lets_nobody_in_when_it_is_revoked,
     a_lost_answer_is_asked_for_again_with_the_proof,
+    an_enrolment_from_elsewhere_is_in_the_tenants_trail,
 );
 
 async fn key(rig: &Rig, admin: &str, body: &Value) -> Answer {
@@ -133,4 +134,26 @@ async fn a_lost_answer_is_asked_for_again_with_the_proof(database: Database) {
         .ask("GET", "/provisioning-keys", &admin, &Value::Null)
         .await;
     assert_eq!(listed.body["items"][0]["uses"], 1);
+}
+
+async fn an_enrolment_from_elsewhere_is_in_the_tenants_trail(database: Database) {
+    let rig = rig(database).await;
+    let admin = rig.tenant("acme", &["tenant:admin"]).await;
+    let made = key(&rig, &admin, &json!({"name": "all"})).await;
+    let provisioning = bearer(&made.body["key"]);
+    let elsewhere = json!({"options": {"ip_allow": ["192.0.2.0/24"]}});
+    let set = rig.operate("PUT", "/tenants/acme", &elsewhere).await;
+    assert_eq!(set.status, 200, "{}", set.body);
+    let body = json!({"device_id": "truck"});
+    let refused = rig.ask("POST", "/enrol", &provisioning, &body).await;
+    let kind = "https://laneway.dev/problems/address-not-allowed";
+    assert_eq!((refused.status, &refused.body["type"]), (403, &json!(kind)));
+    let path = "/tenants/acme/audit?action=POST%20/enrol";
+    let trail = rig.operate("GET", path, &Value::Null).await;
+    let entries = trail.body["items"].as_array().unwrap();
+    let by = format!("provisioning-key:{}", made.body["id"].as_str().unwrap());
+    assert_eq!(entries.len(), 1, "{}", trail.body);
+    assert_eq!(entries[0]["principal"], json!(by));
+    assert_eq!(entries[0]["outcome"], "403 address-not-allowed");
+    assert_eq!(entries[0]["address"], "127.0.0.1");
 }

@@ -17,6 +17,7 @@ laneway_testkit::on_both_databases!(
     a_key_is_not_rotated_by_who_may_less,
     a_change_of_a_key_that_is_based_on_an_older_version_is_refused,
     the_last_use_of_a_key_is_listed,
+    people_are_as_many_as_the_tenant_may_have,
 );
 
 /// A key's id and secret.
@@ -202,4 +203,40 @@ async fn the_last_use_of_a_key_is_listed(database: Database) {
     let authority = RoleAuthority::for_role("test");
     rig.store.note_uses(&authority, &uses).await.unwrap();
     assert!(last().await.is_string());
+}
+
+async fn people_are_as_many_as_the_tenant_may_have(database: Database) {
+    let rig = rig(database).await;
+    let owner = rig
+        .owned(json!({"slug": "acme", "owner": "Ada", "limits": {"users": 3}}))
+        .await;
+    let ask = async |body: Value| rig.ask("POST", "/keys", &owner, &body).await;
+    let account = json!({"name": "exporter", "role": "viewer"});
+    let account = rig.ask("POST", "/service-accounts", &owner, &account).await;
+    assert_eq!(account.status, 201, "{}", account.body);
+    let soon = jiff::Timestamp::from_second(now().as_second() + 6).unwrap();
+    let programs = [
+        json!({"name": "of an account", "account": account.body["id"]}),
+        json!({"name": "without a role", "grants": ["stream:read"]}),
+    ];
+    // With the owner there are three.
+    for body in [
+        json!({"name": "Bob", "role": "viewer"}),
+        json!({"name": "Cy, for a moment", "role": "admin", "expires_at": soon.to_string()}),
+    ] {
+        assert_eq!(ask(body).await.status, 201);
+    }
+    let fourth = json!({"name": "Di", "role": "viewer"});
+    let refused = ask(fourth.clone()).await;
+    assert_eq!(refused.status, 403, "{}", refused.body);
+    let kind = "https://laneway.dev/problems/limit-reached";
+    assert_eq!(refused.body["type"], kind, "{}", refused.body);
+    for body in programs {
+        assert_eq!(ask(body).await.status, 201, "programs are no people");
+    }
+    until("a key to end", Duration::from_secs(20), || async {
+        ask(fourth.clone()).await.status == 201
+    })
+    .await
+    .unwrap();
 }

@@ -1,12 +1,14 @@
 //! The API over real sockets, the same on both databases.
 
 mod support;
+mod topics;
 
 mod access;
 mod accounts;
 mod audit;
 mod bulk;
 mod credentials;
+mod databases;
 mod deliveries;
 mod destinations;
 mod device_details;
@@ -16,6 +18,7 @@ mod families;
 mod hosts;
 mod keys;
 mod namespaces;
+mod notices;
 mod openapi;
 mod operator;
 mod options;
@@ -26,4 +29,5 @@ mod registry;
 mod relay;
 mod renamed;
 mod settings;
+mod unguarded;
 mod usage;

@@ -1,15 +1,18 @@
 //! What is below a tenant, worked in by its own keys under the names of what is below.
 
+use laneway_control::ControlSettings;
+use laneway_tenancy::hosts::HostSettings;
 use laneway_testkit::Database;
 use serde_json::{Value, json};
 
-use crate::support::{Rig, bearer, rig_below_a_domain as rig};
+use crate::support::{Rig, bearer, rig_below_a_domain as rig, rig_named};
 
 laneway_testkit::on_both_databases!(
     a_tenants_keys_work_in_its_namespaces_by_path_and_by_host,
     nobody_but_its_tenant_enters_a_namespace,
     a_tenants_tenant_is_read_by_name_where_it_lets_itself_be,
     all_tenants_share_one_namespace_and_manage_nothing_of_it,
+    the_namespace_that_all_share_has_the_name_that_is_configured,
 );
 
 /// A tenant with the namespace `fleet`, known everywhere; its owner's key.
@@ -177,4 +180,21 @@ async fn all_tenants_share_one_namespace_and_manage_nothing_of_it(database: Data
         .find(|e| e["action"] == "POST /devices")
         .unwrap();
     assert_eq!(by["principal_tenant"], rig.directory_id("acme").await);
+}
+
+async fn the_namespace_that_all_share_has_the_name_that_is_configured(database: Database) {
+    let hosts = HostSettings {
+        default_namespace: "commons".to_owned(),
+        ..HostSettings::default()
+    };
+    let rig = rig_named(database, ControlSettings::default(), hosts).await;
+    let acme = rig.acme().await;
+    rig.heard("commons", |_| true).await;
+    let buoy = json!({"id": "buoy"});
+    let made = rig.ask("POST", "/t/commons/devices", &acme, &buoy).await;
+    assert_eq!(made.status, 201, "{}", made.body);
+    assert_eq!(rig.get("/t/default/devices", &acme).await.0, 403);
+    let taken = json!({"slug": "commons"});
+    let refused = rig.operate("POST", "/tenants", &taken).await;
+    assert_eq!(refused.status, 409, "{}", refused.body);
 }

@@ -3,7 +3,7 @@
 use laneway_testkit::Database;
 use serde_json::{Value, json};
 
-use crate::support::rig;
+use crate::support::{PARTITIONS, TOPIC_SET, rig};
 
 laneway_testkit::on_both_databases!(
     the_operators_key_manages_tenants_and_acts_for_them,
@@ -43,8 +43,8 @@ async fn the_operators_key_manages_tenants_and_acts_for_them(database: Database)
     let listed = rig.ask("GET", "/tenants", &operator, &Value::Null).await;
     assert_eq!(
         listed.body["items"].as_array().unwrap().len(),
-        3,
-        "platform, default and acme"
+        4,
+        "platform, default, runtime and acme"
     );
     assert_eq!(
         rig.ask("GET", "/tenants/none/devices", &operator, &Value::Null)
@@ -107,12 +107,11 @@ async fn the_lag_of_every_group_is_told_lane_by_lane(database: Database) {
     let answer = rig.operate("GET", "/operator/lag", &Value::Null).await;
     assert_eq!(answer.status, 200, "{}", answer.body);
     let lanes = answer.body["lanes"].as_array().unwrap();
-    for group in ["processor", "sink", "projection"] {
-        let of_group = lanes.iter().filter(|l| l["group"] == group).count();
-        assert_eq!(
-            of_group,
-            if group == "processor" { 16 } else { 8 },
-            "{group}"
-        );
+    for (group, topics) in [("processor", 2), ("sink", 1), ("projection", 1)] {
+        for set in [Value::Null, json!(TOPIC_SET)] {
+            let of_set = |l: &&Value| l["group"] == group && l["topics"] == set;
+            let count = lanes.iter().filter(of_set).count();
+            assert_eq!(count, topics * PARTITIONS as usize, "{group}, {set}");
+        }
     }
 }

@@ -45,7 +45,9 @@ async fn a_grant_is_listed_by_both_sides_told_to_all_and_revoked_by_its_tenant(d
     let stranger = partner(&rig, "stranger").await;
     let acme = rig.tenant("acme", &["tenant:admin"]).await;
     let globex = rig.tenant("globex", &["tenant:admin"]).await;
-    rig.heard("logistics", |_| true).await;
+    for slug in ["logistics", "acme", "globex"] {
+        rig.heard(slug, |_| true).await;
+    }
     let one = grant(&rig, &acme, "logistics").await;
     assert_eq!(one.status, 201, "{}", one.body);
     let two = grant(&rig, &globex, "logistics").await;

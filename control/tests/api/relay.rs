@@ -98,8 +98,10 @@ async fn while_another_node_holds_the_lease_nothing_is_relayed(database: Databas
     // The node under test holds the lease after its first change; a far clock takes it over.
     rig.tenant("acme", &["tenant:admin"]).await;
     let acme = tenant_id(&rig, "acme").await;
+    let outbox = rig.store.outbox(&authority);
+    // Read by all, and noted as relayed.
     until("the first changes", BOUND, || async {
-        rig.directory.version(acme) == 2
+        rig.directory.version(acme) == 2 && outbox.oldest(1).await.unwrap().is_empty()
     })
     .await
     .unwrap();
@@ -112,7 +114,6 @@ async fn while_another_node_holds_the_lease_nothing_is_relayed(database: Databas
     );
     rig.operate("POST", "/tenants/acme/devices", &json!({"id": "truck"}))
         .await;
-    let outbox = rig.store.outbox(&authority);
     assert_eq!(outbox.oldest(10).await.unwrap().len(), 1);
     leases.release("outbox-relay", "another").await.unwrap();
     until("the change after the lease ended", BOUND, || async {

@@ -1,5 +1,9 @@
 //! A control node with its store, an embedded log, a TCP port and a local socket.
 
+// The file is also a module of another test program, under its path.
+#[path = "support/http.rs"]
+mod http;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,18 +13,21 @@ use laneway_control::{Control, ControlDeps, ControlSettings};
 use laneway_directory::{Directory, TenantEntry};
 use laneway_hosts::Names;
 use laneway_log::{Backend, EmbeddedConfig, KafkaConfig, Log, LogConfig, TopicSetup};
+use laneway_notices::{Announcer, AnnouncerDeps};
 use laneway_runtime::http::{ListenConfig, Server};
 use laneway_runtime::{Clock, Lifecycle, SystemClock, TenantMetrics};
 use laneway_schemas::Codecs;
-use laneway_store::{Store, StoreConfig, StoreCredentials};
+use laneway_store::{ShardConfig, Store, StoreConfig, StoreCredentials};
 use laneway_tenancy::control::RoleAuthority;
 use laneway_tenancy::hosts::HostSettings;
 use laneway_tenancy::{AuthSettings, Authenticator, LocalSocket, SystemRandom};
 use laneway_testkit::wait::until;
 use laneway_testkit::{Database, EmptyDatabase};
 use serde_json::{Value, json};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
+
+pub use http::Answer;
+use http::{exchange, exchanged, unchunked};
 
 pub struct Rig {
     pub store: Store,
@@ -38,22 +45,6 @@ pub struct Rig {
 impl Drop for Rig {
     fn drop(&mut self) {
         self.lifecycle.drain();
-    }
-}
-
-pub struct Answer {
-    pub status: u16,
-    pub head: String,
-    pub body: Value,
-    /// The body as it came.
-    pub text: String,
-}
-
-impl Answer {
-    /// Its `ETag`.
-    pub fn tag(&self) -> &str {
-        let lines = &mut self.head.lines();
-        lines.find_map(|line| line.strip_prefix("etag: ")).unwrap()
     }
 }
 
@@ -77,7 +68,65 @@ pub async fn rig_below_a_domain(database: Database) -> Rig {
     rig_named(database, ControlSettings::default(), hosts).await
 }
 
+/// One without authentication.
+pub async fn rig_unguarded(database: Database) -> Rig {
+    let hosts = HostSettings::default().known_only([127, 0, 0, 1].into());
+    let everybodys = hosts.default_namespace.clone();
+    let mut made = Made {
+        hosts,
+        ..Made::default()
+    };
+    made.auth.anyone_in = Some(everybodys);
+    rig_of(database, made).await
+}
+
+/// One with databases beside its own.
+pub async fn rig_with_shards(database: Database, shards: ShardConfig) -> Rig {
+    let made = Made {
+        shards,
+        ..Made::default()
+    };
+    rig_of(database, made).await
+}
+
 pub async fn rig_named(database: Database, settings: ControlSettings, hosts: HostSettings) -> Rig {
+    let made = Made {
+        settings,
+        hosts,
+        ..Made::default()
+    };
+    rig_of(database, made).await
+}
+
+/// What a rig is made of.
+struct Made {
+    settings: ControlSettings,
+    hosts: HostSettings,
+    auth: AuthSettings,
+    shards: ShardConfig,
+}
+
+impl Default for Made {
+    fn default() -> Self {
+        Made {
+            settings: ControlSettings::default(),
+            hosts: HostSettings::default(),
+            auth: AuthSettings {
+                failures_per_address: 10_000,
+                ..AuthSettings::new([5; 32])
+            },
+            shards: ShardConfig::default(),
+        }
+    }
+}
+
+async fn rig_of(database: Database, made: Made) -> Rig {
+    let Made {
+        settings,
+        hosts,
+        auth,
+        shards,
+    } = made;
     let folder = tempfile::tempdir().unwrap();
     let empty = database.empty().await.unwrap();
     let config = StoreConfig {
@@ -87,6 +136,7 @@ pub async fn rig_named(database: Database, settings: ControlSettings, hosts: Hos
         secret_key: [3; 32],
         secret_keys_old: Vec::new(),
         slow_query_ms: 0,
+        shards,
     };
     let store = Store::open(&config).await.unwrap();
     let log = laneway_log::open(&log_config(folder.path().join("log")))
@@ -97,10 +147,7 @@ pub async fn rig_named(database: Database, settings: ControlSettings, hosts: Hos
     let clock = Arc::new(SystemClock);
     let authenticator = Arc::new(Authenticator::new(
         Arc::new(StoreCredentials(store.clone())),
-        AuthSettings {
-            failures_per_address: 10_000,
-            ..AuthSettings::new([5; 32])
-        },
+        auth,
         Arc::new(move || clock.now_us()),
     ));
     let directory = Arc::new(Directory::with_hosts(hosts));
@@ -112,6 +159,19 @@ pub async fn rig_named(database: Database, settings: ControlSettings, hosts: Hos
         lifecycle.clone(),
     );
     lifecycle.spawn("directory", follow);
+    let announcer = Announcer::new(AnnouncerDeps {
+        log: log.clone(),
+        codecs: codecs.clone(),
+        directory: directory.clone(),
+        clock: Arc::new(SystemClock),
+        random: Arc::new(SystemRandom),
+        authority: RoleAuthority::for_role("control"),
+        role: "control",
+    });
+    lifecycle.spawn("notices", {
+        let (announcer, lifecycle) = (announcer.clone(), lifecycle.clone());
+        async move { Ok(announcer.run(lifecycle).await?) }
+    });
     let control = Control::build(ControlDeps {
         store: store.clone(),
         authenticator: authenticator.clone(),
@@ -124,6 +184,7 @@ pub async fn rig_named(database: Database, settings: ControlSettings, hosts: Hos
         local_socket: Some(LocalSocket::bound_for_operator()),
         backup: None,
         tenant_metrics: TenantMetrics::new(50),
+        announcer,
         settings,
     });
     lifecycle.spawn("control", control.clone().run(lifecycle.clone()));
@@ -153,8 +214,8 @@ pub async fn rig_named(database: Database, settings: ControlSettings, hosts: Hos
         "the platform's own tenants",
         Duration::from_secs(20),
         || async {
-            // Made after the platform's.
-            let path = "/tenants/default";
+            // Made last.
+            let path = "/tenants/runtime";
             rig.operate("GET", path, &Value::Null).await.status == 200
         },
     )
@@ -163,12 +224,18 @@ pub async fn rig_named(database: Database, settings: ControlSettings, hosts: Hos
     rig
 }
 
+/// Beside the shared one.
+pub const TOPIC_SET: &str = "bank";
+/// Of each.
+pub const PARTITIONS: u32 = 8;
+
 fn log_config(path: PathBuf) -> LogConfig {
     LogConfig {
         backend: Backend::Embedded,
         topics: TopicSetup::Create,
         topic_prefix: String::new(),
-        partitions: 8,
+        topic_sets: vec![TOPIC_SET.to_owned()],
+        partitions: PARTITIONS,
         retention_seconds: 3600,
         retention_bytes: 0,
         max_record_bytes: 1 << 20,
@@ -362,73 +429,4 @@ impl Rig {
 
 pub fn bearer(token: &Value) -> String {
     format!("Bearer {}", token.as_str().unwrap())
-}
-
-/// What the chunks of a good answer hold.
-fn unchunked(raw: &str) -> String {
-    let (head, mut rest) = raw.split_once("\r\n\r\n").unwrap();
-    assert!(head.contains(" 200 "), "{raw}");
-    let mut text = String::new();
-    loop {
-        let (size, after) = rest.split_once("\r\n").unwrap();
-        let size = usize::from_str_radix(size, 16).unwrap();
-        if size == 0 {
-            return text;
-        }
-        text.push_str(&after[..size]);
-        rest = &after[size + 2..];
-    }
-}
-
-async fn exchange(
-    stream: impl AsyncRead + AsyncWrite + Unpin,
-    method: &str,
-    path: &str,
-    authorization: &str,
-    headers: &str,
-    body: &Value,
-) -> Answer {
-    let answer = exchanged(stream, method, path, authorization, headers, body).await;
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-    Answer {
-        status,
-        head: head.to_ascii_lowercase(),
-        body: serde_json::from_str(body).unwrap_or(Value::Null),
-        text: body.to_owned(),
-    }
-}
-
-async fn exchanged(
-    mut stream: impl AsyncRead + AsyncWrite + Unpin,
-    method: &str,
-    path: &str,
-    authorization: &str,
-    headers: &str,
-    body: &Value,
-) -> String {
-    let body = if body.is_null() {
-        String::new()
-    } else {
-        body.to_string()
-    };
-    let authorization = if authorization.is_empty() {
-        String::new()
-    } else {
-        format!("authorization: {authorization}\r\n")
-    };
-    let host = if headers.starts_with("host: ") {
-        ""
-    } else {
-        "host: localhost\r\n"
-    };
-    let request = format!(
-        "{method} {path} HTTP/1.1\r\n{host}connection: close\r\n{authorization}{headers}\
-         content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
-        body.len()
-    );
-    stream.write_all(request.as_bytes()).await.unwrap();
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).await.unwrap();
-    String::from_utf8(answer).unwrap()
 }

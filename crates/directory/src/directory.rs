@@ -2,9 +2,9 @@
 //! them were known as of earlier ones.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use foldhash::{HashMap, HashMapExt};
+use foldhash::{HashMap, HashMapExt, HashSet};
 use laneway_schemas::{ControlKind, TenantEvent};
 use laneway_tenancy::control::{
     DestinationBody, DeviceBody, HostBody, HostState, TenantBody, TenantState,
@@ -57,6 +57,9 @@ struct Tenant {
     entry: Option<Arc<TenantEntry>>,
     /// The highest control version read.
     version: i64,
+    /// Up to which nothing is missing. In a compacted topic, a change that a later one has
+    /// replaced leaves a gap, until that later one is read.
+    complete: i64,
     devices: HashMap<Box<str>, Lives>,
     /// Devices that are no more.
     gone: usize,
@@ -96,6 +99,8 @@ pub struct Directory {
     hosts: Arc<Hosts>,
     origins: Origins,
     changes: broadcast::Sender<DirectoryChange>,
+    /// Tenants whose versions have a gap.
+    gaps: Mutex<HashSet<TenantId>>,
     /// Counts applied changes, for [`Directory::wait_for`].
     applied: watch::Sender<u64>,
     caught_up: watch::Sender<bool>,
@@ -120,6 +125,7 @@ impl Directory {
             hosts: Arc::new(Hosts::new(settings)),
             origins: Origins::default(),
             changes: broadcast::channel(4096).0,
+            gaps: Mutex::default(),
             applied: watch::channel(0).0,
             caught_up: watch::channel(false).0,
         }
@@ -164,9 +170,33 @@ impl Directory {
         self.read(|tenants| tenants.values().filter_map(|t| t.entry.clone()).collect())
     }
 
-    /// The highest control version of the tenant that has been read.
+    /// The highest control version of the tenant up to which all has been read.
     pub fn version(&self, tenant: TenantId) -> i64 {
-        self.read(|tenants| tenants.get(&tenant).map_or(0, |t| t.version))
+        self.read(|tenants| tenants.get(&tenant).map_or(0, |t| t.complete))
+    }
+
+    /// Whether something may be missing of what is below the versions that were read.
+    pub fn has_gaps(&self) -> bool {
+        !self.gaps().is_empty()
+    }
+
+    /// For whoever fills it: the end of the topic is reached, and so whatever replaced the changes
+    /// that were missing has been read.
+    pub fn fill_gaps(&self) {
+        let gaps = std::mem::take(&mut *self.gaps());
+        {
+            let mut tenants = self.tenants.write().unwrap_or_else(PoisonError::into_inner);
+            for tenant in gaps {
+                if let Some(t) = tenants.get_mut(&tenant) {
+                    t.complete = t.version;
+                }
+            }
+        }
+        self.applied.send_modify(|n| *n += 1);
+    }
+
+    fn gaps(&self) -> MutexGuard<'_, HashSet<TenantId>> {
+        self.gaps.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether the device was registered as of a control version (at or below
@@ -311,6 +341,11 @@ impl Directory {
                 ControlKind::Credential | ControlKind::Key | ControlKind::Other => {}
             }
             t.version = event.version;
+            if t.complete + 1 == event.version {
+                t.complete = event.version;
+            } else {
+                self.gaps().insert(tenant);
+            }
         }
         self.applied.send_modify(|n| *n += 1);
         // Nobody listening is fine.

@@ -37,11 +37,15 @@ async fn read(
     codecs: &Codecs,
     offset: &mut u64,
 ) -> anyhow::Result<()> {
-    let bounds = log.bounds(Topic::TenantEvents, 0).await?;
+    let topic = Topic::TenantEvents;
+    let bounds = log.bounds(topic, 0).await?;
     *offset = (*offset).max(bounds.earliest);
-    let mut reader = log.reader(Topic::TenantEvents, vec![(0, *offset)]).await?;
+    let mut reader = log.reader(topic, vec![(0, *offset)]).await?;
     loop {
         if *offset >= bounds.last_stable {
+            if directory.has_gaps() && *offset >= log.bounds(topic, 0).await?.last_stable {
+                directory.fill_gaps();
+            }
             directory.set_caught_up();
         }
         let batch = reader.next().await?;

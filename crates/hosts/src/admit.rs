@@ -7,10 +7,9 @@ use std::sync::Arc;
 use http::{Extensions, StatusCode};
 use laneway_directory::{Chain, Directory};
 use laneway_runtime::Problem;
-use laneway_tenancy::control::TenantState;
 use laneway_tenancy::{AuthError, Authenticated, Claim};
 
-use crate::cors::Asker;
+use crate::cors::{Asker, origin_not_allowed};
 use crate::{Moved, Named};
 
 /// A request that is not let in.
@@ -40,8 +39,12 @@ fn unknown(problem: Problem) -> Denied {
 ///
 /// With credentials, a tenant that is not theirs is refused alike whether or not there is one,
 /// after the same work. A name that a tenant had until lately leads to the present one, for who
-/// may go there; for all others nobody has it. Without any, one that there is not is not found. Credentials that are not
-/// valid learn nothing of names.
+/// may go there; for all others nobody has it. Without any, one that there is not is not found.
+/// Credentials that are not valid learn nothing of names.
+///
+/// Where authentication is off, a request is [`Authenticated::is_anyone`]: it is answered by names
+/// like one without credentials, and pages of other origins are refused that the namespace does
+/// not name, since any page that somebody opens can ask a server on their machine.
 pub fn admit(
     directory: &Directory,
     extensions: &Extensions,
@@ -51,9 +54,18 @@ pub fn admit(
     let named = extensions.get::<Named>();
     let claim = named.map_or(Claim::Nothing, |named| named.claim);
     match (outcome, claim) {
+        (Ok(caller), Claim::Unknown) if caller.is_anyone() => {
+            Err(unknown(Problem::tenant_not_found()))
+        }
         (Ok(caller), claim) => {
             if let Some(asker) = extensions.get::<Arc<Asker>>() {
                 asker.is(caller.tenant.id);
+                if caller.is_anyone() && !asker.is_own() && !reads(directory, &caller, asker) {
+                    return Err(Denied {
+                        problem: origin_not_allowed(),
+                        caller: Some(Box::new(caller)),
+                    });
+                }
             }
             let problem = match led(directory, (named, claim), address, &caller) {
                 Ok(None) => return Ok(caller),
@@ -85,7 +97,7 @@ fn led(
         return Ok(None);
     }
     match entered(directory, caller, claim) {
-        Some(entered) if entered.tenant.body.state == TenantState::Active => {
+        Some(entered) if entered.tenant.body.is_active() => {
             lets_in(directory, &entered, address)?;
             Ok(Some(entered))
         }
@@ -129,14 +141,25 @@ pub fn lets_in(
     if options.ip_allow.is_empty() {
         return Ok(());
     }
-    let lets_in = match directory.tenant(caller.tenant.id) {
-        Some(tenant) => tenant.chain.lets_in(address),
-        None => Chain::of(options).lets_in(address),
-    };
-    if lets_in {
+    if chain(directory, caller, |chain| chain.lets_in(address)) {
         return Ok(());
     }
     Err(from_elsewhere())
+}
+
+/// Whether the tenant lets pages of the asker's origin read its answers.
+fn reads(directory: &Directory, caller: &Authenticated, asker: &Asker) -> bool {
+    let origin = asker.origin();
+    origin.is_some_and(|origin| chain(directory, caller, |chain| chain.answers(origin)))
+}
+
+/// What the tenant's options say of its callers, as the directory has it or else as it was read
+/// with the credentials.
+fn chain(directory: &Directory, caller: &Authenticated, says: impl Fn(&Chain) -> bool) -> bool {
+    match directory.tenant(caller.tenant.id) {
+        Some(tenant) => says(&tenant.chain),
+        None => says(&Chain::of(&caller.tenant.body.options)),
+    }
 }
 
 /// The refusal of what comes from an address from which the tenant takes nothing.
@@ -168,7 +191,7 @@ pub fn of_authentication(error: AuthError) -> Problem {
             error.to_string(),
         )
         .retry_after(retry_after_s),
-        AuthError::Unavailable => Problem::unavailable(error.to_string()),
+        AuthError::Unavailable | AuthError::NoNamespace => Problem::unavailable(error.to_string()),
     }
 }
 
@@ -185,10 +208,16 @@ fn mismatch(named: Option<&Named>, caller: Option<&Authenticated>) {
 
 #[cfg(test)]
 mod tests {
-    use laneway_tenancy::control::{RoleAuthority, TenantBody};
-    use laneway_tenancy::{Placement, TenantId, TenantInfo};
+    use futures_util::future::BoxFuture;
+    use http::Request;
+    use laneway_tenancy::control::{RoleAuthority, TenantBody, TenantKind};
+    use laneway_tenancy::{
+        AuthSettings, Authenticator, CredentialSource, Placement, SourceError, StoredNamespace,
+        TenantId, TenantInfo,
+    };
 
     use super::*;
+    use crate::cors::CrossOrigin;
 
     fn caller() -> Authenticated {
         let id = TenantId::from_u128(1);
@@ -214,6 +243,89 @@ mod tests {
         }
         let directory = Directory::new();
         admit(&directory, &extensions, None, outcome).map_or_else(|d| d.problem.kind, |_| "")
+    }
+
+    /// The only namespace that there is where authentication is off.
+    struct One(TenantInfo);
+
+    impl CredentialSource for One {
+        fn shared_namespace<'a>(
+            &'a self,
+            _: &'a str,
+        ) -> BoxFuture<'a, Result<Option<StoredNamespace>, SourceError>> {
+            let tenant = self.0.clone();
+            Box::pin(async {
+                Ok(Some(StoredNamespace {
+                    tenant,
+                    control_version: 1,
+                }))
+            })
+        }
+    }
+
+    /// Whoever asks there, where the namespace names these pages.
+    async fn anyone(cors_origins: &[&str]) -> Authenticated {
+        let mut tenant = TenantInfo::clone(&caller().tenant);
+        tenant.body.kind = TenantKind::Default;
+        tenant.body.options.cors_origins = cors_origins.iter().map(|o| (*o).to_owned()).collect();
+        let settings = AuthSettings {
+            anyone_in: Some(tenant.slug.clone()),
+            ..AuthSettings::new([1; 32])
+        };
+        let authenticator = Authenticator::new(Arc::new(One(tenant)), settings, Arc::new(|| 1));
+        authenticator.authenticate(None, None).await.unwrap()
+    }
+
+    /// What a request to localhost:8080 is refused as that a page of this origin sends.
+    fn asked_by_a_page(anyone: Authenticated, origin: &str) -> &'static str {
+        let request = Request::builder().header("host", "localhost:8080");
+        let mut request = request.header("origin", origin).body(()).unwrap();
+        assert!(CrossOrigin::of(&mut request).is_some());
+        let admitted = admit(&Directory::new(), request.extensions(), None, Ok(anyone));
+        admitted.map_or_else(|denied| denied.problem.kind, |_| "")
+    }
+
+    #[tokio::test]
+    async fn without_authentication_a_page_asks_from_the_server_or_an_origin_that_is_named() {
+        let named = anyone(&["https://console.example"]).await;
+        for own in ["http://localhost:8080", "https://LOCALHOST:8080"] {
+            assert_eq!(asked_by_a_page(named.clone(), own), "", "{own}");
+        }
+        let console = "https://console.example";
+        assert_eq!(asked_by_a_page(named.clone(), console), "");
+        for other in [
+            "http://localhost:3000",
+            "http://localhost",
+            "http://127.0.0.1:8080",
+            "https://evil.example",
+            "null",
+            "localhost:8080",
+            "",
+        ] {
+            let refused = asked_by_a_page(named.clone(), other);
+            assert_eq!(refused, "origin-not-allowed", "{other}");
+        }
+        let refused = asked_by_a_page(anyone(&[]).await, console);
+        assert_eq!(refused, "origin-not-allowed");
+        assert_eq!(asked_by_a_page(anyone(&["*"]).await, console), "");
+        // With credentials it is they that count.
+        assert_eq!(asked_by_a_page(caller(), "https://evil.example"), "");
+    }
+
+    #[tokio::test]
+    async fn without_authentication_names_are_answered_as_without_credentials() {
+        let anyone = anyone(&[]).await;
+        let other = Claim::Tenant(TenantId::from_u128(2));
+        let own = Claim::Tenant(anyone.tenant.id);
+        for (claim, answer) in [
+            (Claim::Nothing, ""),
+            (own, ""),
+            (other, "tenant-mismatch"),
+            (Claim::Unknown, "tenant-not-found"),
+            (Claim::Contradiction, "tenant-mismatch"),
+        ] {
+            assert_eq!(kind(claim, Ok(anyone.clone())), answer, "{claim:?}");
+        }
     }
 
     #[test]

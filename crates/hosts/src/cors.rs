@@ -21,6 +21,7 @@ use laneway_runtime::http::body::empty;
 use laneway_tenancy::{Claim, TenantId};
 
 use crate::Named;
+use crate::names::authority;
 
 const METHODS: HeaderValue = HeaderValue::from_static("GET, POST, PUT, PATCH, DELETE");
 const HEADERS: HeaderValue = HeaderValue::from_static(
@@ -29,21 +30,59 @@ const HEADERS: HeaderValue = HeaderValue::from_static(
 const EXPOSED: HeaderValue =
     HeaderValue::from_static("etag, retry-after, idempotency-replayed, x-request-id");
 
-/// An extension of requests that a page sends from elsewhere: whose credentials they have, once
-/// that is known.
-#[derive(Debug, Default)]
-pub(crate) struct Asker(OnceLock<TenantId>);
+/// An extension of requests that a page sends: where it is from, and whose credentials they have,
+/// once that is known.
+#[derive(Debug)]
+pub(crate) struct Asker {
+    origin: HeaderValue,
+    /// Whether the page is from the host that it asks.
+    own: bool,
+    tenant: OnceLock<TenantId>,
+}
 
 impl Asker {
+    fn of<B>(request: &Request<B>) -> Option<Self> {
+        let origin = request.headers().get(ORIGIN)?.clone();
+        let host = authority(request.uri(), request.headers());
+        let own = host.ok().flatten().is_some_and(|host| {
+            let scheme_and_host = origin.to_str().ok().and_then(|o| o.split_once("://"));
+            scheme_and_host.is_some_and(|(_, from)| from.as_bytes().eq_ignore_ascii_case(host))
+        });
+        Some(Asker {
+            origin,
+            own,
+            tenant: OnceLock::new(),
+        })
+    }
+
     pub(crate) fn is(&self, tenant: TenantId) {
         // It is the same, however often it is said.
-        let _ = self.0.set(tenant);
+        let _ = self.tenant.set(tenant);
     }
+
+    /// Whether the page is the server's own.
+    pub(crate) fn is_own(&self) -> bool {
+        self.own
+    }
+
+    /// `None` for what can be nobody's.
+    pub(crate) fn origin(&self) -> Option<&str> {
+        self.origin.to_str().ok()
+    }
+}
+
+/// The refusal of a page.
+pub(crate) fn origin_not_allowed() -> Problem {
+    Problem::new(
+        StatusCode::FORBIDDEN,
+        "origin-not-allowed",
+        "Pages of this origin may not call",
+        "The tenant names the origins of its pages in its option cors_origins.",
+    )
 }
 
 /// A request with an `Origin`.
 pub(crate) struct CrossOrigin {
-    origin: HeaderValue,
     claim: Claim,
     asker: Arc<Asker>,
 }
@@ -51,16 +90,11 @@ pub(crate) struct CrossOrigin {
 impl CrossOrigin {
     /// Takes note of a request with an `Origin`, once what it names is known.
     pub(crate) fn of<B>(request: &mut Request<B>) -> Option<Self> {
-        let origin = request.headers().get(ORIGIN)?.clone();
+        let asker = Arc::new(Asker::of(request)?);
         let named = request.extensions().get::<Named>();
         let claim = named.map_or(Claim::Nothing, |named| named.claim);
-        let asker = Arc::new(Asker::default());
         request.extensions_mut().insert(asker.clone());
-        Some(CrossOrigin {
-            origin,
-            claim,
-            asker,
-        })
+        Some(CrossOrigin { claim, asker })
     }
 
     /// The answer to a preflight; `None` where the request is none.
@@ -76,13 +110,7 @@ impl CrossOrigin {
             return None;
         }
         if !self.allowed(directory) {
-            let mut refused = Problem::new(
-                StatusCode::FORBIDDEN,
-                "origin-not-allowed",
-                "Pages of this origin may not call",
-                "The tenant names the origins of its pages in its option cors_origins.",
-            )
-            .into_response();
+            let mut refused = origin_not_allowed().into_response();
             refused
                 .headers_mut()
                 .append(VARY, HeaderValue::from_static("origin"));
@@ -103,20 +131,20 @@ impl CrossOrigin {
         let headers = response.headers_mut();
         headers.append(VARY, HeaderValue::from_static("origin"));
         if allowed {
-            headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, self.origin.clone());
+            headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, self.asker.origin.clone());
             headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
         }
     }
 
     fn allowed(&self, directory: &Directory) -> bool {
-        let Ok(origin) = self.origin.to_str() else {
+        let Some(origin) = self.asker.origin() else {
             return false;
         };
         let of = |tenant| {
             let found = directory.tenant(tenant);
             found.is_some_and(|tenant| tenant.chain.answers(origin))
         };
-        match (self.asker.0.get(), self.claim) {
+        match (self.asker.tenant.get(), self.claim) {
             (Some(tenant), _) => of(*tenant),
             (None, Claim::Tenant(tenant)) => of(tenant),
             (None, Claim::Nothing) => directory.names_origin(origin),

@@ -130,7 +130,10 @@ fn shown(name: &[u8]) -> String {
 }
 
 /// The target's own authority, else the `Host` header (RFC 9112, 3.2).
-fn authority<'r>(uri: &'r Uri, headers: &'r HeaderMap) -> Result<Option<&'r [u8]>, Problem> {
+pub(crate) fn authority<'r>(
+    uri: &'r Uri,
+    headers: &'r HeaderMap,
+) -> Result<Option<&'r [u8]>, Problem> {
     let mut hosts = headers.get_all(header::HOST).iter();
     let host = hosts.next();
     if hosts.next().is_some() {

@@ -12,7 +12,7 @@ use laneway_hosts::Certificates;
 use laneway_runtime::Lifecycle;
 use laneway_runtime::http::{Body, ListenConfig, Peer, Server, Service, TlsConfig, body};
 use laneway_schemas::TenantEvent;
-use laneway_store::{HostProof, NewCertificate, NewTenant, Store, StoreConfig};
+use laneway_store::{HostProof, NewCertificate, NewTenant, ShardConfig, Store, StoreConfig};
 use laneway_tenancy::control::RoleAuthority;
 use laneway_tenancy::{HostPattern, LocalSocket, OperatorScope, Placement, TenantId, TenantScope};
 use laneway_testkit::wait::until;
@@ -60,6 +60,7 @@ async fn rig(database: Database) -> Rig {
         secret_key: [3; 32],
         secret_keys_old: Vec::new(),
         slow_query_ms: 0,
+        shards: ShardConfig::default(),
     })
     .await
     .unwrap();

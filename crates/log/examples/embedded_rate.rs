@@ -15,6 +15,7 @@ fn config(path: &std::path::Path) -> LogConfig {
         backend: Backend::Embedded,
         topics: TopicSetup::Create,
         topic_prefix: String::new(),
+        topic_sets: Vec::new(),
         partitions: PARTITIONS,
         retention_seconds: 3600,
         retention_bytes: 16 << 20,

@@ -22,6 +22,7 @@ fn config(bootstrap: &str, linger_ms: f64) -> LogConfig {
         backend: Backend::Kafka,
         topics: TopicSetup::Create,
         topic_prefix: format!("rate-{}-", now_ms()),
+        topic_sets: Vec::new(),
         partitions: PARTITIONS,
         retention_seconds: 3600,
         retention_bytes: 0,

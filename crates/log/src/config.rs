@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
+use crate::TopicSets;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Backend {
@@ -28,7 +30,9 @@ pub struct LogConfig {
     pub topics: TopicSetup,
     /// Put before every physical topic name.
     pub topic_prefix: String,
-    /// Partitions of every co-partitioned topic.
+    /// Topic sets beside the shared one, in the order of their numbers.
+    pub topic_sets: Vec<String>,
+    /// Partitions of every co-partitioned topic of a set.
     pub partitions: u32,
     /// How long records of a topic that is not compacted are kept, in seconds.
     pub retention_seconds: u64,
@@ -42,6 +46,16 @@ pub struct LogConfig {
     pub session_timeout_ms: u64,
     pub embedded: EmbeddedConfig,
     pub kafka: KafkaConfig,
+}
+
+impl LogConfig {
+    /// What is put before the topics' names, of each set.
+    pub fn prefixes(&self) -> impl Iterator<Item = String> {
+        let sets = TopicSets::of(self);
+        let (all, prefix) = (sets.all(), &self.topic_prefix);
+        let of = move |set| format!("{prefix}{}", sets.within(set, ""));
+        all.map(of)
+    }
 }
 
 #[derive(Debug, Clone, Deserialize)]

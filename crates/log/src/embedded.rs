@@ -28,7 +28,9 @@ use redb::ReadableTable;
 use tokio::sync::watch;
 
 use crate::batch::Damage;
-use crate::{Bounds, GroupSpec, Log, LogConfig, LogError, Member, Reader, Records, Result, Topic};
+use crate::{
+    Bounds, GroupSpec, Log, LogConfig, LogError, Member, Reader, Records, Result, Topic, TopicSets,
+};
 use group::Groups;
 use lane::Lane;
 use partition::Partition;
@@ -48,7 +50,9 @@ pub struct EmbeddedLog {
 /// What the writer, readers and members share.
 struct Shared {
     max_record_bytes: usize,
-    counts: [u32; Topic::ALL.len()],
+    sets: TopicSets,
+    /// Of each topic, where its partitions begin.
+    first: [usize; Topic::ALL.len()],
     /// Of all topics, one after another.
     partitions: Vec<Partition>,
     store: Store,
@@ -68,19 +72,10 @@ impl EmbeddedLog {
                 "log.partitions is 0; it has to be 1 or more".into(),
             ));
         }
-        let counts = Topic::ALL.map(|t| {
-            if t.co_partitioned() {
-                config.partitions
-            } else {
-                1
-            }
-        });
-        let store = Store::open(config, |topic| counts[topic as usize])?;
-        let groups = Groups::new(
-            Duration::from_millis(config.session_timeout_ms),
-            config.partitions,
-        );
-        let rows = load(&store, &groups, &counts)?;
+        let sets = TopicSets::of(config);
+        let store = Store::open(config, &sets)?;
+        let groups = Groups::new(Duration::from_millis(config.session_timeout_ms));
+        let rows = load(&store, &groups, &sets)?;
         let kept = rows
             .iter()
             .filter(|(topic, ..)| !topic.compacted())
@@ -89,7 +84,11 @@ impl EmbeddedLog {
         let tail = (TAIL_BYTES / kept).clamp(*LANE_TAIL_BYTES.start(), *LANE_TAIL_BYTES.end());
         let shared = Arc::new(Shared {
             max_record_bytes: config.max_record_bytes,
-            counts,
+            first: Topic::ALL.map(|topic| {
+                let before = &Topic::ALL[..topic as usize];
+                before.iter().map(|t| sets.partitions(*t) as usize).sum()
+            }),
+            sets,
             partitions: rows
                 .iter()
                 .map(|(t, p, row)| Partition::new(*t, *p, row, tail))
@@ -132,14 +131,14 @@ impl Drop for Ending {
     }
 }
 
-fn load(store: &Store, groups: &Groups, counts: &[u32]) -> Result<Vec<(Topic, u32, Row)>> {
+fn load(store: &Store, groups: &Groups, sets: &TopicSets) -> Result<Vec<(Topic, u32, Row)>> {
     const DOING: &str = "opening the log";
     let fail = |e: redb::Error| store.error(DOING, e);
     let tx = store.read(DOING)?;
     let table = tx.open_table(PARTITIONS).map_err(|e| fail(e.into()))?;
     let mut rows = Vec::new();
     for topic in Topic::ALL {
-        for partition in 0..counts[topic as usize] {
+        for partition in 0..sets.partitions(topic) {
             let row = table
                 .get(store::lane_key(topic, partition))
                 .map_err(|e| fail(e.into()))?;
@@ -164,15 +163,11 @@ fn load(store: &Store, groups: &Groups, counts: &[u32]) -> Result<Vec<(Topic, u3
 impl Shared {
     /// Of a partition that is there.
     fn index(&self, topic: Topic, partition: u32) -> usize {
-        self.counts[..topic as usize]
-            .iter()
-            .map(|&n| n as usize)
-            .sum::<usize>()
-            + partition as usize
+        self.first[topic as usize] + partition as usize
     }
 
     fn partition(&self, topic: Topic, partition: u32) -> Result<&Partition> {
-        let count = self.counts[topic as usize];
+        let count = self.sets.partitions(topic);
         if partition >= count {
             return Err(LogError::Config(format!(
                 "there is no {topic}[{partition}]: it has {count} partitions"
@@ -246,8 +241,8 @@ fn now_ms() -> i64 {
 }
 
 impl Log for EmbeddedLog {
-    fn partitions(&self, topic: Topic) -> u32 {
-        self.shared.counts[topic as usize]
+    fn sets(&self) -> &TopicSets {
+        &self.shared.sets
     }
 
     fn max_record_bytes(&self) -> usize {
@@ -302,8 +297,12 @@ impl Log for EmbeddedLog {
 
     fn committed(&self, group: &str, topic: Topic) -> BoxFuture<'_, Result<Vec<Option<u64>>>> {
         let all = 0..self.partitions(topic);
+        let sets = &self.shared.sets;
         let offsets = all
-            .map(|p| self.shared.groups.committed(group, topic, p))
+            .map(|p| {
+                let group = sets.within(sets.place(p).0, group);
+                self.shared.groups.committed(&group, topic, p)
+            })
             .collect();
         Box::pin(std::future::ready(Ok(offsets)))
     }

@@ -35,7 +35,9 @@ use self::query::Query;
 use self::reader::KafkaReader;
 use self::settings::Settings;
 use self::topics::Names;
-use crate::{Bounds, GroupSpec, Log, LogConfig, LogError, Member, Reader, Records, Result, Topic};
+use crate::{
+    Bounds, GroupSpec, Log, LogConfig, LogError, Member, Reader, Records, Result, Topic, TopicSets,
+};
 
 /// A log on a Kafka cluster.
 pub struct KafkaLog {
@@ -64,7 +66,7 @@ impl KafkaLog {
     /// Connects, and creates or verifies the topics.
     pub async fn open(config: &LogConfig) -> Result<Self> {
         let settings = Settings::new(config)?;
-        let names = Names::new(&config.topic_prefix);
+        let names = settings.names().clone();
         let health = Arc::new(Health::default());
         let query = Query::open(&settings, &names, &health)?;
         topics::prepare(config, &settings, &names, &query).await?;
@@ -98,17 +100,13 @@ impl Shared {
         }
     }
 
-    fn partitions(&self, topic: Topic) -> u32 {
-        topics::partitions(&self.config, topic)
-    }
-
     fn partition_exists(&self, topic: Topic, partition: u32) -> Result<()> {
-        let count = self.partitions(topic);
+        let count = self.names.sets().partitions(topic);
         if partition < count {
             return Ok(());
         }
         Err(LogError::Topic {
-            topic: self.names.physical(topic).to_owned(),
+            topic: self.names.of_set(topic, 0).to_owned(),
             reason: format!("has no partition {partition}; there are {count}"),
         })
     }
@@ -143,8 +141,8 @@ impl Shared {
 }
 
 impl Log for KafkaLog {
-    fn partitions(&self, topic: Topic) -> u32 {
-        self.shared.partitions(topic)
+    fn sets(&self) -> &TopicSets {
+        self.shared.names.sets()
     }
 
     fn max_record_bytes(&self) -> usize {
@@ -214,10 +212,7 @@ impl Log for KafkaLog {
         let group = group.to_owned();
         async move {
             self.shared.open()?;
-            self.shared
-                .query
-                .committed(&group, topic, self.shared.partitions(topic))
-                .await
+            self.shared.query.committed(&group, topic).await
         }
         .boxed()
     }

@@ -16,6 +16,7 @@ mod error;
 mod follower;
 pub mod kafka;
 mod seam;
+mod sets;
 mod topic;
 
 pub use batch::{Batch, BatchBuilder, Headers, OutgoingRef, RecordRef, Records};
@@ -26,6 +27,7 @@ pub use seam::{
     Bounds, Committer, Epoch, GroupSpec, GroupStart, Lag, Log, Member, MemberEvent, Reader,
     RevokeDone, Unit, group_lag,
 };
+pub use sets::TopicSets;
 pub use topic::Topic;
 
 /// Opens the configured backend: creates or verifies its topics.

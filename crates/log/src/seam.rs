@@ -7,11 +7,16 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 
-use crate::{Batch, Records, Result, Topic};
+use crate::{Batch, Records, Result, Topic, TopicSets};
 
 /// A log. Cheap to share; every method may be called from any task.
 pub trait Log: Send + Sync + 'static {
-    fn partitions(&self, topic: Topic) -> u32;
+    fn sets(&self) -> &TopicSets;
+
+    /// In all sets together: partitions are the lanes of [`TopicSets`].
+    fn partitions(&self, topic: Topic) -> u32 {
+        self.sets().partitions(topic)
+    }
 
     /// Largest key + value + headers of one record; larger ones are [`LogError::TooLarge`].
     fn max_record_bytes(&self) -> usize;
@@ -23,7 +28,7 @@ pub trait Log: Send + Sync + 'static {
     /// does not take them back.
     fn append(&self, records: Records) -> BoxFuture<'static, Result<()>>;
 
-    /// Joins a group over the same partitions of all its topics.
+    /// Joins a group over the same partitions of all its topics, of one topic set.
     fn join(&self, spec: GroupSpec) -> BoxFuture<'_, Result<Box<dyn Member>>>;
 
     /// Reads partitions of `topic` from given offsets, on into what is appended later.
@@ -41,7 +46,7 @@ pub trait Log: Send + Sync + 'static {
         timestamp_ms: i64,
     ) -> BoxFuture<'_, Result<u64>>;
 
-    /// The committed offsets of a group, by partition.
+    /// The committed offsets of a group, by partition, over the sets.
     fn committed(&self, group: &str, topic: Topic) -> BoxFuture<'_, Result<Vec<Option<u64>>>>;
 
     /// Why the log is out of reach, or `Ok`. Answers from what is known, without waiting.
@@ -75,8 +80,11 @@ pub struct Bounds {
 
 #[derive(Clone, Debug)]
 pub struct GroupSpec {
-    /// The group's name; its committed offsets are kept under it.
+    /// The group's name; its committed offsets are kept under it. Each topic set has groups of its
+    /// own.
     pub group: String,
+    /// The topic set whose lanes it shares out.
+    pub set: u32,
     /// Partition p of all of them has one owner. All co-partitioned.
     pub topics: Vec<Topic>,
     /// Names this member over its restarts (it becomes part of the Kafka transactional id, so
@@ -94,6 +102,7 @@ impl GroupSpec {
     pub fn new(group: &str, topics: &[Topic], instance: &str) -> Self {
         GroupSpec {
             group: group.to_owned(),
+            set: 0,
             topics: topics.to_vec(),
             instance: instance.to_owned(),
             start: GroupStart::Earliest,

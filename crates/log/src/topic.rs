@@ -1,4 +1,5 @@
-//! Logical topics. Physical names are `LogConfig::topic_prefix` + [`Topic::name`].
+//! Logical topics. Physical names are `LogConfig::topic_prefix`, the name of the topic set and a
+//! dot (nothing for the shared one), and [`Topic::name`].
 
 /// Every topic there is. The discriminant is stored by the embedded log: never reuse one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -56,9 +57,9 @@ impl Topic {
         )
     }
 
-    /// Shares the partition count and the partitioner with all other tenant-keyed topics.
-    /// [`Topic::TenantEvents`] and [`Topic::SinkSignals`] do not: every node reads all of them,
-    /// and they have one partition.
+    /// Shares the partition count and the partitioner with all other tenant-keyed topics, and is
+    /// in every topic set. [`Topic::TenantEvents`] and [`Topic::SinkSignals`] are not: every node
+    /// reads all of them, and they have one partition.
     pub fn co_partitioned(self) -> bool {
         !matches!(self, Topic::TenantEvents | Topic::SinkSignals)
     }

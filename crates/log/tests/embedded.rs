@@ -16,6 +16,7 @@ fn config(path: &Path) -> LogConfig {
         backend: Backend::Embedded,
         topics: TopicSetup::Create,
         topic_prefix: String::new(),
+        topic_sets: Vec::new(),
         partitions: 4,
         retention_seconds: 3600,
         retention_bytes: 0,
@@ -298,4 +299,25 @@ async fn full_disk_child() {
         .expect("opening again");
     assert_eq!(keys(&log).await, expected);
     println!("went on");
+}
+
+#[tokio::test]
+async fn topic_sets_keep_their_places() {
+    let folder = folder();
+    let with = |sets: &[&str]| LogConfig {
+        topic_sets: sets.iter().map(|s| (*s).to_owned()).collect(),
+        ..config(folder.path())
+    };
+    for sets in [&["bank"][..], &["bank", "rail"]] {
+        open(&with(sets)).await.expect("opening").close().await;
+    }
+    for sets in [&["bank"][..], &[], &["rail", "bank"]] {
+        match open(&with(sets)).await.map(|_| ()) {
+            Err(LogError::Config(reason)) => {
+                assert!(reason.contains("log.topic_sets"), "{reason}");
+                assert!(reason.contains("bank,rail"), "{reason}");
+            }
+            other => panic!("{sets:?}: {other:?}"),
+        }
+    }
 }

@@ -5,6 +5,7 @@
 
 pub mod body;
 mod connection;
+mod even;
 mod forwarded;
 mod listen;
 mod ops;

@@ -8,6 +8,8 @@ use http_body_util::{BodyExt, Full};
 
 use crate::http::Body;
 
+pub(crate) const TENANT_MISMATCH: &str = "tenant-mismatch";
+
 /// A refusal. `kind` is stable: clients decide by it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
@@ -76,11 +78,11 @@ impl Problem {
     }
 
     /// Another tenant than that of the credentials is named: the same for one that exists and one
-    /// that does not.
+    /// that does not, and answered by listeners at moments that do not depend on it.
     pub fn tenant_mismatch() -> Self {
         Problem::new(
             StatusCode::FORBIDDEN,
-            "tenant-mismatch",
+            TENANT_MISMATCH,
             "The credentials belong to another tenant",
             "",
         )

@@ -12,13 +12,14 @@ use crate::codec::{Named, to_json};
 use crate::error::{Doing, Result, StoreError};
 use crate::keys;
 use crate::outbox::next_versions;
+use crate::room::count;
 
 use of_account::{keys_of, tell};
 
 pub(crate) use of_account::check_gives;
 
 /// Accounts that a tenant may have.
-const MOST: i64 = 1000;
+const MOST: u64 = 1000;
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct ServiceAccount {
@@ -66,14 +67,7 @@ impl ServiceAccounts<'_> {
         let mut tx = self.store.write(Access::Tenant(tenant)).await?;
         // Locks the tenant's row: what is counted stays true.
         next_versions(&mut tx, tenant, 0).await?;
-        let held = count(
-            &mut tx,
-            "SELECT COUNT(*) FROM service_accounts WHERE tenant_id = $1",
-            tenant,
-            None,
-        )
-        .await?;
-        if held >= MOST {
+        if count(&mut tx, "service_accounts", tenant).await? >= MOST {
             return Err(StoreError::Refused(format!(
                 "a tenant has at most {MOST} service accounts; delete one"
             )));
@@ -127,8 +121,8 @@ impl ServiceAccounts<'_> {
         rows.iter().map(account).collect()
     }
 
-    /// Changes one, and tells of its keys, which are answered too; [`StoreError::Changed`] where it is not at `expected`
-    /// any more.
+    /// Changes one, and tells of its keys, which are answered too; [`StoreError::Changed`] where
+    /// it is not at `expected` any more.
     pub async fn change(
         &self,
         id: AccountId,
@@ -218,24 +212,6 @@ pub(crate) async fn find(
     .await
     .doing("looking for a service account")?;
     row.as_ref().map(account).transpose()
-}
-
-async fn count(
-    tx: &mut Tx,
-    sql: &'static str,
-    tenant: TenantId,
-    account: Option<AccountId>,
-) -> Result<i64> {
-    let mut query = sqlx::query(sql).bind(tenant.to_string());
-    if let Some(account) = account {
-        query = query.bind(account.to_string());
-    }
-    let row = query
-        .fetch_one(&mut *tx.inner)
-        .await
-        .doing("counting service accounts or their keys")?;
-    row.try_get(0)
-        .doing("counting service accounts or their keys")
 }
 
 fn account(row: &AnyRow) -> Result<ServiceAccount> {

@@ -26,6 +26,11 @@ impl Store {
                 "only a store on SQLite is copied; use the database's own tools".to_owned(),
             ));
         }
+        if !self.0.shards.is_empty() {
+            return Err(StoreError::Config(
+                "a store with shards is not copied: their databases have to be of one instant; stop Laneway and copy all of its files".to_owned(),
+            ));
+        }
         // Of its own: a writer that waits may hold the last one of the pool.
         let mut reader = AnyConnection::connect_with(&self.0.pool.connect_options())
             .await

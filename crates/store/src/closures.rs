@@ -11,11 +11,13 @@ use crate::access::{Access, Tx};
 use crate::codec::{Named, to_json};
 use crate::error::{Doing, Result};
 use crate::open::Kind;
+use crate::shards::{OF_TENANTS, unmark};
 
-/// Tables whose rows of a tenant are erased with it, each before those that it refers to. What
-/// stays is the tenant's own row and slugs, its audit trail without personal fields, and counts by
-/// day.
-const ERASED: [&str; 17] = [
+/// Tables of the main database whose rows of a tenant are erased with it, each before those that
+/// it refers to; beside them those of [`OF_TENANTS`], wherever they are. What stays is the
+/// tenant's own row and slugs, its audit trail without personal fields, and counts by day. Its
+/// creation is forgotten since it was created.
+const ERASED: [&str; 16] = [
     "credentials",
     "enrolments",
     "provisioning_keys",
@@ -26,12 +28,11 @@ const ERASED: [&str; 17] = [
     "destinations",
     "hosts",
     "partner_grants",
-    "latest_positions",
-    "sessions",
     "config_entries",
     "idempotent_answers",
     "usage_devices",
     "rate_shares",
+    "socket_shares",
     "audit_personal",
 ];
 /// Rows that one transaction erases.
@@ -128,32 +129,19 @@ impl Closures<'_> {
         tx.commit().await
     }
 
-    /// Erases the tenant's rows; how many there were.
+    /// Erases the tenant's rows, wherever they are; how many there were. Its shard, where it has
+    /// one, is marked as its own no more.
     pub async fn erase(&self, tenant: TenantId) -> Result<u64> {
-        let row = match self.store.0.kind {
-            Kind::Sqlite => "rowid",
-            Kind::Postgres => "ctid",
-        };
         let mut erased = 0;
+        let data = self.store.data(tenant).await?;
+        for table in OF_TENANTS {
+            erased += erase_from(data, table, tenant).await?;
+        }
+        if self.store.shard_of(tenant).await?.is_some() {
+            unmark(data, tenant).await?;
+        }
         for table in ERASED {
-            let sql = format!(
-                "DELETE FROM {table} WHERE tenant_id = $1 AND {row} IN
-                    (SELECT {row} FROM {table} WHERE tenant_id = $1 LIMIT {CHUNK})"
-            );
-            loop {
-                let mut tx = self.store.write(Access::Tenant(tenant)).await?;
-                let gone = sqlx::query(sqlx::AssertSqlSafe(sql.clone()))
-                    .bind(tenant.to_string())
-                    .execute(&mut *tx.inner)
-                    .await
-                    .doing("erasing what a closed tenant had")?
-                    .rows_affected();
-                tx.commit().await?;
-                erased += gone;
-                if gone == 0 {
-                    break;
-                }
-            }
+            erased += erase_from(self.store, table, tenant).await?;
         }
         Ok(erased)
     }
@@ -170,6 +158,33 @@ impl Closures<'_> {
             .await
             .doing("finishing a closure")?;
         tx.commit().await
+    }
+}
+
+/// Erases the tenant's rows of a table, some at a time.
+async fn erase_from(store: &Store, table: &str, tenant: TenantId) -> Result<u64> {
+    let row = match store.0.kind {
+        Kind::Sqlite => "rowid",
+        Kind::Postgres => "ctid",
+    };
+    let sql = format!(
+        "DELETE FROM {table} WHERE tenant_id = $1 AND {row} IN
+            (SELECT {row} FROM {table} WHERE tenant_id = $1 LIMIT {CHUNK})"
+    );
+    let mut erased = 0;
+    loop {
+        let mut tx = store.write(Access::Tenant(tenant)).await?;
+        let gone = sqlx::query(sqlx::AssertSqlSafe(sql.clone()))
+            .bind(tenant.to_string())
+            .execute(&mut *tx.inner)
+            .await
+            .doing("erasing what a closed tenant had")?
+            .rows_affected();
+        tx.commit().await?;
+        if gone == 0 {
+            return Ok(erased);
+        }
+        erased += gone;
     }
 }
 

@@ -9,6 +9,7 @@ use crate::Store;
 use crate::access::{Access, Tx};
 use crate::codec::{Named, to_json};
 use crate::error::{Doing, Result, StoreError};
+use crate::room::{Room, count};
 
 /// Values of one namespace.
 pub const MOST_CONFIG_ENTRIES: u64 = 1000;
@@ -129,19 +130,8 @@ impl Config<'_> {
     }
 
     async fn make_room(&self, tx: &mut Tx) -> Result<()> {
-        let row = sqlx::query("SELECT COUNT(*) FROM config_entries WHERE tenant_id = $1")
-            .bind(self.scope.tenant().to_string())
-            .fetch_one(&mut *tx.inner)
-            .await
-            .doing("counting configuration")?;
-        let count: i64 = row.try_get(0).doing("counting configuration")?;
-        if u64::try_from(count).unwrap_or(0) >= MOST_CONFIG_ENTRIES {
-            return Err(StoreError::LimitReached {
-                limit: "config",
-                most: MOST_CONFIG_ENTRIES,
-            });
-        }
-        Ok(())
+        let counted = count(tx, "config_entries", self.scope.tenant()).await?;
+        Room::beside("config", counted, MOST_CONFIG_ENTRIES).for_one()
     }
 }
 

@@ -4,6 +4,7 @@ mod erase;
 mod labels;
 mod list;
 mod many;
+mod seen;
 
 use std::fmt;
 
@@ -141,6 +142,8 @@ impl Devices<'_> {
         judge: impl FnOnce(&Device) -> std::result::Result<DeviceChange, E>,
     ) -> std::result::Result<Device, E> {
         let tenant = self.scope.tenant();
+        // First: who is told that it cannot be read has changed nothing.
+        let seen = self.last_seen(&[id]).await?.remove(id.as_str());
         let mut tx = self.store.write(Access::Tenant(tenant)).await?;
         let version = next_version(&mut tx, tenant).await?;
         let mut device = list::one(&mut tx, tenant, id)
@@ -157,6 +160,7 @@ impl Devices<'_> {
         }
         device.disabled = change.disabled.unwrap_or(device.disabled);
         device.version = version;
+        device.seen = seen;
         sqlx::query(
             "UPDATE devices SET name = $3, device_group = $4, labels = $5, disabled = $6, version = $7
              WHERE tenant_id = $1 AND device_id = $2",

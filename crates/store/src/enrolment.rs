@@ -1,7 +1,7 @@
 //! Devices that register themselves with a provisioning key.
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
-use laneway_tenancy::control::{RoleAuthority, TenantState};
+use laneway_tenancy::control::RoleAuthority;
 use laneway_tenancy::details::{Labels, matches};
 use laneway_tenancy::options::Options;
 use laneway_tenancy::{
@@ -45,7 +45,10 @@ pub enum NotEnrolled {
     UnknownKey,
     TenantInactive,
     /// The tenant does not take its credentials from where the device is.
-    Elsewhere(TenantId),
+    Elsewhere {
+        tenant: TenantId,
+        key: ProvisioningKeyId,
+    },
     Expired,
     /// As many devices as the key lets in have come.
     UsedUp,
@@ -85,11 +88,14 @@ impl Store {
         let Some(found) = tenants::by_id(&mut tx, tenant).await? else {
             return Ok(Err(NotEnrolled::UnknownKey));
         };
-        if found.body.state != TenantState::Active {
+        if !found.body.is_active() {
             return Ok(Err(NotEnrolled::TenantInactive));
         }
         if !takes(&found.body.options) {
-            return Ok(Err(NotEnrolled::Elsewhere(tenant)));
+            return Ok(Err(NotEnrolled::Elsewhere {
+                tenant,
+                key: key.id,
+            }));
         }
         if key.terms.expires_at.is_some_and(|end| end <= at) {
             return Ok(Err(NotEnrolled::Expired));

@@ -12,6 +12,7 @@ use crate::access::Access;
 use crate::codec::{Named, to_json};
 use crate::error::{Doing, Result, StoreError};
 use crate::outbox::{Change, emit, next_version};
+use crate::room::{Room, count};
 
 /// Grants that a tenant may have, expired ones included.
 const MOST: u64 = 1000;
@@ -56,19 +57,8 @@ impl PartnerGrants<'_> {
         let mut tx = self.store.write(Access::Tenant(tenant)).await?;
         // Locks the tenant's row: what is counted stays true.
         let version = next_version(&mut tx, tenant).await?;
-        let counted: i64 =
-            sqlx::query("SELECT COUNT(*) AS grants FROM partner_grants WHERE tenant_id = $1")
-                .bind(tenant.to_string())
-                .fetch_one(&mut *tx.inner)
-                .await
-                .and_then(|row| row.try_get("grants"))
-                .doing("counting a tenant's grants")?;
-        if u64::try_from(counted).unwrap_or(0) >= MOST {
-            return Err(StoreError::LimitReached {
-                limit: "grants",
-                most: MOST,
-            });
-        }
+        let counted = count(&mut tx, "partner_grants", tenant).await?;
+        Room::beside("grants", counted, MOST).for_one()?;
         let id = new.id.to_string();
         sqlx::query(
             "INSERT INTO partner_grants (tenant_id, grant_id, partner_id, name, event_types, devices,

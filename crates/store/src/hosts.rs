@@ -13,6 +13,7 @@ use crate::access::{Access, Tx};
 use crate::codec::{Named, to_json, variant_name};
 use crate::error::{Doing, Result, StoreError};
 use crate::outbox::{Change, emit, next_version};
+use crate::room::{Room, count};
 
 pub use platform::{HostCertificate, HostProofs};
 
@@ -81,18 +82,8 @@ impl Hosts<'_> {
         let tenant = self.scope.tenant();
         let mut tx = self.write().await?;
         let version = next_version(&mut tx, tenant).await?;
-        let counted: i64 = sqlx::query("SELECT COUNT(*) AS hosts FROM hosts WHERE tenant_id = $1")
-            .bind(tenant.to_string())
-            .fetch_one(&mut *tx.inner)
-            .await
-            .and_then(|row| row.try_get("hosts"))
-            .doing("counting a tenant's hosts")?;
-        if counted >= i64::from(most) {
-            return Err(StoreError::LimitReached {
-                limit: "hosts",
-                most: most.into(),
-            });
-        }
+        let counted = count(&mut tx, "hosts", tenant).await?;
+        Room::beside("hosts", counted, most.into()).for_one()?;
         let registered = insert(&mut tx, tenant, host, token, version, at).await?;
         self.store.commit_change(tx).await?;
         Ok(registered)

@@ -12,7 +12,8 @@ use crate::access::{Access, Tx};
 use crate::codec::{Named, hex, to_json};
 use crate::error::{Doing, Result, StoreError};
 use crate::outbox::{Change, emit, next_version};
-use crate::{Store, accounts, tenants};
+use crate::room::Room;
+use crate::{Store, Tenant, accounts, tenants};
 
 pub use change::{KeyChange, KeyRotation};
 
@@ -146,7 +147,11 @@ pub(crate) async fn insert(
     at: i64,
 ) -> Result<ApiKey> {
     let version = next_version(tx, tenant).await?;
-    let expires_at = bounded(tx, tenant, new.expires_at, at).await?;
+    let found = tenants::by_id(tx, tenant).await?;
+    let expires_at = bounded(found.as_ref(), new.expires_at, at)?;
+    if let Some(found) = found.filter(|_| new.role.is_some() && new.account.is_none()) {
+        seat(tx, &found, at).await?.for_one()?;
+    }
     if let Some(account) = new.account {
         accounts::check_gives(tx, tenant, account, new.grants).await?;
     }
@@ -185,18 +190,34 @@ pub(crate) async fn insert(
     Ok(key)
 }
 
+/// Room for one more of the people that act with keys: those of programs belong to a service
+/// account, or have no role. The transaction holds the tenant's row.
+async fn seat(tx: &mut Tx, tenant: &Tenant, at: i64) -> Result<Room> {
+    const DOING: &str = "counting the keys of people";
+    let most = tenant.body.limits.users;
+    if most == 0 {
+        return Ok(Room::beside("users", 0, u64::MAX));
+    }
+    let row = sqlx::query(
+        "SELECT COUNT(*) FROM api_keys WHERE tenant_id = $1 AND role IS NOT NULL
+            AND account_id IS NULL AND (expires_at IS NULL OR expires_at > $2)",
+    )
+    .bind(tenant.id.to_string())
+    .bind(at)
+    .fetch_one(&mut *tx.inner)
+    .await
+    .doing(DOING)?;
+    let count: i64 = row.try_get(0).doing(DOING)?;
+    Ok(Room::beside("users", count.unsigned_abs(), most.into()))
+}
+
 /// When a key ends that is to end at `asked`: at the latest as the tenant's option says. The
 /// transaction holds the tenant's row.
-async fn bounded(
-    tx: &mut Tx,
-    tenant: TenantId,
-    asked: Option<i64>,
-    at: i64,
-) -> Result<Option<i64>> {
-    let Some(found) = tenants::by_id(tx, tenant).await? else {
+fn bounded(tenant: Option<&Tenant>, asked: Option<i64>, at: i64) -> Result<Option<i64>> {
+    let Some(tenant) = tenant else {
         return Ok(asked);
     };
-    let options = found.body.options;
+    let options = &tenant.body.options;
     match (asked, options.key_ends(at)) {
         (Some(asked), Some(latest)) if asked > latest => Err(StoreError::Refused(format!(
             "expires_at: the tenant's option key_lifetime_seconds lets its keys hold for {} s at most",
@@ -208,17 +229,22 @@ async fn bounded(
 
 /// That a key is there, or has another secret or another time than before.
 async fn tell(tx: &mut Tx, tenant: TenantId, key: &ApiKey, at: i64) -> Result<()> {
-    let grants = key.grants.names().into_iter().map(str::to_owned).collect();
     let change = Change {
         tenant,
         version: key.version,
         kind: ControlKind::Key,
         id: &key.id.to_string(),
         deleted: false,
-        body: Some(to_json(&KeyBody { grants })?),
+        body: Some(body(key.grants)?),
         at,
     };
     emit(tx, change).await
+}
+
+/// What is told of a key.
+pub(crate) fn body(grants: Grants) -> Result<String> {
+    let grants = grants.names().into_iter().map(str::to_owned).collect();
+    to_json(&KeyBody { grants })
 }
 
 /// Grants from their stored names.

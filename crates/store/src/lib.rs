@@ -14,7 +14,9 @@ mod chunks;
 mod closures;
 mod codec;
 mod config;
+mod creations;
 mod credentials;
+mod demands;
 mod destinations;
 mod devices;
 mod enrolment;
@@ -30,13 +32,13 @@ mod outbox;
 mod positions;
 mod projection;
 mod provisioning;
-mod rates;
 mod room;
 mod rotation;
 mod schemas;
 mod secrets;
 mod sessions;
 mod settings;
+mod shards;
 mod share;
 mod slow;
 mod source;
@@ -46,7 +48,9 @@ mod usage;
 pub use accounts::{AccountChange, NewAccount, ServiceAccount, ServiceAccounts};
 pub use closures::{Closure, ClosureStep, Closures};
 pub use config::{Config, ConfigEntry, MOST_CONFIG_ENTRIES};
+pub use creations::{CreationStep, Creations};
 pub use credentials::{Credential, CredentialKind, Credentials, NewCredential, NewSecret};
+pub use demands::{Demands, Share};
 pub use destinations::{Destination, Destinations, NewDestination};
 pub use devices::{
     Device, DeviceChange, DeviceFilter, Devices, ErasedDevice, NewDevice, NewToken, Registered,
@@ -64,13 +68,13 @@ pub use outbox::{Outbox, OutboxRow};
 pub use positions::{LatestPosition, Positions};
 pub use projection::{PositionRow, ProjectionBatch, SessionRow};
 pub use provisioning::{ProvisioningKey, ProvisioningKeys, ProvisioningTerms};
-pub use rates::{RateShares, Share};
 pub use rotation::{Rotated, Rotation};
 pub use schemas::{Deletion, RegisteredSchema, SchemaStore};
 pub use sessions::{Session, SessionState, Sessions};
 pub use settings::Settings;
+pub use shards::{MAIN, ShardConfig, ShardRule};
 pub use source::StoreCredentials;
-pub use tenants::{Family, First, NewTenant, Tenant, TenantChange, Tenants};
+pub use tenants::{Dedicated, Family, First, NewTenant, Tenant, TenantChange, Tenants};
 pub use usage::{
     Admitted, DeliveredTotal, DeviceDay, QuotaWarningRow, Quotas, Said, SocketUse, TenantUsage,
     Usage, UsageBatch, UsageCount, UsageDay, Usages, Warned, Warnings,

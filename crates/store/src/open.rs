@@ -13,11 +13,12 @@ use crate::audit::{Audit, AuditHeads};
 use crate::error::{Doing, Result, StoreError};
 use crate::grants::{Granted, PartnerGrants};
 use crate::secrets::Secrets;
+use crate::shards::{ShardConfig, Shards};
 use crate::share::Shares;
 use crate::{
     ApiKeys, Config, Credentials, Destinations, Devices, Family, HostProofs, Hosts, Leases, Outbox,
-    Positions, ProvisioningKeys, Quotas, RateShares, Rotation, SchemaStore, ServiceAccounts,
-    Sessions, Settings, Tenants, Usage, Usages, Warnings, migrate,
+    Positions, ProvisioningKeys, Quotas, Rotation, SchemaStore, ServiceAccounts, Sessions,
+    Settings, Tenants, Usage, Usages, Warnings, migrate,
 };
 
 #[derive(Clone)]
@@ -35,12 +36,16 @@ pub struct StoreConfig {
     pub secret_keys_old: Vec<[u8; 32]>,
     /// A query that takes longer is logged, in milliseconds; 0 is none.
     pub slow_query_ms: u64,
+    /// Databases beside it, for what the stream writes of some of the tenants. Each has as many
+    /// connections.
+    pub shards: ShardConfig,
 }
 
 impl std::fmt::Debug for StoreConfig {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("StoreConfig")
             .field("max_connections", &self.max_connections)
+            .field("shards", &self.shards)
             .finish_non_exhaustive()
     }
 }
@@ -60,6 +65,7 @@ pub(crate) struct Inner {
     pub(crate) pool: AnyPool,
     pub(crate) secrets: Secrets,
     pub(crate) shares: Shares,
+    pub(crate) shards: Shards,
     /// Queries that take longer are logged.
     pub(crate) slow: Duration,
     /// SQLite has one writer: those of this process take turns here instead of polling.
@@ -69,9 +75,21 @@ pub(crate) struct Inner {
 }
 
 impl Store {
-    /// Connects, and brings the tables up to date. Several processes may do so at once.
+    /// Connects, and brings the tables up to date. Several processes may do so at once. A shard
+    /// that does not answer is brought up to date when it does ([`Store::health`]).
     pub async fn open(config: &StoreConfig) -> Result<Store> {
         sqlx::any::install_default_drivers();
+        let store = Store::connect(config, Shards::new(config)?)?;
+        migrate::run(store.0.kind, &store.0.pool).await?;
+        store.check_shards().await?;
+        if let Err(error) = store.0.shards.health().await {
+            tracing::warn!(%error, "the data of some tenants is not there yet");
+        }
+        Ok(store)
+    }
+
+    /// Connects when it is first used.
+    pub(crate) fn connect(config: &StoreConfig, shards: Shards) -> Result<Store> {
         let (kind, url) = target(&config.url)?;
         let options: AnyConnectOptions = url
             .parse()
@@ -99,7 +117,6 @@ impl Store {
                 })
             })
             .connect_lazy_with(options.disable_statement_logging());
-        migrate::run(kind, &pool).await?;
         let secrets = Secrets::new(&config.secret_key, &config.secret_keys_old)?;
         let writer = Arc::new(Mutex::new(()));
         Ok(Store(Arc::new(Inner {
@@ -107,14 +124,21 @@ impl Store {
             pool,
             secrets,
             shares: Shares::new(config.max_connections, patience),
+            shards,
             slow: Duration::from_millis(config.slow_query_ms),
             writer,
             changed: watch::channel(0).0,
         })))
     }
 
-    /// Whether the database answers, within two seconds.
+    /// Whether the database answers, and each of the shards, within a few seconds.
     pub async fn health(&self) -> Result<()> {
+        self.answers().await?;
+        self.0.shards.health().await
+    }
+
+    /// Whether this database answers, within two seconds.
+    pub(crate) async fn answers(&self) -> Result<()> {
         let asked = sqlx::query("SELECT 1").execute(&self.0.pool);
         match tokio::time::timeout(Duration::from_secs(2), asked).await {
             Ok(answered) => answered.map(drop).doing("asking for its health"),
@@ -126,6 +150,7 @@ impl Store {
     }
 
     pub async fn close(&self) {
+        self.0.shards.close().await;
         self.0.pool.close().await;
     }
 
@@ -221,10 +246,6 @@ impl Store {
 
     pub fn leases(&self, _authority: &RoleAuthority) -> Leases<'_> {
         Leases { store: self }
-    }
-
-    pub fn rate_shares(&self, _authority: &RoleAuthority) -> RateShares<'_> {
-        RateShares { store: self }
     }
 
     pub fn quotas(&self, _authority: &RoleAuthority) -> Quotas<'_> {

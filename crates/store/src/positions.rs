@@ -24,12 +24,14 @@ pub struct Positions<'a> {
 
 impl Positions<'_> {
     pub async fn latest(&self, device: &DeviceId) -> Result<Option<LatestPosition>> {
-        let mut tx = self.store.read(Access::Tenant(self.scope.tenant())).await?;
+        let tenant = self.scope.tenant();
+        let data = self.store.data(tenant).await?;
+        let mut tx = data.read(Access::Tenant(tenant)).await?;
         let row = sqlx::query(
             "SELECT recorded_at, fix_id, revision, body FROM latest_positions
              WHERE tenant_id = $1 AND device_id = $2",
         )
-        .bind(self.scope.tenant().to_string())
+        .bind(tenant.to_string())
         .bind(device.as_str())
         .fetch_optional(&mut *tx.inner)
         .await

@@ -1,14 +1,24 @@
 //! What the projection writes: latest positions and sessions, in one transaction with how far
 //! it has come, so that neither a crash nor a second member makes it lose or go back.
+//!
+//! Where there are shards, each has the rows of its tenants, and how far it has come itself. A
+//! batch is written to one after the other, to the main database last: whatever lies before where
+//! that one is has been written everywhere. Where a crash, or a backup that was put back, has left
+//! some behind, the projection begins at the least of them, and those that are further pass over
+//! what they have.
 
-use std::collections::HashMap;
+mod newest;
+mod upsert;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use laneway_tenancy::control::RoleAuthority;
 use laneway_tenancy::{DeviceId, SessionId, TenantId};
 use sqlx::Row;
 
 use crate::access::{Access, Tx};
-use crate::chunks::{chunks, placeholders};
+use crate::chunks::chunks;
 use crate::error::{Doing, Result, StoreError};
 use crate::{SessionState, Store};
 
@@ -56,58 +66,178 @@ pub struct ProjectionBatch {
     pub sessions: Vec<SessionRow>,
 }
 
+/// Where a batch begins and ends in a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Span {
+    pub(crate) generation: u32,
+    pub(crate) partition: u32,
+    pub(crate) from: u64,
+    pub(crate) to: u64,
+}
+
+impl Span {
+    pub(crate) fn place(self) -> (u32, u32) {
+        (self.generation, self.partition)
+    }
+}
+
+/// What a batch has for one database.
+#[derive(Debug, Default)]
+pub(crate) struct Rows {
+    positions: Vec<PositionRow>,
+    sessions: Vec<SessionRow>,
+}
+
 impl Store {
-    /// The next offset that the projection has to read of a partition.
+    /// The next offset that the projection has to read of a partition: the least of where the
+    /// databases are. One that was added and has been nowhere yet begins with the others. One
+    /// that is away is passed over: should it be further behind, the first batch that has rows
+    /// for it is refused when it is back ([`StoreError::Moved`]), and the projection begins again.
     pub async fn projected(
         &self,
         _authority: &RoleAuthority,
         generation: u32,
         partition: u32,
     ) -> Result<Option<u64>> {
+        let Some(mut least) = self.stands_at(generation, partition).await? else {
+            return Ok(None);
+        };
+        for shard in self.0.shards.each() {
+            let at = match shard.store() {
+                Ok(store) => store.stands_at(generation, partition).await,
+                Err(away) => Err(away),
+            };
+            match at {
+                Ok(at) => least = least.min(at.unwrap_or(least)),
+                Err(away) if away.is_transient() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Some(least))
+    }
+
+    /// Lets every database that is beyond `end`, where the log ends, begin again at `to`; whether
+    /// there was one. The only way back; one that is away stays as it is.
+    pub async fn project_again(
+        &self,
+        _authority: &RoleAuthority,
+        (generation, partition): (u32, u32),
+        end: u64,
+        to: u64,
+    ) -> Result<bool> {
+        let mut again = self.go_back(generation, partition, end, to).await?;
+        for shard in self.0.shards.each() {
+            let gone_back = match shard.store() {
+                Ok(store) => store.go_back(generation, partition, end, to).await,
+                Err(away) => Err(away),
+            };
+            match gone_back {
+                Ok(its) => again |= its,
+                Err(away) if away.is_transient() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(again)
+    }
+
+    /// Writes a batch to each database that it has not been written to. [`StoreError::Moved`]
+    /// where one is not as far as where it begins; a database that is nowhere yet may begin
+    /// anywhere.
+    pub async fn project(&self, _authority: &RoleAuthority, batch: ProjectionBatch) -> Result<()> {
+        let span = Span {
+            generation: batch.generation,
+            partition: batch.partition,
+            from: batch.from_offset,
+            to: batch.to_offset,
+        };
+        let mut rows = self.by_shard(batch).await?;
+        let of_main = rows.remove(&None).unwrap_or_default();
+        for shard in self.0.shards.each() {
+            match rows.remove(&Some(Arc::from(shard.name()))) {
+                Some(its) => shard.project(span, its).await?,
+                None => shard.pass(span).await,
+            }
+        }
+        if let Some(name) = rows.into_keys().flatten().next() {
+            // Not configured: the error says so.
+            self.0.shards.get(&name)?;
+        }
+        self.write_rows(span, of_main).await
+    }
+
+    async fn by_shard(&self, batch: ProjectionBatch) -> Result<BTreeMap<Option<Arc<str>>, Rows>> {
+        let tenants = tenants(&batch.positions, &batch.sessions);
+        let shards = self.shards_of(&tenants).await?;
+        let shard = |tenant: TenantId| {
+            let place = tenants.binary_search(&tenant).ok();
+            place.and_then(|place| shards[place].clone())
+        };
+        let mut rows: BTreeMap<Option<Arc<str>>, Rows> = BTreeMap::new();
+        for row in newest::positions(batch.positions) {
+            let its = rows.entry(shard(row.tenant)).or_default();
+            its.positions.push(row);
+        }
+        for row in newest::sessions(batch.sessions) {
+            let its = rows.entry(shard(row.tenant)).or_default();
+            its.sessions.push(row);
+        }
+        Ok(rows)
+    }
+
+    /// Into this database, where it is not there already.
+    pub(crate) async fn write_rows(&self, span: Span, rows: Rows) -> Result<()> {
+        let tenants = tenants(&rows.positions, &rows.sessions);
+        let named: Vec<String> = tenants.iter().map(TenantId::to_string).collect();
+        let mut tx = self.write(Access::Projection(named.join(","))).await?;
+        if advance(&mut tx, span).await? {
+            for chunk in chunks(&rows.positions) {
+                upsert::positions(&mut tx, chunk).await?;
+            }
+            for chunk in chunks(&rows.sessions) {
+                upsert::sessions(&mut tx, chunk).await?;
+            }
+        }
+        tx.commit().await
+    }
+
+    async fn stands_at(&self, generation: u32, partition: u32) -> Result<Option<u64>> {
         let mut tx = self.read(Access::Projection(String::new())).await?;
         let at = position(&mut tx, generation, partition).await?;
         tx.commit().await?;
         Ok(at)
     }
 
-    /// Writes a batch, all or nothing. [`StoreError::Moved`] where the partition is not at
-    /// `from_offset`; a partition that is nowhere yet may begin anywhere.
-    pub async fn project(&self, _authority: &RoleAuthority, batch: ProjectionBatch) -> Result<()> {
-        let positions = newest_positions(batch.positions);
-        let sessions = newest_sessions(batch.sessions);
-        let tenants = tenant_list(&positions, &sessions);
-        let mut tx = self.write(Access::Projection(tenants)).await?;
-        advance(
-            &mut tx,
-            batch.generation,
-            batch.partition,
-            batch.from_offset,
-            batch.to_offset,
+    async fn go_back(&self, generation: u32, partition: u32, end: u64, to: u64) -> Result<bool> {
+        let mut tx = self.write(Access::Projection(String::new())).await?;
+        let gone_back = sqlx::query(
+            "UPDATE projection_positions SET next_offset = $4
+             WHERE generation = $1 AND partition = $2 AND next_offset > $3",
         )
-        .await?;
-        for chunk in chunks(&positions) {
-            upsert_positions(&mut tx, chunk).await?;
-        }
-        for chunk in chunks(&sessions) {
-            upsert_sessions(&mut tx, chunk).await?;
-        }
-        tx.commit().await
+        .bind(i64::from(generation))
+        .bind(i64::from(partition))
+        .bind(stored(end))
+        .bind(stored(to))
+        .execute(&mut *tx.inner)
+        .await
+        .doing("letting the projection begin again")?;
+        tx.commit().await?;
+        Ok(gone_back.rows_affected() > 0)
     }
 }
 
-fn tenant_list(positions: &[PositionRow], sessions: &[SessionRow]) -> String {
+/// Those that rows are about, in order.
+fn tenants(positions: &[PositionRow], sessions: &[SessionRow]) -> Vec<TenantId> {
+    let positions = positions.iter().map(|row| row.tenant);
     let mut tenants: Vec<TenantId> = positions
-        .iter()
-        .map(|p| p.tenant)
-        .chain(sessions.iter().map(|s| s.tenant))
+        .chain(sessions.iter().map(|row| row.tenant))
         .collect();
     tenants.sort_unstable();
     tenants.dedup();
     tenants
-        .iter()
-        .map(TenantId::to_string)
-        .collect::<Vec<_>>()
-        .join(",")
+}
+
+fn stored(offset: u64) -> i64 {
+    i64::try_from(offset).unwrap_or(i64::MAX)
 }
 
 async fn position(tx: &mut Tx, generation: u32, partition: u32) -> Result<Option<u64>> {
@@ -124,175 +254,50 @@ async fn position(tx: &mut Tx, generation: u32, partition: u32) -> Result<Option
     Ok(at.map(|at| u64::try_from(at).unwrap_or(0)))
 }
 
-/// Compare and set. Locks the partition's row until the transaction ends.
-async fn advance(tx: &mut Tx, generation: u32, partition: u32, from: u64, to: u64) -> Result<()> {
-    let stored = |offset: u64| i64::try_from(offset).unwrap_or(i64::MAX);
-    let moved = sqlx::query(
-        "UPDATE projection_positions SET next_offset = $4
-         WHERE generation = $1 AND partition = $2 AND next_offset = $3",
-    )
-    .bind(i64::from(generation))
-    .bind(i64::from(partition))
-    .bind(stored(from))
-    .bind(stored(to))
-    .execute(&mut *tx.inner)
-    .await
-    .doing("advancing the projection")?;
-    if moved.rows_affected() == 1 {
-        return Ok(());
+/// Moves to the end of a batch that begins where the partition is, or before; false where it is
+/// that far already. Locks the partition's row until the transaction ends.
+async fn advance(tx: &mut Tx, span: Span) -> Result<bool> {
+    // Again, where another member has begun the partition at this moment.
+    if move_on(tx, span).await? || begin(tx, span).await? || move_on(tx, span).await? {
+        return Ok(true);
     }
-    let begun = sqlx::query(
-        "INSERT INTO projection_positions (generation, partition, next_offset) VALUES ($1, $2, $3)
-         ON CONFLICT (generation, partition) DO NOTHING",
-    )
-    .bind(i64::from(generation))
-    .bind(i64::from(partition))
-    .bind(stored(to))
-    .execute(&mut *tx.inner)
-    .await
-    .doing("beginning the projection of a partition")?;
-    if begun.rows_affected() == 1 {
-        return Ok(());
+    let actual = position(tx, span.generation, span.partition).await?;
+    if actual.is_some_and(|at| at >= span.to) {
+        return Ok(false);
     }
-    let actual = position(tx, generation, partition).await?;
     Err(StoreError::Moved {
-        generation,
-        partition,
-        expected: from,
+        generation: span.generation,
+        partition: span.partition,
+        expected: span.from,
         actual,
     })
 }
 
-/// One row a device: a statement may touch each row once.
-fn newest_positions(rows: Vec<PositionRow>) -> Vec<PositionRow> {
-    fn order(row: &PositionRow) -> (i64, &str, i64) {
-        (row.recorded_at, row.fix_id.as_str(), row.revision)
-    }
-    let mut newest: HashMap<(TenantId, DeviceId), PositionRow> = HashMap::with_capacity(rows.len());
-    for row in rows {
-        match newest.entry((row.tenant, row.device.clone())) {
-            std::collections::hash_map::Entry::Vacant(slot) => {
-                slot.insert(row);
-            }
-            std::collections::hash_map::Entry::Occupied(mut slot) => {
-                let received_at = row.received_at.max(slot.get().received_at);
-                if order(&row) > order(slot.get()) {
-                    slot.insert(row);
-                }
-                slot.get_mut().received_at = received_at;
-            }
-        }
-    }
-    in_key_order(newest)
+async fn move_on(tx: &mut Tx, span: Span) -> Result<bool> {
+    let moved = sqlx::query(
+        "UPDATE projection_positions SET next_offset = $4
+         WHERE generation = $1 AND partition = $2 AND next_offset >= $3 AND next_offset < $4",
+    )
+    .bind(i64::from(span.generation))
+    .bind(i64::from(span.partition))
+    .bind(stored(span.from))
+    .bind(stored(span.to))
+    .execute(&mut *tx.inner)
+    .await
+    .doing("advancing the projection")?;
+    Ok(moved.rows_affected() == 1)
 }
 
-fn newest_sessions(rows: Vec<SessionRow>) -> Vec<SessionRow> {
-    let mut newest: HashMap<(TenantId, DeviceId, SessionId), SessionRow> = HashMap::new();
-    for row in rows {
-        match newest.entry((row.tenant, row.device.clone(), row.session.clone())) {
-            std::collections::hash_map::Entry::Vacant(slot) => {
-                slot.insert(row);
-            }
-            std::collections::hash_map::Entry::Occupied(mut slot) => {
-                let merged = merge(slot.get(), &row);
-                slot.insert(merged);
-            }
-        }
-    }
-    in_key_order(newest)
-}
-
-/// The same as the database's own merge below.
-fn merge(a: &SessionRow, b: &SessionRow) -> SessionRow {
-    let newer = |row: &SessionRow| (row.state.stage(), row.revision);
-    let (old, new) = if newer(b) > newer(a) { (a, b) } else { (b, a) };
-    SessionRow {
-        started_at: new.started_at.or(old.started_at),
-        stopped_at: new.stopped_at.or(old.stopped_at),
-        last_fix_at: new.last_fix_at.or(old.last_fix_at),
-        attributes: new.attributes.clone().or_else(|| old.attributes.clone()),
-        ..new.clone()
-    }
-}
-
-/// Rows in the order of their keys, so that two batches lock them in the same order.
-fn in_key_order<K: Ord, V>(rows: HashMap<K, V>) -> Vec<V> {
-    let mut rows: Vec<(K, V)> = rows.into_iter().collect();
-    rows.sort_unstable_by(|a, b| a.0.cmp(&b.0));
-    rows.into_iter().map(|(_, row)| row).collect()
-}
-
-async fn upsert_positions(tx: &mut Tx, rows: &[PositionRow]) -> Result<()> {
-    // One that is not the latest may still be the last that was received.
-    let newer = "(excluded.recorded_at, excluded.fix_id, excluded.revision)
-             > (latest_positions.recorded_at, latest_positions.fix_id, latest_positions.revision)";
-    let newest = |column: &str| {
-        format!(
-            "{column} = CASE WHEN {newer} THEN excluded.{column} ELSE latest_positions.{column} END"
-        )
-    };
-    let columns = ["recorded_at", "fix_id", "revision", "body"].map(newest);
-    let sql = format!(
-        "INSERT INTO latest_positions (tenant_id, device_id, recorded_at, fix_id, revision, body, received_at) VALUES {}
-         ON CONFLICT (tenant_id, device_id) DO UPDATE SET {},
-            received_at = CASE WHEN latest_positions.received_at > excluded.received_at
-                THEN latest_positions.received_at ELSE excluded.received_at END
-         WHERE {newer} OR latest_positions.received_at IS NULL
-            OR excluded.received_at > latest_positions.received_at",
-        placeholders(7, rows.len()),
-        columns.join(", ")
-    );
-    let mut query = sqlx::query(sqlx::AssertSqlSafe(sql));
-    for row in rows {
-        query = query
-            .bind(row.tenant.to_string())
-            .bind(row.device.as_str())
-            .bind(row.recorded_at)
-            .bind(row.fix_id.as_str())
-            .bind(row.revision)
-            .bind(row.body.as_str())
-            .bind(row.received_at);
-    }
-    query
-        .execute(&mut *tx.inner)
-        .await
-        .doing("writing latest positions")?;
-    Ok(())
-}
-
-async fn upsert_sessions(tx: &mut Tx, rows: &[SessionRow]) -> Result<()> {
-    let sql = format!(
-        "INSERT INTO sessions (tenant_id, device_id, session_id, stage, revision, started_at, stopped_at,
-            last_fix_at, fixes, distance_m, duration_s, attributes) VALUES {}
-         ON CONFLICT (tenant_id, device_id, session_id) DO UPDATE SET
-            stage = excluded.stage, revision = excluded.revision, fixes = excluded.fixes,
-            distance_m = excluded.distance_m, duration_s = excluded.duration_s,
-            started_at = COALESCE(excluded.started_at, sessions.started_at),
-            stopped_at = COALESCE(excluded.stopped_at, sessions.stopped_at),
-            last_fix_at = COALESCE(excluded.last_fix_at, sessions.last_fix_at),
-            attributes = COALESCE(excluded.attributes, sessions.attributes)
-         WHERE (excluded.stage, excluded.revision) > (sessions.stage, sessions.revision)",
-        placeholders(12, rows.len())
-    );
-    let mut query = sqlx::query(sqlx::AssertSqlSafe(sql));
-    for row in rows {
-        query = query
-            .bind(row.tenant.to_string())
-            .bind(row.device.as_str())
-            .bind(row.session.as_str())
-            .bind(row.state.stage())
-            .bind(row.revision)
-            .bind(row.started_at)
-            .bind(row.stopped_at)
-            .bind(row.last_fix_at)
-            .bind(row.fixes)
-            .bind(row.distance_m)
-            .bind(row.duration_s)
-            .bind(row.attributes.as_deref());
-    }
-    query
-        .execute(&mut *tx.inner)
-        .await
-        .doing("writing sessions")?;
-    Ok(())
+async fn begin(tx: &mut Tx, span: Span) -> Result<bool> {
+    let begun = sqlx::query(
+        "INSERT INTO projection_positions (generation, partition, next_offset) VALUES ($1, $2, $3)
+         ON CONFLICT (generation, partition) DO NOTHING",
+    )
+    .bind(i64::from(span.generation))
+    .bind(i64::from(span.partition))
+    .bind(stored(span.to))
+    .execute(&mut *tx.inner)
+    .await
+    .doing("beginning the projection of a partition")?;
+    Ok(begun.rows_affected() == 1)
 }

@@ -10,9 +10,10 @@ use crate::access::Access;
 use crate::codec::{Named, hex, to_json};
 use crate::error::{Doing, Result, StoreError};
 use crate::outbox::next_versions;
+use crate::room::count;
 
 /// Provisioning keys that a tenant may have.
-const MOST: i64 = 1000;
+const MOST: u64 = 1000;
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct ProvisioningKey {
@@ -60,16 +61,7 @@ impl ProvisioningKeys<'_> {
         let mut tx = self.store.write(Access::Tenant(tenant)).await?;
         // Locks the tenant's row: what is counted stays true.
         next_versions(&mut tx, tenant, 0).await?;
-        let row = sqlx::query("SELECT COUNT(*) FROM provisioning_keys WHERE tenant_id = $1")
-            .bind(tenant.to_string())
-            .fetch_one(&mut *tx.inner)
-            .await
-            .doing("counting provisioning keys")?;
-        if row
-            .try_get::<i64, _>(0)
-            .doing("counting provisioning keys")?
-            >= MOST
-        {
+        if count(&mut tx, "provisioning_keys", tenant).await? >= MOST {
             return Err(StoreError::Refused(format!(
                 "a tenant has at most {MOST} provisioning keys; revoke one"
             )));

@@ -41,6 +41,12 @@ pub(crate) struct Room {
 }
 
 impl Room {
+    /// Where there are so many.
+    pub(crate) fn beside(limit: &'static str, count: u64, most: u64) -> Self {
+        let left = most.saturating_sub(count);
+        Room { limit, left, most }
+    }
+
     /// Whether one more fits.
     pub(crate) fn for_one(self) -> Result<()> {
         if self.left > 0 {
@@ -70,13 +76,17 @@ pub(crate) async fn room(tx: &mut Tx, tenant: TenantId, counted: Counted) -> Res
             most,
         });
     }
-    let sql = format!("SELECT COUNT(*) FROM {limit} WHERE tenant_id = $1");
+    Ok(Room::beside(limit, count(tx, limit, tenant).await?, most))
+}
+
+/// How many rows of a table are the tenant's, whose row the transaction has to hold likewise.
+pub(crate) async fn count(tx: &mut Tx, table: &'static str, tenant: TenantId) -> Result<u64> {
+    let sql = format!("SELECT COUNT(*) FROM {table} WHERE tenant_id = $1");
     let row = sqlx::query(sqlx::AssertSqlSafe(sql))
         .bind(tenant.to_string())
         .fetch_one(&mut *tx.inner)
         .await
         .doing("counting what a tenant has")?;
     let count: i64 = row.try_get(0).doing("counting what a tenant has")?;
-    let left = most.saturating_sub(u64::try_from(count).unwrap_or(0));
-    Ok(Room { limit, left, most })
+    Ok(u64::try_from(count).unwrap_or(0))
 }

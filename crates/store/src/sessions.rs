@@ -77,12 +77,14 @@ impl Sessions<'_> {
         device: Option<&DeviceId>,
         session: &SessionId,
     ) -> Result<Option<Session>> {
-        let mut tx = self.store.read(Access::Tenant(self.scope.tenant())).await?;
+        let tenant = self.scope.tenant();
+        let data = self.store.data(tenant).await?;
+        let mut tx = data.read(Access::Tenant(tenant)).await?;
         let row = sqlx::query(sqlx::AssertSqlSafe(format!(
             "{COLUMNS} WHERE tenant_id = $1 AND session_id = $2 AND ($3 = '' OR device_id = $3)
              ORDER BY COALESCE(started_at, last_fix_at, 0) DESC, device_id LIMIT 1"
         )))
-        .bind(self.scope.tenant().to_string())
+        .bind(tenant.to_string())
         .bind(session.as_str())
         .bind(device.map_or("", DeviceId::as_str))
         .fetch_optional(&mut *tx.inner)
@@ -99,11 +101,13 @@ impl Sessions<'_> {
         after: Option<&SessionId>,
         limit: u32,
     ) -> Result<Vec<Session>> {
-        let mut tx = self.store.read(Access::Tenant(self.scope.tenant())).await?;
+        let tenant = self.scope.tenant();
+        let data = self.store.data(tenant).await?;
+        let mut tx = data.read(Access::Tenant(tenant)).await?;
         let rows = sqlx::query(sqlx::AssertSqlSafe(format!(
             "{COLUMNS} WHERE tenant_id = $1 AND device_id = $2 AND session_id > $3 ORDER BY session_id LIMIT $4"
         )))
-        .bind(self.scope.tenant().to_string())
+        .bind(tenant.to_string())
         .bind(device.as_str())
         .bind(after.map_or("", SessionId::as_str))
         .bind(i64::from(limit))

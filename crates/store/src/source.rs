@@ -3,7 +3,7 @@
 use futures_util::future::BoxFuture;
 use laneway_tenancy::{
     AccountId, CredentialSource, DeviceId, Grants, MAX_PASSWORDS, SourceError, StoredCredential,
-    StoredLogin, StoredPassword, StoredPrincipal, TenantId, Validity,
+    StoredLogin, StoredNamespace, StoredPassword, StoredPrincipal, TenantId, Validity,
 };
 use sqlx::Row;
 
@@ -29,12 +29,20 @@ impl CredentialSource for StoreCredentials {
         &'a self,
         tenant_slug: &'a str,
         device: &'a str,
+        now: i64,
     ) -> BoxFuture<'a, Result<Option<StoredLogin>, SourceError>> {
         Box::pin(async move {
-            self.login(tenant_slug, device)
+            self.login(tenant_slug, device, now)
                 .await
                 .map_err(SourceError::new)
         })
+    }
+
+    fn shared_namespace<'a>(
+        &'a self,
+        slug: &'a str,
+    ) -> BoxFuture<'a, Result<Option<StoredNamespace>, SourceError>> {
+        Box::pin(async move { self.namespace(slug).await.map_err(SourceError::new) })
     }
 }
 
@@ -70,12 +78,21 @@ impl StoreCredentials {
         }))
     }
 
-    async fn login(&self, slug: &str, device: &str) -> Result<Option<StoredLogin>> {
+    async fn namespace(&self, slug: &str) -> Result<Option<StoredNamespace>> {
         let mut tx = self.0.read(Access::Slug(slug.to_owned())).await?;
-        let Some(tenant) = tenants::by_slug(&mut tx, slug).await? else {
+        let tenant = tenants::by_slug(&mut tx, slug).await?;
+        tx.commit().await?;
+        Ok(tenant.map(|tenant| StoredNamespace {
+            control_version: tenant.control_version,
+            tenant: tenant.into_info(),
+        }))
+    }
+
+    async fn login(&self, slug: &str, device: &str, now: i64) -> Result<Option<StoredLogin>> {
+        let mut tx = self.0.read(Access::Slug(slug.to_owned())).await?;
+        let Some(tenant) = tenants::called(&mut tx, slug, now).await? else {
             return Ok(None);
         };
-        tx.narrow(tenant.id).await?;
         let rows = sqlx::query(
             "SELECT credential_id, password_hash, not_before, expires_at, last_used_at
              FROM credentials WHERE tenant_id = $1 AND device_id = $2 AND kind = 'password'

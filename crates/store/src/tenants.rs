@@ -5,20 +5,25 @@ mod create;
 mod family;
 mod row;
 mod slugs;
+mod topic_sets;
 
 pub use create::First;
 
 use laneway_tenancy::control::{Limits, TenantBody, TenantKind, TenantState};
 use laneway_tenancy::options::Options;
 use laneway_tenancy::{OperatorScope, Placement, TenantId, TenantInfo};
+use sqlx::Row;
 
 use crate::access::Access;
-use crate::error::Result;
+use crate::codec::variant_name;
+use crate::error::{Doing, Result};
 use crate::{Host, Store};
 
 pub use change::TenantChange;
 pub use family::Family;
 pub(crate) use row::{by_id, by_slug};
+pub(crate) use slugs::called;
+pub use topic_sets::Dedicated;
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tenant {
@@ -40,6 +45,10 @@ pub struct Tenant {
     /// Counts the changes of all that belongs to it.
     pub control_version: i64,
     pub created_at: i64,
+    /// The database of what the stream writes of it; none where that is the main one.
+    pub shard: Option<String>,
+    /// The topic set that it has to itself, with those below it; none where it shares topics.
+    pub topic_set: Option<String>,
 }
 
 impl Tenant {
@@ -63,6 +72,11 @@ pub struct NewTenant {
     pub placement: Placement,
     pub limits: Limits,
     pub options: Options,
+    /// The name of the database that was chosen for it; else it is chosen here.
+    pub database: Option<String>,
+    /// The topic set of its placement where that is not the shared one. What is below another
+    /// tenant is in the set of that one.
+    pub topic_set: Option<String>,
 }
 
 impl NewTenant {
@@ -77,6 +91,8 @@ impl NewTenant {
             placement,
             limits: Limits::default(),
             options: Options::default(),
+            database: None,
+            topic_set: None,
         }
     }
 }
@@ -150,6 +166,26 @@ impl<'a> Tenants<'a> {
         let found = row::list(&mut tx, None, Some(kind), after, limit).await?;
         tx.commit().await?;
         Ok(found)
+    }
+
+    /// How many customers and partners there are or were, with what is below them: all but the
+    /// platform's own.
+    pub async fn count_customers(&self) -> Result<u64> {
+        let doing = "counting tenants";
+        let mut tx = self.store.read(Access::Platform).await?;
+        let own = [
+            TenantKind::Platform,
+            TenantKind::Default,
+            TenantKind::Runtime,
+        ];
+        let mut query = sqlx::query("SELECT COUNT(*) FROM tenants WHERE kind NOT IN ($1, $2, $3)");
+        for kind in own {
+            query = query.bind(variant_name(&kind)?);
+        }
+        let row = query.fetch_one(&mut *tx.inner).await.doing(doing)?;
+        let count: i64 = row.try_get(0).doing(doing)?;
+        tx.commit().await?;
+        Ok(count.unsigned_abs())
     }
 
     /// Makes a change; [`crate::StoreError::Changed`] where the tenant is not at

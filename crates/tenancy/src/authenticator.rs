@@ -4,7 +4,11 @@
 //! tokens nor passwords are kept. A cached entry is taken as it is for `refresh_seconds`, then
 //! verified anew. While the store is away, an entry is accepted until it is `offline_seconds`
 //! old; a credential that is not cached is then neither accepted nor refused.
+//!
+//! Where authentication is off, every request acts as [`crate::Principal::Anyone`] in one
+//! namespace, which is cached and read anew in the same way.
 
+mod anyone;
 mod cache;
 mod caller;
 mod provisioning;
@@ -14,7 +18,6 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use crate::control::TenantState;
 use crate::failures::{FailureKey, FailureLimiter};
 use crate::source::{CredentialSource, SourceError};
 use crate::token::TokenHasher;
@@ -42,6 +45,10 @@ pub enum AuthError {
     TooManyFailures { retry_after_s: u32 },
     #[error("credentials cannot be verified at the moment; try again later")]
     Unavailable,
+    #[error(
+        "the namespace that all share is not there yet: control makes it at the first start; try again later"
+    )]
+    NoNamespace,
 }
 
 /// What a control change is about, as far as authentication cares.
@@ -71,6 +78,8 @@ pub struct AuthSettings {
     pub failures_per_device: u32,
     /// Passwords hashed at a time.
     pub password_threads: usize,
+    /// Turns authentication off: the slug of the namespace in which everybody does everything.
+    pub anyone_in: Option<String>,
 }
 
 impl AuthSettings {
@@ -84,6 +93,7 @@ impl AuthSettings {
             failures_per_address: 60,
             failures_per_device: 20,
             password_threads: 2,
+            anyone_in: None,
         }
     }
 }
@@ -135,13 +145,16 @@ impl Authenticator {
         &self.passwords
     }
 
+    /// Whether nobody has to say who they are.
+    pub fn is_off(&self) -> bool {
+        self.settings.anyone_in.is_some()
+    }
+
     /// The caller, where it was verified lately; else [`Authenticator::authenticate`] has to be
     /// asked. Does not wait.
-    pub fn cached(&self, authorization: &[u8]) -> Option<Authenticated> {
-        if authorization.len() > basic::MAX_HEADER {
-            return None;
-        }
-        let entry = self.cached.get(self.cache_key(authorization))?;
+    pub fn cached(&self, authorization: Option<&[u8]>) -> Option<Authenticated> {
+        let header = self.header(authorization).ok()?;
+        let entry = self.cached.get(self.cache_key(header))?;
         entry
             .holds(self.clock.now_us(), &self.settings)
             .then(|| entry.authenticated.clone())
@@ -153,10 +166,7 @@ impl Authenticator {
         authorization: Option<&[u8]>,
         peer: Option<IpAddr>,
     ) -> Result<Authenticated, AuthError> {
-        let header = authorization.ok_or(AuthError::Missing)?;
-        if header.len() > basic::MAX_HEADER {
-            return Err(AuthError::Invalid);
-        }
+        let header = self.header(authorization)?;
         let key = self.cache_key(header);
         let now = self.clock.now_us();
         let known = self.cached.get(key);
@@ -196,15 +206,17 @@ impl Authenticator {
                     proof,
                     last_used_at,
                 } = *verified;
-                let active = authenticated.tenant.body.state == TenantState::Active;
+                let active = authenticated.tenant.body.is_active();
                 let tenant = authenticated.tenant.id;
                 if active {
-                    let used = CredentialUse {
-                        tenant,
-                        secret: proof.secret,
-                        at: now,
-                    };
-                    self.uses.note(used, last_used_at);
+                    if let Some(secret) = proof.secret {
+                        let used = CredentialUse {
+                            tenant,
+                            secret,
+                            at: now,
+                        };
+                        self.uses.note(used, last_used_at);
+                    }
                     let entry = Entry::new(authenticated.clone(), proof, self.clock.now_us());
                     self.cached.insert(key, tenant, entry, mark);
                     Ok(authenticated)
@@ -241,6 +253,11 @@ impl Authenticator {
                     None => Err(AuthError::Unavailable),
                 }
             }
+            Err(Away::Namespace) => {
+                self.away_since.store(0, Ordering::Relaxed);
+                self.cached.remove(key);
+                Err(AuthError::NoNamespace)
+            }
             Err(Away::Password(error)) => {
                 tracing::warn!(%error, "a password could not be checked");
                 Err(AuthError::Unavailable)
@@ -270,6 +287,18 @@ impl Authenticator {
                 self.settings.offline_seconds
             )
         })
+    }
+
+    /// What there is to verify: nothing where authentication is off, whatever was sent.
+    fn header<'h>(&self, authorization: Option<&'h [u8]>) -> Result<&'h [u8], AuthError> {
+        if self.is_off() {
+            return Ok(b"");
+        }
+        let header = authorization.ok_or(AuthError::Missing)?;
+        if header.len() > basic::MAX_HEADER {
+            return Err(AuthError::Invalid);
+        }
+        Ok(header)
     }
 
     fn cache_key(&self, header: &[u8]) -> u128 {
@@ -310,6 +339,8 @@ impl Authenticator {
 enum Away {
     Source(SourceError),
     Password(PasswordError),
+    /// Authentication is off, and the namespace for everybody is not there yet.
+    Namespace,
 }
 
 #[cfg(test)]

@@ -13,6 +13,9 @@ pub enum TenantState {
     Suspended,
     Closing,
     Closed,
+    /// One that this version does not know: not active. Read, and never written.
+    #[serde(other, skip_serializing)]
+    Other,
 }
 
 /// Limits of a tenant. Zero means none.
@@ -30,9 +33,10 @@ pub struct Limits {
     /// Bytes of accepted events in a day (UTC).
     pub bytes_per_day: u64,
     pub devices: u32,
+    /// People: keys with a role that belong to no service account.
     pub users: u32,
     pub destinations: u32,
-    /// Open websockets and event streams, on each node.
+    /// Open websockets and event streams, over all sinks together.
     pub sockets: u32,
     /// How far back the tenant's stream may be read, in seconds.
     pub retention_seconds: u64,
@@ -75,6 +79,9 @@ pub enum TenantKind {
     Platform,
     /// Reads of other tenants what they grant it, and has nothing itself.
     Partner,
+    /// One that this version does not know: nobody is let in. Read, and never written.
+    #[serde(other, skip_serializing)]
+    Other,
 }
 
 /// Body of a `tenant` change; of a deletion too.
@@ -118,6 +125,11 @@ impl TenantBody {
             options: Options::default(),
             former: Vec::new(),
         }
+    }
+
+    /// Whether anybody may do anything in it.
+    pub fn is_active(&self) -> bool {
+        self.state == TenantState::Active && self.kind != TenantKind::Other
     }
 }
 
@@ -177,6 +189,9 @@ pub enum HostState {
     Live,
     /// Was live; its proof has failed for too long.
     Failing,
+    /// One that this version does not know: names nobody. Read, and never written.
+    #[serde(other, skip_serializing)]
+    Other,
 }
 
 /// Body of a `host` change; the id is the host. The certificate stays in the store.
@@ -213,5 +228,36 @@ impl RoleAuthority {
 
     pub fn scope(&self, tenant: TenantId) -> TenantScope {
         TenantScope::new(tenant, Principal::Role(self.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn symbols_of_a_later_version_are_read_as_what_nobody_gets_into_and_never_written() {
+        let id = TenantId::from_u128(1);
+        let plain = TenantBody::plain("acme", Placement::first(id, 1, 4));
+        assert!(plain.is_active());
+        let mut json = serde_json::to_value(&plain).unwrap();
+        json["kind"] = "archive".into();
+        let strange: TenantBody = serde_json::from_value(json.clone()).unwrap();
+        assert_eq!(
+            (strange.kind, strange.is_active()),
+            (TenantKind::Other, false)
+        );
+        assert!(serde_json::to_value(&strange).is_err());
+        json["kind"] = "tenant".into();
+        json["state"] = "hibernating".into();
+        let strange: TenantBody = serde_json::from_value(json).unwrap();
+        assert_eq!(
+            (strange.state, strange.is_active()),
+            (TenantState::Other, false)
+        );
+        assert!(serde_json::to_value(&strange).is_err());
+        let host: HostBody = serde_json::from_str(r#"{"state": "parked"}"#).unwrap();
+        assert_eq!(host.state, HostState::Other);
+        assert!(serde_json::to_value(&host).is_err());
     }
 }

@@ -41,14 +41,14 @@ pub use id::{
 pub use limits::{Limited, TenantLimiter};
 pub use operator::{LocalSocket, OperatorScope};
 pub use password::{PasswordError, Passwords};
-pub use placement::{Placement, lanes_of};
+pub use placement::{Placement, lanes_of, spread};
 pub use random::{Random, SystemRandom, new_id};
 pub use role::Role;
 pub use scope::{Grant, Grants, Principal, TenantScope};
 pub use share::ShareError;
 pub use source::{
-    CredentialSource, MAX_PASSWORDS, SourceError, StoredCredential, StoredLogin, StoredPassword,
-    StoredPrincipal, TenantInfo,
+    CredentialSource, MAX_PASSWORDS, SourceError, StoredCredential, StoredLogin, StoredNamespace,
+    StoredPassword, StoredPrincipal, TenantInfo,
 };
 pub use token::{Token, TokenHasher, TokenKind, token_kind};
 pub use uses::{CredentialUse, NOTED_EVERY_US, SecretId};

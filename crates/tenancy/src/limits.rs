@@ -15,7 +15,7 @@ use crate::TenantId;
 use crate::control::Limits;
 use crate::gcra::{Gcra, Rate};
 
-/// How often nodes exchange their demands.
+/// How often nodes exchange their demands, of a rate or of connections.
 pub const EXCHANGE_MS: u64 = 500;
 /// After this long a node that reported nothing counts as gone.
 pub const SHARE_EXPIRES_MS: u64 = 2_000;

@@ -26,7 +26,8 @@ impl OperatorScope {
         OperatorScope(())
     }
 
-    /// Of a key that carries [`Grant::Operator`]; nothing else has it.
+    /// Of a key that carries [`Grant::Operator`], and of anyone where authentication is off;
+    /// nothing else has it.
     pub fn of(caller: &Authenticated) -> Option<Self> {
         caller
             .scope

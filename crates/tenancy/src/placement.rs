@@ -13,20 +13,36 @@ use crate::TenantId;
 pub struct Placement {
     /// Counts the placements a tenant has had; part of every position.
     pub generation: u32,
-    /// Partitions of the topics when the lanes were chosen.
+    /// Lanes of a topic set when they were chosen.
     pub partitions: u32,
-    /// The tenant's partitions, ascending.
+    /// The tenant's lanes, ascending: all of one set. They are numbered over all sets.
     pub lanes: Vec<u32>,
 }
 
 impl Placement {
-    /// The first placement of a new tenant: `lanes` of `partitions`, at least one.
+    /// The first placement of a new tenant: `lanes` of `partitions`, at least one, in the topic set
+    /// that most tenants share.
     pub fn first(tenant: TenantId, lanes: u32, partitions: u32) -> Self {
         Placement {
             generation: 1,
             partitions,
             lanes: lanes_of(tenant, lanes, partitions),
         }
+    }
+
+    /// The like in another topic set.
+    pub fn in_set(self, set: u32) -> Self {
+        let moved = |lane: &u32| set * self.partitions + lane % self.partitions.max(1);
+        Placement {
+            lanes: self.lanes.iter().map(moved).collect(),
+            ..self
+        }
+    }
+
+    /// Its topic set; 0 is the shared one.
+    pub fn set(&self) -> u32 {
+        let first = self.lanes.first();
+        first.map_or(0, |lane| lane / self.partitions.max(1))
     }
 
     /// The lane of a device: always the same one within a generation.
@@ -59,6 +75,13 @@ pub fn lanes_of(tenant: TenantId, lanes: u32, partitions: u32) -> Vec<u32> {
     chosen
 }
 
+/// The one of these names that a tenant is spread to: the highest score of rendezvous hashing. One
+/// more name takes its share of new tenants, and leaves the others where they would have been.
+pub fn spread<'n>(tenant: TenantId, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+    let key = tenant.as_u128().to_be_bytes();
+    names.max_by_key(|name| (xxh3_64_with_seed(&key, xxh3_64(name.as_bytes())), *name))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -73,6 +96,36 @@ mod tests {
             ["truck-1", "truck-2", "phone"].map(|d| placement.lane(d)),
         );
         assert_eq!(golden, (vec![2, 13, 16, 18], [2, 13, 16]));
+    }
+
+    #[test]
+    fn tenants_are_spread_alike_everywhere_golden() {
+        let names = ["main", "eu", "us"];
+        let chosen: Vec<_> = (1..=8)
+            .map(|n| spread(TenantId::from_u128(n), names.into_iter()).unwrap())
+            .collect();
+        let golden = ["main", "main", "main", "main", "main", "us", "main", "eu"];
+        assert_eq!(chosen, golden);
+        assert_eq!(spread(TenantId::from_u128(1), std::iter::empty()), None);
+    }
+
+    #[test]
+    fn one_more_name_moves_only_what_it_wins() {
+        for n in 0..1000 {
+            let tenant = TenantId::from_u128(n);
+            let before = spread(tenant, ["main", "eu"].into_iter());
+            let after = spread(tenant, ["main", "eu", "us"].into_iter());
+            assert!(after == before || after == Some("us"));
+        }
+    }
+
+    #[test]
+    fn a_set_of_its_own_has_the_like_lanes_behind_those_of_others() {
+        let shared = Placement::first(TenantId::from_u128(1), 4, 24);
+        let own = shared.clone().in_set(2);
+        assert_eq!((shared.set(), own.set()), (0, 2));
+        assert_eq!(own.lane("truck"), 48 + shared.lane("truck"));
+        assert!(own.lanes.iter().all(|lane| !shared.allows(*lane)));
     }
 
     proptest::proptest! {

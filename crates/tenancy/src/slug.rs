@@ -84,6 +84,12 @@ pub fn is_slug(text: &str) -> bool {
     text.len() <= LONGEST && text.split("--").count() <= 3 && text.split("--").all(is_part)
 }
 
+/// Whether a text can name something of the configuration: 1 to 40 of a–z, 0–9 and hyphens.
+pub fn is_label(text: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    (1..=40).contains(&text.len()) && text.bytes().all(plain)
+}
+
 /// The slug of a project or of an environment of it: `acme--shop`, `acme--shop--dev`. No
 /// customer can be called so.
 pub fn of_namespace(

@@ -1,6 +1,7 @@
 //! What authentication asks the store for.
 
 use std::fmt;
+use std::future::ready;
 
 use futures_util::future::BoxFuture;
 
@@ -67,6 +68,14 @@ pub struct StoredPassword {
     pub last_used_at: Option<i64>,
 }
 
+/// A namespace, for who acts in it without credentials.
+#[derive(Debug, Clone)]
+pub struct StoredNamespace {
+    pub tenant: TenantInfo,
+    /// The namespace's control version that this was read at.
+    pub control_version: i64,
+}
+
 /// The source is away; nothing is known about the credential.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("credentials cannot be looked up: {0}")]
@@ -78,18 +87,31 @@ impl SourceError {
     }
 }
 
-/// Where credentials are kept: the store.
+/// Where credentials are kept: the store. What a source does not say itself it does not have.
 pub trait CredentialSource: Send + Sync + 'static {
     /// By the keyed hash of a device token or an API key.
     fn by_token(
         &self,
-        hash: [u8; 32],
-    ) -> BoxFuture<'_, Result<Option<StoredCredential>, SourceError>>;
+        _hash: [u8; 32],
+    ) -> BoxFuture<'_, Result<Option<StoredCredential>, SourceError>> {
+        Box::pin(ready(Ok(None)))
+    }
 
-    /// By what a device logs in as.
+    /// By what a device logs in as. The slug may be one that the tenant had until lately.
     fn by_login<'a>(
         &'a self,
-        tenant_slug: &'a str,
-        device: &'a str,
-    ) -> BoxFuture<'a, Result<Option<StoredLogin>, SourceError>>;
+        _tenant_slug: &'a str,
+        _device: &'a str,
+        _now: i64,
+    ) -> BoxFuture<'a, Result<Option<StoredLogin>, SourceError>> {
+        Box::pin(ready(Ok(None)))
+    }
+
+    /// The namespace that all share, by its slug.
+    fn shared_namespace<'a>(
+        &'a self,
+        _slug: &'a str,
+    ) -> BoxFuture<'a, Result<Option<StoredNamespace>, SourceError>> {
+        Box::pin(ready(Ok(None)))
+    }
 }

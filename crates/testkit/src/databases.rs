@@ -1,5 +1,6 @@
 //! Empty databases: SQLite in a folder of its own, and one on the shared PostgreSQL.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::Result;
@@ -40,6 +41,20 @@ impl Database {
                 })
             }
         }
+    }
+
+    /// One for each name, and their URLs by name.
+    pub async fn named<const N: usize>(
+        self,
+        names: [&str; N],
+    ) -> Result<(BTreeMap<String, String>, [EmptyDatabase; N])> {
+        let (mut urls, mut all) = (BTreeMap::new(), Vec::with_capacity(N));
+        for name in names {
+            let one = self.empty().await?;
+            urls.insert(name.to_owned(), one.url.clone());
+            all.push(one);
+        }
+        Ok((urls, all.try_into().expect("one for each name")))
     }
 }
 

@@ -3,7 +3,9 @@
 use std::sync::{Arc, Mutex};
 
 use futures_util::future::BoxFuture;
-use laneway_log::{Bounds, GroupSpec, Log, LogError, Member, Reader, Records, Result, Topic};
+use laneway_log::{
+    Bounds, GroupSpec, Log, LogError, Member, Reader, Records, Result, Topic, TopicSets,
+};
 
 /// What becomes of appends.
 pub enum Outage {
@@ -32,8 +34,8 @@ impl BreakableLog {
 }
 
 impl Log for BreakableLog {
-    fn partitions(&self, topic: Topic) -> u32 {
-        self.inner.partitions(topic)
+    fn sets(&self) -> &TopicSets {
+        self.inner.sets()
     }
 
     fn max_record_bytes(&self) -> usize {

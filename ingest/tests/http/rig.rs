@@ -15,7 +15,9 @@ use laneway_log::{Backend, EmbeddedConfig, KafkaConfig, Log, LogConfig, Topic, T
 use laneway_runtime::http::{ListenConfig, Server};
 use laneway_runtime::{Lifecycle, TenantMetrics};
 use laneway_schemas::{Codecs, Contract, MemoryRegistry};
-use laneway_store::{NewKey, NewSecret, NewTenant, Store, StoreConfig, StoreCredentials};
+use laneway_store::{
+    NewKey, NewSecret, NewTenant, ShardConfig, Store, StoreConfig, StoreCredentials,
+};
 use laneway_tenancy::control::{Limits, RoleAuthority};
 use laneway_tenancy::hosts::HostSettings;
 use laneway_tenancy::{
@@ -134,6 +136,7 @@ impl Rig {
             secret_key: [7; 32],
             secret_keys_old: Vec::new(),
             slow_query_ms: 0,
+            shards: ShardConfig::default(),
         })
         .await
         .unwrap();
@@ -417,6 +420,7 @@ fn log_config(folder: &std::path::Path) -> LogConfig {
         backend: Backend::Embedded,
         topics: TopicSetup::Create,
         topic_prefix: String::new(),
+        topic_sets: Vec::new(),
         partitions: PARTITIONS,
         retention_seconds: 100 * 365 * 86_400,
         retention_bytes: 0,

@@ -3,8 +3,9 @@
 use clap::Subcommand;
 use serde_json::json;
 
-use super::ask::{Api, segment};
+use super::ask::Api;
 use super::command::Of;
+use crate::client::segment;
 
 #[derive(Debug, Subcommand)]
 pub enum ServiceAccount {

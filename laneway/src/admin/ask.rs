@@ -9,7 +9,7 @@ use hyper::body::{Body, Incoming};
 use serde_json::{Value, json};
 
 use super::show;
-use crate::client::Client;
+use crate::client::{Client, segment};
 
 pub struct Api {
     client: Client,
@@ -98,7 +98,7 @@ impl Api {
         Ok(String::from_utf8_lossy(&answer.body).into_owned())
     }
 
-    /// The sum of each group and topic; every lane as JSON.
+    /// The sum of each group and topic, by topic set; every lane as JSON.
     pub async fn lag(&mut self) -> anyhow::Result<()> {
         let answer = self.ask(Method::GET, "/operator/lag", None).await?;
         if self.as_json {
@@ -106,14 +106,20 @@ impl Api {
         }
         let mut sums: Vec<Value> = Vec::new();
         for lane in answer["lanes"].as_array().into_iter().flatten() {
-            let of = |sum: &Value| sum["group"] == lane["group"] && sum["topic"] == lane["topic"];
+            let topic = lane["topic"].as_str().unwrap_or_default();
+            let topic = match lane["topics"].as_str() {
+                Some(set) => format!("{set}.{topic}"),
+                None => topic.to_owned(),
+            };
+            let of = |sum: &Value| sum["group"] == lane["group"] && sum["topic"] == *topic;
             let lag = lane["lag"].as_u64().unwrap_or_default();
             match sums.iter_mut().find(|sum| of(sum)) {
                 Some(sum) => {
                     sum["lag"] = (sum["lag"].as_u64().unwrap_or_default() + lag).into();
                     sum["most"] = sum["most"].as_u64().unwrap_or_default().max(lag).into();
                 }
-                None => sums.push(json!({"group": lane["group"], "topic": lane["topic"], "lag": lag, "most": lag})),
+                None => sums
+                    .push(json!({"group": lane["group"], "topic": topic, "lag": lag, "most": lag})),
             }
         }
         print!("{}", show::table(&sums, &["group", "topic", "lag", "most"]));
@@ -253,16 +259,4 @@ impl Api {
         }
         Ok(())
     }
-}
-
-/// As one segment of a path, or a value of a query.
-pub fn segment(text: &str) -> String {
-    text.bytes()
-        .map(|byte| match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b':' => {
-                char::from(byte).to_string()
-            }
-            other => format!("%{other:02X}"),
-        })
-        .collect()
 }

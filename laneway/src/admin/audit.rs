@@ -9,8 +9,9 @@ use clap::Subcommand;
 use laneway_store::audit::{Verified, Verifier};
 use serde_json::{Value, json};
 
-use super::ask::{self, Api};
+use super::ask::Api;
 use super::command::Of;
+use crate::client::segment;
 
 const COLUMNS: [&str; 7] = [
     "seq",
@@ -76,7 +77,7 @@ pub async fn run(api: &mut Api, command: Audit) -> anyhow::Result<()> {
                 ("principal", principal),
             ] {
                 if let Some(value) = value {
-                    query.push_str(&format!("{name}={}&", ask::segment(&value)));
+                    query.push_str(&format!("{name}={}&", segment(&value)));
                 }
             }
             let query = query.trim_end_matches(['?', '&']);

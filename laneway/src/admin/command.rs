@@ -66,6 +66,9 @@ pub enum What {
     Secrets(Secrets),
     /// What a tenant used by day, or all tenants on one day.
     Usage(super::usage::Usage),
+    /// Tell all tenants: an event in the stream of the namespace `runtime`. It is everybody's to
+    /// read.
+    Notice(super::notice::Notice),
     /// How far each group is behind.
     Lag,
     /// Copy the embedded log and store while they run.
@@ -91,6 +94,12 @@ pub enum Tenant {
         /// Partitions that its records may use.
         #[arg(long)]
         lanes: Option<u32>,
+        /// Database of its positions and sessions: one of store.shards, or main.
+        #[arg(long, value_name = "NAME")]
+        database: Option<String>,
+        /// Topics of its own: one of log.topic_sets.
+        #[arg(long, value_name = "NAME")]
+        topics: Option<String>,
         /// Events a second; 0 is no limit.
         #[arg(long, default_value_t = 0, value_name = "N")]
         events_per_second: u32,

@@ -6,9 +6,10 @@ use anyhow::Context;
 use clap::Subcommand;
 use serde_json::{Map, Value, json};
 
-use super::ask::{Api, segment};
+use super::ask::Api;
 use super::command::Of;
 use super::import;
+use crate::client::segment;
 
 #[derive(Debug, Subcommand)]
 pub enum Device {

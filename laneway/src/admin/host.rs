@@ -6,8 +6,9 @@ use anyhow::Context;
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::ask::{self, Api};
+use super::ask::Api;
 use super::command::Of;
+use crate::client::segment;
 
 #[derive(Debug, Subcommand)]
 pub enum Host {
@@ -52,7 +53,7 @@ pub enum Host {
 }
 
 pub async fn run(api: &mut Api, command: Host) -> anyhow::Result<()> {
-    let path = |of: &Of, host: &str| of.path(&format!("/hosts/{}", ask::segment(host)));
+    let path = |of: &Of, host: &str| of.path(&format!("/hosts/{}", segment(host)));
     match command {
         Host::Create { of, host } => api.create(&of.path("/hosts"), &json!({"host": host})).await,
         Host::List { of } => {

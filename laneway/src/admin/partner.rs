@@ -3,8 +3,9 @@
 use clap::Subcommand;
 use serde_json::json;
 
-use super::ask::{self, Api};
+use super::ask::Api;
 use super::command::Of;
+use crate::client::segment;
 
 #[derive(Debug, Subcommand)]
 pub enum Partner {
@@ -78,7 +79,7 @@ pub async fn run(api: &mut Api, command: Partner) -> anyhow::Result<()> {
             api.list("/partners", &columns).await
         }
         Partner::Grants { partner } => {
-            let path = format!("/tenants/{}/partner/grants", ask::segment(&partner));
+            let path = format!("/tenants/{}/partner/grants", segment(&partner));
             let mut columns = COLUMNS;
             columns[1] = "tenant";
             api.list(&path, &columns).await
@@ -107,7 +108,7 @@ pub async fn grant(api: &mut Api, command: Grant) -> anyhow::Result<()> {
         }
         Grant::List { of } => api.list(&of.path("/grants"), &COLUMNS).await,
         Grant::Revoke { of, id } => {
-            let path = format!("/grants/{}", ask::segment(&id));
+            let path = format!("/grants/{}", segment(&id));
             api.delete(&of.path(&path)).await
         }
     }

@@ -4,7 +4,8 @@ use clap::{Args, Subcommand};
 use http::Method;
 use serde_json::{Map, Value, json};
 
-use super::ask::{Api, segment};
+use super::ask::Api;
+use crate::client::segment;
 
 /// Records that one request redrives.
 const STEP: usize = 1000;

@@ -3,8 +3,9 @@
 use clap::Args;
 use http::Method;
 
-use super::ask::{self, Api};
+use super::ask::Api;
 use super::command::Of;
+use crate::client::segment;
 
 const COLUMNS: [&str; 8] = [
     "day",
@@ -63,7 +64,7 @@ pub async fn run(api: &mut Api, usage: Usage) -> anyhow::Result<()> {
 fn with(path: &str, parameters: &[(&str, Option<&str>)]) -> String {
     let given: Vec<String> = parameters
         .iter()
-        .filter_map(|(name, value)| Some(format!("{name}={}", ask::segment((*value)?))))
+        .filter_map(|(name, value)| Some(format!("{name}={}", segment((*value)?))))
         .collect();
     if given.is_empty() {
         path.to_owned()

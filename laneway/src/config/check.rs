@@ -1,6 +1,7 @@
 //! What a key's type cannot say: bounds, and keys that belong together.
 
 use laneway_log::Backend;
+use laneway_tenancy::slug;
 
 use super::Config;
 use super::layers::Layers;
@@ -109,6 +110,13 @@ fn bounds(config: &Config, wrong: &mut impl FnMut(&str, &str)) {
     if !(1..=10_000).contains(&config.log.partitions) {
         wrong("log.partitions", "must be from 1 to 10000");
     }
+    let mut sets = config.log.topic_sets.clone();
+    sets.sort_unstable();
+    sets.dedup();
+    if sets.len() < config.log.topic_sets.len() || !sets.iter().all(|set| slug::is_label(set)) {
+        let what = "must name each set once, with 1 to 40 of a-z, 0-9 and -";
+        wrong("log.topic_sets", what);
+    }
     if !(1_000..=300_000).contains(&config.log.session_timeout_ms) {
         wrong("log.session_timeout_ms", "must be from 1000 to 300000");
     }
@@ -142,6 +150,9 @@ fn secrets(config: &Config, wrong: &mut impl FnMut(&str, &str)) {
     let postgres = url.starts_with("postgres://") || url.starts_with("postgresql://");
     if !postgres && !config.store_is_embedded() {
         wrong("store.url", "must begin with sqlite: or postgres://");
+    }
+    if let Err((key, what)) = config.store.shards.read(url) {
+        wrong(&format!("store.shards.{key}"), &what);
     }
     let token_key = &config.sink.token_key;
     if !token_key.is_empty() && token_key.len() < 32 {

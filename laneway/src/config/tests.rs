@@ -38,6 +38,16 @@ fn the_environment_wins_over_the_file_and_the_file_over_the_defaults() {
 }
 
 #[test]
+fn topic_sets_are_names_each_once() {
+    let sets = load("", &[("LANEWAY_LOG_TOPIC_SETS", "rail,first-bank")]);
+    assert_eq!(sets.unwrap().log.topic_sets, ["rail", "first-bank"]);
+    for wrong in ["bank,bank", "Bank", "a.b"] {
+        let said = load("", &[("LANEWAY_LOG_TOPIC_SETS", wrong)]).unwrap_err();
+        assert!(said.contains("log.topic_sets"), "{wrong}: {said}");
+    }
+}
+
+#[test]
 fn all_that_is_wrong_is_said_at_once_with_its_key_and_where_it_came_from() {
     let file = "instnace = \"a\"\n[log]\npartitions = \"many\"\nbackend = \"kafak\"\n[stroe]\nurl = \"x\"\n[http]\nmax_connections = 0\n";
     let said = load(
@@ -121,12 +131,75 @@ fn postgres_needs_its_secrets_and_no_secret_is_ever_printed() {
 }
 
 #[test]
+fn shards_are_read_and_what_cannot_work_names_its_key() {
+    let good = "data_dir = \"/srv\"\n[store.shards]\nurls = \"eu=sqlite:{data_dir}/eu.db, bank=postgres://u:hunter2@db/bank?sslmode=require\"\nrule = \"spread\"\nexceptions = [\"acme=eu\"]\ndedicated = [\"bank\"]\n";
+    let config = load(good, &[]).unwrap();
+    let shards = config.shards().unwrap();
+    assert_eq!(shards.urls["eu"], "sqlite:/srv/eu.db");
+    assert_eq!(
+        shards.urls["bank"],
+        "postgres://u:hunter2@db/bank?sslmode=require"
+    );
+    assert_eq!(shards.exceptions["acme"], "eu");
+    assert!(shards.dedicated.contains("bank"));
+    assert!(!format!("{config:?}{shards:?}").contains("hunter2"));
+
+    let urls = ("LANEWAY_STORE_SHARDS_URLS", "eu=sqlite:eu.db");
+    for (variable, expected) in [
+        (
+            ("LANEWAY_STORE_SHARDS_URLS", "hunter2"),
+            "store.shards.urls (from the environment variable LANEWAY_STORE_SHARDS_URLS) has an entry without =",
+        ),
+        (
+            ("LANEWAY_STORE_SHARDS_URLS", "eu=mysql://u:hunter2@db/x"),
+            "gives eu a URL",
+        ),
+        (
+            ("LANEWAY_STORE_SHARDS_URLS", "eu=sqlite:a.db,eu=sqlite:b.db"),
+            "names eu twice",
+        ),
+        (
+            ("LANEWAY_STORE_SHARDS_URLS", "eu=sqlite:a.db,us=sqlite:a.db"),
+            "has a second name, us",
+        ),
+        (
+            ("LANEWAY_STORE_SHARDS_URLS", "main=sqlite:a.db"),
+            "store.shards.urls",
+        ),
+        (("LANEWAY_STORE_SHARDS_RULE", "random"), "store.shards.rule"),
+        (
+            ("LANEWAY_STORE_SHARDS_EXCEPTIONS", "acme=mars"),
+            "store.shards.exceptions",
+        ),
+        (
+            ("LANEWAY_STORE_SHARDS_DEDICATED", "mars"),
+            "store.shards.dedicated",
+        ),
+        (
+            ("LANEWAY_STORE_SHARDS_DEDICATED", "eu,eu"),
+            "names eu twice",
+        ),
+    ] {
+        let of_its_own = variable.0 == urls.0;
+        let environment = if of_its_own {
+            vec![variable]
+        } else {
+            vec![urls, variable]
+        };
+        let said = load("", &environment).unwrap_err();
+        assert!(said.contains(expected), "'{expected}' is not in:\n{said}");
+        assert!(!said.contains("hunter2"), "{said}");
+    }
+}
+
+#[test]
 fn hosts_that_cannot_work_are_said_to() {
-    let file = "[hosts]\nsite_domain = \"lane.example\"\ntenant_domain = \"t.lane.example\"\ndevelopment_hosts = [\"a b\"]\n[hosts.proof]\nresolver = \"dns\"\n";
+    let file = "[hosts]\nsite_domain = \"lane.example\"\ntenant_domain = \"t.lane.example\"\ndevelopment_hosts = [\"a b\"]\ndefault_namespace = \"platform\"\n[hosts.proof]\nresolver = \"dns\"\n";
     let said = load(file, &[]).unwrap_err();
     for expected in [
         "hosts.tenant_domain (from some.toml) must not be hosts.site_domain or lie below it",
         "hosts.development_hosts (from some.toml) holds what is no host",
+        "hosts.default_namespace (from some.toml) \"platform\" cannot be a namespace's: the word is reserved",
         "hosts.proof.resolver (from some.toml) must be an address with a port",
     ] {
         assert!(said.contains(expected), "'{expected}' is not in:\n{said}");
@@ -134,6 +207,60 @@ fn hosts_that_cannot_work_are_said_to() {
     let good = "[hosts]\nunregistered = \"subdomain\"\nmode = \"fixed\"\n[hosts.proof]\nresolver = \"[::1]:53\"\n";
     let config = load(good, &[("LANEWAY_HOSTS_SITE_DOMAIN", "Lane.Example")]).unwrap();
     assert_eq!(config.hosts.settings().mode, HostMode::Fixed);
+}
+
+#[test]
+fn without_authentication_listeners_are_on_loopback_unless_that_is_overruled() {
+    let none = ("LANEWAY_AUTH_MODE", "none");
+    let reached = load("", &[none]).unwrap();
+    let said = reached.exposed(Role::All).unwrap();
+    for expected in [
+        "http.listen is 0.0.0.0:8080",
+        "auth.mode",
+        "auth.none_beyond_loopback",
+    ] {
+        assert!(said.contains(expected), "{said}");
+    }
+    assert_eq!(reached.all_exposed(), [said]);
+    assert_eq!(reached.exposed(Role::Processor), None);
+    for (role, key) in [
+        (Role::Ingest, "http.ingest_listen"),
+        (Role::Sink, "http.sink_listen"),
+        (Role::Control, "http.control_listen"),
+    ] {
+        assert!(reached.exposed(role).unwrap().starts_with(key));
+    }
+    let kafka = load("", &[none, ("LANEWAY_LOG_BACKEND", "kafka")]).unwrap();
+    assert_eq!(kafka.all_exposed().len(), 4);
+    for (key, value) in [
+        ("LANEWAY_HTTP_LISTEN", "127.0.0.1:80"),
+        ("LANEWAY_HTTP_LISTEN", "127.9.9.9:80"),
+        ("LANEWAY_HTTP_LISTEN", "[::1]:80"),
+        ("LANEWAY_AUTH_NONE_BEYOND_LOOPBACK", "true"),
+        ("LANEWAY_AUTH_MODE", "credentials"),
+    ] {
+        let fine = load("", &[none, (key, value)]).unwrap();
+        assert_eq!(fine.all_exposed(), [""; 0], "{key} {value}");
+    }
+    assert!(load("", &[("LANEWAY_AUTH_MODE", "off")]).is_err());
+}
+
+#[test]
+fn without_authentication_only_names_of_the_machine_are_answered() {
+    let fixed = ("LANEWAY_HOSTS_MODE", "fixed");
+    let open = [
+        fixed,
+        ("LANEWAY_AUTH_MODE", "none"),
+        ("LANEWAY_HTTP_LISTEN", "[::2]:80"),
+    ];
+    let settings = load("", &open).unwrap().host_settings(Role::All);
+    assert_eq!(
+        (settings.mode, settings.known_only),
+        (HostMode::Resolve, true)
+    );
+    assert!(settings.development_hosts.contains(&"[::2]".to_owned()));
+    let guarded = load("", &[fixed]).unwrap().host_settings(Role::All);
+    assert_eq!((guarded.mode, guarded.known_only), (HostMode::Fixed, false));
 }
 
 #[test]

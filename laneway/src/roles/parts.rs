@@ -6,15 +6,17 @@ use std::time::Duration;
 use anyhow::Context;
 use laneway_directory::Directory;
 use laneway_log::Log;
+use laneway_notices::{Announcer, AnnouncerDeps};
 use laneway_runtime::{CheckState, Clock, Health, Lifecycle, SystemClock, TenantMetrics};
 use laneway_schemas::{Codecs, ConfluentRegistry, Registry};
 use laneway_store::{Store, StoreConfig, StoreCredentials};
+use laneway_tenancy::control::RoleAuthority;
 use laneway_tenancy::{AuthSettings, Authenticator, Random, SystemRandom};
 
 use super::Role;
 use super::health::{failing, watch_store};
 use super::start::patiently;
-use super::uses;
+use super::{topic_sets, unguarded, uses};
 use crate::config::Config;
 use crate::secrets;
 
@@ -25,6 +27,7 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     pub random: Arc<dyn Random>,
     pub tenant_metrics: Arc<TenantMetrics>,
+    pub announcer: Arc<Announcer>,
     /// Not where only the processor runs and the registry is elsewhere.
     store: Option<Store>,
     authenticator: Option<Arc<Authenticator>>,
@@ -43,15 +46,23 @@ impl Parts {
         } else {
             None
         };
+        if let Some(store) = store
+            .as_ref()
+            .filter(|_| needs_store && config.is_unguarded())
+        {
+            unguarded::check_store(store).await?;
+        }
+        if let Some(store) = &store {
+            topic_sets::check(log.sets(), store).await?;
+        }
         let registry: Arc<dyn Registry> = match &store {
             Some(store) if config.registry.url.is_empty() => Arc::new(store.schemas()),
             _ => Arc::new(confluent(config)?),
         };
         let codecs = Arc::new(Codecs::new(registry));
-        patiently("registering the schemas", || {
-            codecs.register(&config.log.topic_prefix)
-        })
-        .await?;
+        for prefix in config.log.prefixes() {
+            patiently("registering the schemas", || codecs.register(&prefix)).await?;
+        }
 
         let hash_key = needs_store
             .then(|| {
@@ -72,12 +83,23 @@ impl Parts {
             ))),
             _ => None,
         };
+        let directory = Arc::new(Directory::with_hosts(config.host_settings(role)));
+        let announcer = Announcer::new(AnnouncerDeps {
+            log: log.clone(),
+            codecs: codecs.clone(),
+            directory: directory.clone(),
+            clock: clock.clone(),
+            random: random.clone(),
+            authority: RoleAuthority::for_role(role.name()),
+            role: role.name(),
+        });
         Ok(Parts {
             log,
             codecs,
-            directory: Arc::new(Directory::with_hosts(config.hosts.settings())),
+            directory,
             clock,
             random,
+            announcer,
             tenant_metrics: TenantMetrics::new(config.telemetry.metrics_tenants),
             store,
             authenticator,
@@ -184,6 +206,7 @@ async fn open_store(config: &Config, random: &dyn Random) -> anyhow::Result<Stor
         secret_key,
         secret_keys_old,
         slow_query_ms: config.store.slow_query_ms,
+        shards: config.shards()?,
     };
     patiently("opening the store", || Store::open(&store)).await
 }
@@ -220,6 +243,9 @@ fn authenticator(
         failures_per_address: auth.failures_per_address,
         failures_per_device: auth.failures_per_device,
         password_threads: auth.password_threads,
+        anyone_in: config
+            .is_unguarded()
+            .then(|| config.hosts.settings().default_namespace),
         ..AuthSettings::new(hash_key)
     };
     Authenticator::new(

@@ -22,6 +22,10 @@ fn line(event: &Value) -> String {
     {
         line.push_str(&format!("  {latitude:.6},{longitude:.6}"));
     }
+    if let (Some(severity), Some(title)) = (data["severity"].as_str(), data["title"].as_str()) {
+        // Text of somebody else's on a terminal.
+        line.push_str(&format!("  {severity}  {}", title.escape_debug()));
+    }
     for (name, unit) in [
         ("session_id", ""),
         ("fixes", ""),
@@ -49,6 +53,16 @@ fn line(event: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_notice_is_its_severity_and_title() {
+        let event = serde_json::json!({
+            "time": "2026-01-01T00:00:00Z", "type": "laneway.notice", "subject": "~",
+            "data": {"severity": "warning", "title": "a \u{1b}[2J"},
+        });
+        let expected = "2026-01-01T00:00:00Z  laneway.notice  ~  warning  a \\u{1b}[2J";
+        assert_eq!(line(&event), expected);
+    }
 
     #[test]
     fn a_line_has_what_matters() {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use laneway_log::{Backend, EmbeddedConfig, KafkaConfig, LogConfig, Records, Topic, TopicSetup};
 use laneway_runtime::{Clock, SystemClock};
 use laneway_schemas::{Attributes, Codecs, LocationUpdate};
-use laneway_store::{Store, StoreConfig};
+use laneway_store::{ShardConfig, Store, StoreConfig};
 use serde_json::Value;
 
 use super::Laneway;
@@ -18,6 +18,7 @@ fn log_config(data: &Path) -> LogConfig {
         backend: Backend::Embedded,
         topics: TopicSetup::Verify,
         topic_prefix: String::new(),
+        topic_sets: Vec::new(),
         partitions: 24,
         retention_seconds: 366 * 86_400,
         retention_bytes: 0,
@@ -45,6 +46,7 @@ async fn smuggle(data: &Path, tenant: &str, lane: u32, keys: &[String]) {
         secret_key: [0; 32],
         secret_keys_old: Vec::new(),
         slow_query_ms: 0,
+        shards: ShardConfig::default(),
     };
     let store = Store::open(&config).await.unwrap();
     let codecs = Codecs::new(Arc::new(store.schemas()));

@@ -4,7 +4,7 @@
 use laneway_log::{Records, Topic};
 use laneway_schemas::{Quarantined, SessionAction};
 
-use crate::support::{Read, START, World, fix, session, tenant};
+use crate::support::{PARTITIONS, Read, START, World, fix, session, tenant};
 
 async fn quarantined(world: &World, count: usize) -> Vec<(Read, Quarantined)> {
     let mut read = Vec::new();
@@ -156,6 +156,50 @@ async fn each_refusal_is_quarantined_whole_and_what_is_good_passes() {
         health.check().is_err(),
         "it is healthy after it has stopped"
     );
+}
+
+#[tokio::test]
+async fn topics_of_a_tenants_own_are_processed_apart_and_hold_nobody_elses_records() {
+    let own = PARTITIONS + 1;
+    let mut world = World::new().await;
+    let (mine, other) = (tenant(1), tenant(2));
+    world.add_tenant(mine, &[own]);
+    let version = world.add_device(mine, "truck");
+    world.add_tenant(other, &[1]);
+    let others = world.add_device(other, "truck");
+    let mut records = Records::new();
+    for lane in [1, own] {
+        world.push_fix(&mut records, lane, &fix(mine, "truck", "a", START, version));
+        world.push_fix(&mut records, lane, &fix(other, "truck", "b", START, others));
+    }
+    world.log.append(records).await.unwrap();
+
+    let running = [world.start_in(0, "a"), world.start_in(1, "a")];
+    let refused = quarantined(&world, 2).await;
+    let mut refused: Vec<_> = refused
+        .iter()
+        .map(|(r, q)| (r.partition, r.key.clone(), q.reason.as_str()))
+        .collect();
+    refused.sort();
+    assert_eq!(
+        refused,
+        [
+            (1, format!("{mine}/truck"), "lane-not-allowed"),
+            (own, format!("{other}/truck"), "lane-not-allowed"),
+        ]
+    );
+    let mut passed = Vec::new();
+    let mut follower = world.follow(Topic::TenantStreams).await;
+    follower
+        .until("what is good", &mut passed, |r| r.len() >= 2)
+        .await;
+    let mut passed: Vec<_> = passed.iter().map(|r| (r.partition, &*r.key)).collect();
+    passed.sort_unstable();
+    let keys = [format!("{other}/truck"), format!("{mine}/truck")];
+    assert_eq!(passed, [(1, &*keys[0]), (own, &*keys[1])]);
+    for running in running {
+        running.drain().await;
+    }
 }
 
 #[tokio::test]

@@ -79,6 +79,7 @@ fn config(path: &Path) -> LogConfig {
         backend: Backend::Embedded,
         topics: TopicSetup::Create,
         topic_prefix: String::new(),
+        topic_sets: vec!["bank".to_owned()],
         partitions: PARTITIONS,
         retention_seconds: 366 * 86_400 * 100,
         retention_bytes: 0,
@@ -120,7 +121,13 @@ impl World {
     }
 
     pub fn start(&self, instance: &str) -> Running {
+        self.start_in(0, instance)
+    }
+
+    /// Of a topic set.
+    pub fn start_in(&self, set: u32, instance: &str) -> Running {
         let processor = Processor::build(ProcessorDeps {
+            set,
             log: Arc::clone(&self.log),
             codecs: Arc::clone(&self.codecs),
             directory: Arc::clone(&self.directory),
@@ -271,7 +278,7 @@ impl World {
     pub async fn follow(&self, topic: Topic) -> Follower {
         let reader = self
             .log
-            .reader(topic, (0..PARTITIONS).map(|p| (p, 0)).collect())
+            .reader(topic, (0..2 * PARTITIONS).map(|p| (p, 0)).collect())
             .await
             .unwrap();
         Follower { reader }

@@ -58,11 +58,14 @@ impl Deliveries {
     /// Runs until the drain: what is in flight finishes, and the cursors are committed.
     pub async fn run(self: Arc<Self>, lifecycle: Lifecycle) -> anyhow::Result<()> {
         let signals = Arc::clone(&self.shared.signals).run(lifecycle.clone());
-        tokio::try_join!(signals, self.deliver(&lifecycle))?;
+        let sets = self.shared.deps.log.sets().all();
+        let deliveries = try_join_all(sets.map(|set| self.deliver(set, &lifecycle)));
+        tokio::try_join!(signals, deliveries)?;
         Ok(())
     }
 
-    async fn deliver(&self, lifecycle: &Lifecycle) -> anyhow::Result<()> {
+    /// From the lanes of one topic set.
+    async fn deliver(&self, set: u32, lifecycle: &Lifecycle) -> anyhow::Result<()> {
         tokio::select! {
             () = lifecycle.draining() => return Ok(()),
             () = async {
@@ -71,7 +74,7 @@ impl Deliveries {
             } => {}
         }
         while !lifecycle.is_draining() {
-            match self.member(lifecycle).await {
+            match self.member(set, lifecycle).await {
                 Ok(()) => return Ok(()),
                 Err(error @ (LogError::Fatal(_) | LogError::Config(_))) => return Err(error.into()),
                 Err(LogError::Closed) if lifecycle.is_draining() => return Ok(()),
@@ -84,13 +87,14 @@ impl Deliveries {
         Ok(())
     }
 
-    async fn member(&self, lifecycle: &Lifecycle) -> Result<(), LogError> {
+    async fn member(&self, set: u32, lifecycle: &Lifecycle) -> Result<(), LogError> {
         let deps = &self.shared.deps;
         let mut changes = deps.directory.changes();
         let mut heard = self.shared.signals.heard();
         let mut member = deps
             .log
             .join(GroupSpec {
+                set,
                 fetch_wait: FETCH_WAIT,
                 ..GroupSpec::new(GROUP, &[Topic::TenantStreams], &deps.instance)
             })

@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 
 use laneway_schemas::{
-    Contract, Position, QuotaWarning, SessionStarted, SessionStopped, SessionUpdated, Window,
+    Contract, Notice, Position, QuotaWarning, SessionStarted, SessionStopped, SessionUpdated,
+    Window,
 };
 use serde::{Deserialize, Serialize};
 
@@ -166,5 +167,28 @@ impl<'a> EventData<'a> for WarningData<'a> {
 
     fn time(&self) -> Time {
         self.warned_at
+    }
+}
+
+#[derive(Deserialize, Serialize)]
+pub struct NoticeData<'a> {
+    pub entity_id: &'a str,
+    pub revision: i32,
+    pub tenant_id: &'a str,
+    pub kind: &'a str,
+    pub severity: &'a str,
+    pub title: &'a str,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<&'a str>,
+    #[serde(default, borrow, skip_serializing_if = "BTreeMap::is_empty")]
+    pub details: Attributes<'a>,
+    pub noticed_at: Time,
+}
+
+impl<'a> EventData<'a> for NoticeData<'a> {
+    type Of = Notice;
+
+    fn time(&self) -> Time {
+        self.noticed_at
     }
 }

@@ -6,7 +6,8 @@ use laneway_schemas::{Codecs, DecodeError, EventType, RegistryError};
 
 use super::Facts;
 use super::data::{
-    EventData, PositionData, StartedData, StoppedData, UpdatedData, WarningData, WindowData,
+    EventData, NoticeData, PositionData, StartedData, StoppedData, UpdatedData, WarningData,
+    WindowData,
 };
 
 const RETRY: Duration = Duration::from_millis(250);
@@ -73,6 +74,7 @@ pub fn encode_event(
         EventType::SessionStopped => write::<StoppedData<'_>>(codecs, facts, value, out),
         EventType::Window => write::<WindowData<'_>>(codecs, facts, value, out),
         EventType::QuotaWarning => write::<WarningData<'_>>(codecs, facts, value, out),
+        EventType::Notice => write::<NoticeData<'_>>(codecs, facts, value, out),
     };
     if result.is_err() {
         out.truncate(start);

@@ -13,10 +13,6 @@ const TYPE: &str = "ce_type";
 const SOURCE: &str = "ce_source";
 const TIME: &str = "ce_time";
 
-/// What stands in the place of a device in the key of what is about the tenant as a whole. No
-/// device has that id.
-pub const WHOLE_TENANT: &str = "~";
-
 /// A tenant id as it stands in record keys, to compare and hash without parsing.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TenantKey([u8; TenantKey::LEN]);

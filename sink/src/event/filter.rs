@@ -1,8 +1,9 @@
 //! Which events of a tenant a subscription wants.
 
+use laneway_notices::WHOLE_TENANT;
 use laneway_schemas::EventType;
 
-use super::{Facts, WHOLE_TENANT};
+use super::Facts;
 
 /// A set of event types.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -8,22 +8,17 @@ use laneway_log::{Batch, Committer, Epoch, GroupSpec, MemberEvent, Topic};
 use laneway_runtime::Lifecycle;
 use laneway_store::UsageBatch;
 
-use super::Metering;
 use super::count::{Open, Seen};
 use super::warning::Warner;
+use super::{Counted, Metering};
 use crate::stored::{COMMIT, GENERATION, StoredError, Told, every};
 
-const GROUP: &str = "metering";
-const TOPICS: [Topic; 3] = [
-    Topic::LocationUpdates,
-    Topic::SessionEvents,
-    Topic::SinkCursors,
-];
 /// How often quotas are looked at for warnings.
 const WARN: Duration = Duration::from_secs(1);
 
 struct Session<'a> {
     metering: &'a Metering,
+    counted: Counted,
     lifecycle: &'a Lifecycle,
     committer: Arc<dyn Committer>,
     epoch: Epoch,
@@ -34,16 +29,22 @@ struct Session<'a> {
     told: Told,
 }
 
-pub async fn run(metering: &Metering, lifecycle: &Lifecycle) -> Result<(), StoredError> {
+pub(super) async fn run(
+    metering: &Metering,
+    counted: Counted,
+    lifecycle: &Lifecycle,
+) -> Result<(), StoredError> {
     let deps = &metering.deps;
     let linger = Duration::from_millis(deps.settings.linger_ms.max(1));
     let spec = GroupSpec {
+        set: deps.set,
         fetch_wait: linger,
-        ..GroupSpec::new(GROUP, &TOPICS, &deps.instance)
+        ..GroupSpec::new(counted.group(), counted.topics(), &deps.instance)
     };
     let mut member = deps.log.join(spec).await?;
     let mut session = Session {
         metering,
+        counted,
         lifecycle,
         committer: member.committer(),
         epoch: Epoch(0),
@@ -66,7 +67,7 @@ pub async fn run(metering: &Metering, lifecycle: &Lifecycle) -> Result<(), Store
             event = member.next() => session.event(event?).await?,
             _ = flush.tick() => session.flush_all().await?,
             _ = commit.tick() => session.commit().await?,
-            _ = warn.tick() => session.warn().await?,
+            _ = warn.tick(), if counted == Counted::Accepted => session.warn().await?,
         }
     }
 }
@@ -76,14 +77,15 @@ impl Session<'_> {
         match event {
             MemberEvent::Assigned { partitions, epoch } => {
                 self.epoch = epoch;
-                for topic in TOPICS {
-                    let committed = self.metering.deps.log.committed(GROUP, topic).await?;
+                let group = self.counted.group();
+                for topic in self.counted.topics().iter().copied() {
+                    let committed = self.metering.deps.log.committed(group, topic).await?;
                     for partition in &partitions {
                         let committed = committed.get(*partition as usize).copied().flatten();
                         self.begin(topic, *partition, committed).await?;
                     }
                 }
-                self.metering.part.is_well();
+                self.metering.part(self.counted).is_well();
             }
             MemberEvent::Records(batch) => self.records(&batch).await?,
             MemberEvent::Revoked { partitions, done } => {
@@ -136,6 +138,8 @@ impl Session<'_> {
         let key = (topic, partition);
         self.open
             .insert(key, Open::at(GENERATION, topic, partition, at, at));
+        // An earlier owner may have been killed before it told the group.
+        self.told.next(topic, partition, at);
         let start = committed.unwrap_or(bounds.earliest).max(bounds.earliest);
         if at < start && at < bounds.last_stable {
             let from = at.max(bounds.earliest);
@@ -161,7 +165,7 @@ impl Session<'_> {
             }
             if key.0 == Topic::SinkCursors {
                 while let Err(error) = open.cursor(&deps.codecs, &record).await {
-                    let part = &self.metering.part;
+                    let part = self.metering.part(self.counted);
                     part.wait_for_registry(self.lifecycle, error).await?;
                 }
             } else {
@@ -185,7 +189,7 @@ impl Session<'_> {
     /// Writes what is open of these partitions, in one transaction. While the store is away it
     /// waits: the log keeps.
     async fn flush(&mut self, of: impl Fn((Topic, u32)) -> bool) -> Result<(), StoredError> {
-        let Metering { deps, part } = self.metering;
+        let (deps, part) = (&self.metering.deps, self.metering.part(self.counted));
         let due = self.open.iter_mut();
         let due = due.filter(|(key, open)| of(**key) && open.has_come_on());
         let mut batches: Vec<&UsageBatch> = due.map(|(_, open)| open.batch()).collect();

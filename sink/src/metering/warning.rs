@@ -8,6 +8,7 @@
 use foldhash::{HashMap, HashSet};
 use laneway_directory::TenantEntry;
 use laneway_log::{Committer, Epoch, LogError, Records, Topic, Unit};
+use laneway_notices::WholeTenantEvent;
 use laneway_schemas::{EventType, QuotaWarning};
 use laneway_store::{QuotaWarningRow, StoreError, Warned};
 use laneway_tenancy::TenantId;
@@ -15,7 +16,7 @@ use laneway_tenancy::quota::{Quota, day_of_us};
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::MeteringDeps;
-use crate::event::{Time, WHOLE_TENANT};
+use crate::event::Time;
 use crate::stored::StoredError;
 
 /// Per cent of a quota, from which on its tenant is warned.
@@ -54,7 +55,7 @@ impl Warner {
         }
         let mut tenants = deps.directory.tenants();
         tenants.retain(|t| t.deleted_at.is_none());
-        let home = |t: &TenantEntry| t.body.placement.lane(WHOLE_TENANT);
+        let home = WholeTenantEvent::lane;
         let due = tenants.iter().filter(|t| owned(home(t)));
         let due = due.filter(|t| !self.cleared.contains(&t.id)).take(CLEARED);
         let due: Vec<TenantId> = due.map(|t| t.id).collect();
@@ -121,7 +122,7 @@ async fn warn(
     epoch: Epoch,
 ) -> Result<bool, StoredError> {
     let warnings = deps.store.quota_warnings(&deps.authority);
-    let lane = tenant.body.placement.lane(WHOLE_TENANT);
+    let lane = WholeTenantEvent::lane(tenant);
     let (decided, there) = match passing(warnings.decide(wanted).await)? {
         None => return Ok(false),
         Some(Warned::Written) => return Ok(true),
@@ -149,8 +150,7 @@ async fn warn(
 
 /// The event's record; `None` where it cannot be encoded, which is said.
 fn record(deps: &MeteringDeps, warning: &QuotaWarningRow, lane: u32) -> Option<Records> {
-    let entity = entity_id(warning);
-    let tenant = warning.tenant.to_string();
+    let (entity, tenant) = (entity_id(warning), warning.tenant.to_string());
     let event = QuotaWarning {
         entity_id: entity.clone(),
         revision: 1,
@@ -161,35 +161,16 @@ fn record(deps: &MeteringDeps, warning: &QuotaWarningRow, lane: u32) -> Option<R
         limit: warning.limit,
         warned_at: warning.warned_at,
     };
-    let mut value = Vec::new();
-    if let Err(error) = deps.codecs.encode(&event, &mut value) {
-        tracing::error!(tenant, %error, "a quota's warning cannot be encoded");
-        return None;
-    }
-    let scope = deps.authority.scope(warning.tenant);
-    let mut key = Vec::new();
-    scope.record_key(WHOLE_TENANT, &mut key);
-    let (id, source) = (event_id(&entity), format!("/tenants/{tenant}"));
-    let mut time = [0; 27];
-    let time = Time(warning.warned_at).write(&mut time).to_owned();
-    let headers: [(&str, &[u8]); 6] = [
-        ("ce_specversion", b"1.0"),
-        ("ce_id", id.as_bytes()),
-        ("ce_type", EventType::QuotaWarning.name().as_bytes()),
-        ("ce_source", source.as_bytes()),
-        ("ce_time", time.as_bytes()),
-        ("content-type", b"application/avro"),
-    ];
-    let mut records = Records::new();
-    records.push(
-        Topic::TenantStreams,
-        lane,
-        warning.warned_at.div_euclid(1000),
-        &key,
-        headers,
-        &value,
-    );
-    Some(records)
+    let of = WholeTenantEvent {
+        scope: &deps.authority.scope(warning.tenant),
+        event_type: EventType::QuotaWarning,
+        entity_id: &entity,
+        source: &format!("/tenants/{tenant}"),
+        at: warning.warned_at,
+    };
+    of.record(&deps.codecs, lane, &event)
+        .inspect_err(|error| tracing::error!(tenant, %error, "a quota's warning cannot be encoded"))
+        .ok()
 }
 
 /// Whether the stream has the event already. Reads to the very end: an earlier owner's last unit

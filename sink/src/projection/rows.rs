@@ -59,7 +59,7 @@ async fn row(
             let event: SessionStopped = codecs.decode_loading(value).await?;
             batch.sessions.extend(stopped(&event));
         }
-        EventType::Window | EventType::QuotaWarning => {}
+        EventType::Window | EventType::QuotaWarning | EventType::Notice => {}
     }
     Ok(())
 }

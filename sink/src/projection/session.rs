@@ -1,14 +1,19 @@
 //! A membership of the projection's group, from joining to leaving.
+//!
+//! A lane whose database is away waits by itself: it keeps what is to be written next and leaves
+//! out what comes after, while the member goes on with the other lanes. When it has been written,
+//! a reader beside the member makes up for what was left out.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use foldhash::HashMap;
-use laneway_log::{Batch, Committer, Epoch, GroupSpec, MemberEvent, Topic};
+use laneway_log::{Batch, Committer, Epoch, GroupSpec, LogError, MemberEvent, Reader, Topic};
 use laneway_runtime::Lifecycle;
-use laneway_store::ProjectionBatch;
+use laneway_store::StoreError;
 
 use super::Projection;
+use super::lane::{Lane, try_again, written};
 use super::rows::add;
 use crate::stored::{COMMIT, GENERATION, StoredError, Told, every};
 
@@ -19,14 +24,16 @@ struct Session<'a> {
     lifecycle: &'a Lifecycle,
     committer: Arc<dyn Committer>,
     epoch: Epoch,
-    /// What is to be written next, by partition. It begins where the store is.
-    open: HashMap<u32, ProjectionBatch>,
+    lanes: HashMap<u32, Lane>,
+    /// Of the lanes that are behind.
+    reader: Option<Box<dyn Reader>>,
     told: Told,
 }
 
 pub async fn run(projection: &Projection, lifecycle: &Lifecycle) -> Result<(), StoredError> {
     let linger = Duration::from_millis(projection.settings.linger_ms.max(1));
     let spec = GroupSpec {
+        set: projection.set,
         fetch_wait: linger,
         ..GroupSpec::new(GROUP, &[Topic::TenantStreams], &projection.instance)
     };
@@ -36,7 +43,8 @@ pub async fn run(projection: &Projection, lifecycle: &Lifecycle) -> Result<(), S
         lifecycle,
         committer: member.committer(),
         epoch: Epoch(0),
-        open: HashMap::default(),
+        lanes: HashMap::default(),
+        reader: None,
         told: Told::default(),
     };
     let (mut flush, mut commit) = (every(linger), every(COMMIT));
@@ -45,15 +53,29 @@ pub async fn run(projection: &Projection, lifecycle: &Lifecycle) -> Result<(), S
     loop {
         tokio::select! {
             () = &mut draining => {
-                session.flush_all().await?;
+                session.flush(|_| true).await?;
                 session.commit().await?;
                 member.leave().await;
                 return Ok(());
             }
             event = member.next() => session.event(event?).await?,
-            _ = flush.tick() => session.flush_all().await?,
+            batch = next(&mut session.reader) => session.make_up(&batch?).await?,
+            (lane, written) = written(session.lanes.values_mut()) => {
+                session.written(lane, written).await?;
+            }
+            _ = flush.tick() => {
+                session.flush(|_| true).await?;
+                try_again(projection, session.lanes.values_mut());
+            }
             _ = commit.tick() => session.commit().await?,
         }
+    }
+}
+
+async fn next(reader: &mut Option<Box<dyn Reader>>) -> Result<Batch, LogError> {
+    match reader {
+        Some(reader) => reader.next().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -71,24 +93,19 @@ impl Session<'_> {
                     let committed = committed.get(partition as usize).copied().flatten();
                     self.begin(partition, committed).await?;
                 }
-                self.projection.part.is_well();
+                self.put_away();
             }
             MemberEvent::Records(batch) => self.records(&batch).await?,
             MemberEvent::Revoked { partitions, done } => {
-                for partition in &partitions {
-                    self.flush(*partition).await?;
-                }
+                self.flush(|partition| partitions.contains(&partition))
+                    .await?;
                 self.commit().await?;
-                for partition in partitions {
-                    self.open.remove(&partition);
-                }
+                self.give_up(&partitions)?;
                 drop(done);
             }
             MemberEvent::Lost { partitions } => {
                 self.told.forget(&partitions);
-                for partition in partitions {
-                    self.open.remove(&partition);
-                }
+                self.give_up(&partitions)?;
             }
         }
         Ok(())
@@ -102,62 +119,108 @@ impl Session<'_> {
             .log
             .bounds(Topic::TenantStreams, partition)
             .await?;
-        let stored = projection
-            .store
-            .projected(&projection.authority, GENERATION, partition)
-            .await?;
-        let mut at = stored.unwrap_or(bounds.earliest);
-        if at > bounds.end {
+        let (store, authority) = (&projection.store, &projection.authority);
+        let place = (GENERATION, partition);
+        let ahead = store.project_again(authority, place, bounds.end, bounds.earliest);
+        if ahead.await? {
             tracing::error!(
                 partition,
-                at,
                 end = bounds.end,
-                "the store is ahead of the log: projecting what the log has"
+                "the store was ahead of the log: projecting what the log has"
             );
-            let back = self.batch(partition, at, bounds.earliest);
-            projection
-                .store
-                .project(&projection.authority, back)
-                .await?;
-            at = bounds.earliest;
         }
-        self.open.insert(partition, self.batch(partition, at, at));
+        let stored = store.projected(authority, GENERATION, partition).await?;
+        let at = stored.unwrap_or(bounds.earliest);
+        // An earlier owner may have been killed before it told the group.
+        self.told.next(Topic::TenantStreams, partition, at);
         let start = committed.unwrap_or(bounds.earliest).max(bounds.earliest);
-        if at < start && at < bounds.last_stable {
-            let from = at.max(bounds.earliest);
-            let mut reader = projection
-                .log
-                .reader(Topic::TenantStreams, vec![(partition, from)])
-                .await?;
-            while self
-                .open
-                .get(&partition)
-                .is_some_and(|b| b.to_offset < start)
-                && !self.lifecycle.is_draining()
-            {
-                self.records(&reader.next().await?).await?;
+        let mut lane = Lane::at(partition, at);
+        let is_behind = at < start && at < bounds.last_stable;
+        lane.behind = is_behind.then_some(start);
+        self.lanes.insert(partition, lane);
+        if is_behind {
+            self.read_beside(partition, at.max(bounds.earliest)).await?;
+        }
+        Ok(())
+    }
+
+    fn give_up(&mut self, partitions: &[u32]) -> Result<(), LogError> {
+        for partition in partitions {
+            self.lanes.remove(partition);
+            if let Some(reader) = &mut self.reader {
+                reader.unassign(*partition)?;
+            }
+        }
+        self.put_away();
+        Ok(())
+    }
+
+    /// Puts away what no lane needs any more.
+    fn put_away(&mut self) {
+        if !self.lanes.values().any(|lane| lane.away) {
+            self.projection.part.is_well();
+        }
+        if !self.lanes.values().any(|lane| lane.behind.is_some()) {
+            self.reader = None;
+        }
+    }
+
+    async fn read_beside(&mut self, partition: u32, from: u64) -> Result<(), LogError> {
+        match &mut self.reader {
+            Some(reader) => reader.assign(partition, from)?,
+            None => {
+                let log = &self.projection.log;
+                let from = vec![(partition, from)];
+                self.reader = Some(log.reader(Topic::TenantStreams, from).await?);
             }
         }
         Ok(())
     }
 
-    fn batch(&self, partition: u32, from_offset: u64, to_offset: u64) -> ProjectionBatch {
-        ProjectionBatch {
-            generation: GENERATION,
-            partition,
-            from_offset,
-            to_offset,
-            ..ProjectionBatch::default()
-        }
-    }
-
+    /// What the member has read.
     async fn records(&mut self, batch: &Batch) -> Result<(), StoredError> {
         let partition = batch.partition();
+        let is_behind = |lane: &Lane| lane.behind.is_some();
+        if !self.lanes.get(&partition).is_some_and(is_behind) {
+            self.add(batch).await?;
+        }
+        if let Some(lane) = self.lanes.get_mut(&partition)
+            && (lane.waits || is_behind(lane))
+        {
+            lane.behind = lane.behind.max(Some(batch.next_offset()));
+        }
+        Ok(())
+    }
+
+    /// What was read beside the member.
+    async fn make_up(&mut self, batch: &Batch) -> Result<(), StoredError> {
+        let partition = batch.partition();
+        self.add(batch).await?;
+        let Some(lane) = self.lanes.get_mut(&partition) else {
+            return Ok(());
+        };
+        if !lane.waits && Some(lane.open.to_offset) >= lane.behind {
+            lane.behind = None;
+        }
+        if (lane.waits || lane.behind.is_none())
+            && let Some(reader) = &mut self.reader
+        {
+            reader.unassign(partition)?;
+        }
+        self.put_away();
+        Ok(())
+    }
+
+    /// Adds to what is to be written of a lane, as long as that does not wait.
+    async fn add(&mut self, batch: &Batch) -> Result<(), StoredError> {
+        let partition = batch.partition();
         let limit = self.projection.settings.batch_records.max(1);
+        let takes = |lane: &&mut Lane| !lane.waits;
         for record in batch.iter() {
-            let Some(open) = self.open.get_mut(&partition) else {
+            let Some(lane) = self.lanes.get_mut(&partition).filter(takes) else {
                 return Ok(());
             };
+            let open = &mut lane.open;
             if record.offset < open.to_offset {
                 continue;
             }
@@ -167,51 +230,61 @@ impl Session<'_> {
             }
             open.to_offset = record.offset + 1;
             if open.positions.len() + open.sessions.len() >= limit {
-                self.flush(partition).await?;
+                self.flush(|p| p == partition).await?;
             }
         }
-        if let Some(open) = self.open.get_mut(&partition) {
-            open.to_offset = open.to_offset.max(batch.next_offset());
+        if let Some(lane) = self.lanes.get_mut(&partition).filter(takes) {
+            lane.open.to_offset = lane.open.to_offset.max(batch.next_offset());
         }
         Ok(())
     }
 
-    async fn flush_all(&mut self) -> Result<(), StoredError> {
-        let partitions: Vec<u32> = self
-            .open
-            .iter()
-            .filter(|(_, b)| b.to_offset > b.from_offset)
-            .map(|(p, _)| *p)
-            .collect();
+    /// Writes what is open of these lanes, one after the other.
+    async fn flush(&mut self, which: impl Fn(u32) -> bool) -> Result<(), StoredError> {
+        let lanes = self.lanes.iter().filter(|(_, l)| l.is_to_be_written());
+        let partitions: Vec<u32> = lanes.map(|(p, _)| *p).filter(|p| which(*p)).collect();
         for partition in partitions {
-            self.flush(partition).await?;
+            if let Some(lane) = self.lanes.get_mut(&partition)
+                && let Some(written) = lane.write(self.projection).await
+            {
+                self.written(partition, written).await?;
+            }
         }
         Ok(())
     }
 
-    /// Writes what is open of a partition. While the store is away it waits: the log keeps.
-    async fn flush(&mut self, partition: u32) -> Result<(), StoredError> {
-        let Some(open) = self
-            .open
-            .get_mut(&partition)
-            .filter(|b| b.to_offset > b.from_offset)
-        else {
+    /// The log keeps what cannot be written now. `Moved` ends the membership: another member has
+    /// written, or this one has without hearing of it.
+    async fn written(
+        &mut self,
+        partition: u32,
+        written: Result<(), StoreError>,
+    ) -> Result<(), StoredError> {
+        let Some(lane) = self.lanes.get_mut(&partition) else {
             return Ok(());
         };
-        let projection = self.projection;
-        while let Err(error) = projection
-            .store
-            .project(&projection.authority, open.clone())
-            .await
-        {
-            let part = &projection.part;
-            part.wait_for_store(self.lifecycle, error).await?;
+        match written {
+            Ok(()) => {
+                let to = lane.open.to_offset;
+                let was = lane.next();
+                self.told.next(Topic::TenantStreams, partition, to);
+                if was.away {
+                    tracing::info!(partition, "the projection of a partition goes on");
+                }
+                if was.waits && was.behind.is_some() {
+                    self.read_beside(partition, to).await?;
+                }
+                self.put_away();
+            }
+            Err(error) if error.is_transient() => {
+                if !lane.away {
+                    tracing::warn!(%error, partition, "the projection of a partition waits for the store");
+                }
+                lane.failed();
+                self.projection.part.is_troubled_by(&error);
+            }
+            Err(error) => return Err(error.into()),
         }
-        projection.part.is_well();
-        self.told
-            .next(Topic::TenantStreams, partition, open.to_offset);
-        let to = open.to_offset;
-        self.open.insert(partition, self.batch(partition, to, to));
         Ok(())
     }
 

@@ -91,13 +91,13 @@ impl Connections {
         look(&mut seen.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Counts it for the tenant whose key it is; `None` where that has as many on this node as it
-    /// may: as the settings say, or as its own limit does where that is less.
-    pub fn register(&self, who: &Authenticated) -> Option<Registered> {
+    /// Counts it for the tenant whose key it is; `None` where that has as many on this node as the
+    /// settings say, or, with those that are open on others, as many as its own limit does.
+    pub fn register(&self, who: &Authenticated, elsewhere: usize) -> Option<Registered> {
         let (home, tenant) = (who.home(), who.scope.tenant());
         let limit = match home.tenant.body.limits.sockets {
             0 => self.limit,
-            own => self.limit.min(own as usize),
+            own => self.limit.min((own as usize).saturating_sub(elsewhere)),
         };
         let mut table = lock(&self.open);
         let at_home = table.tenants.entry(home.tenant.id).or_default();
@@ -141,6 +141,12 @@ impl Connections {
             ends_at: who.ends_at,
             revoked: cancel,
         })
+    }
+
+    /// How many connections of a tenant's keys are open on this node.
+    pub fn open_of(&self, tenant: TenantId) -> usize {
+        let table = lock(&self.open);
+        table.tenants.get(&tenant).map_or(0, |found| found.own)
     }
 
     /// Ends what a control change takes the right from. A tenant's change may move its lanes:
@@ -259,12 +265,22 @@ mod tests {
     #[test]
     fn a_tenant_has_no_more_connections_than_its_own_limit_or_the_settings_say() {
         let connections = Connections::new(3, Arc::new(SystemClock));
-        for (tenant, sockets, most) in [(1, 2, 2), (2, 0, 3), (3, 9, 3)] {
+        let cases = [
+            (1, 2, 0, 2),
+            (2, 0, 9, 3),
+            (3, 9, 0, 3),
+            (4, 9, 7, 2),
+            (5, 2, 9, 0),
+        ];
+        for (tenant, sockets, elsewhere, most) in cases {
             let who = reader(info(tenant, sockets), i64::MAX);
-            let mut open: Vec<_> = (0..5).filter_map(|_| connections.register(&who)).collect();
-            assert_eq!(open.len(), most, "{sockets} of 3");
-            open.pop();
-            assert!(connections.register(&who).is_some(), "room again");
+            let register = || connections.register(&who, elsewhere);
+            let mut open: Vec<_> = std::iter::from_fn(register).take(5).collect();
+            assert_eq!(open.len(), most, "{sockets} of 3, {elsewhere} elsewhere");
+            assert_eq!(connections.open_of(who.scope.tenant()), most);
+            if open.pop().is_some() {
+                assert!(register().is_some(), "room again");
+            }
         }
     }
 
@@ -273,7 +289,7 @@ mod tests {
         let connections = Connections::new(9, Arc::new(SystemClock));
         let open = [10, 20, i64::MAX].map(|ends_at| {
             let who = reader(info(7, 0), ends_at);
-            connections.register(&who).unwrap()
+            connections.register(&who, 0).unwrap()
         });
         for (now, ended) in [(9, 0), (10, 1), (30, 2)] {
             connections.end_outlived(now);
@@ -287,7 +303,9 @@ mod tests {
     #[test]
     fn only_what_is_newer_than_its_authentication_ends_a_connection() {
         let connections = Connections::new(1, Arc::new(SystemClock));
-        let open = connections.register(&reader(info(7, 0), i64::MAX)).unwrap();
+        let open = connections
+            .register(&reader(info(7, 0), i64::MAX), 0)
+            .unwrap();
         connections.apply(&change(7, 3));
         assert!(!open.revoked.is_cancelled());
         connections.apply(&change(7, 4));
@@ -298,12 +316,12 @@ mod tests {
     fn a_connection_elsewhere_ends_with_either_tenant_and_counts_at_home() {
         let connections = Connections::new(9, Arc::new(SystemClock));
         let mut who = reader(info(7, 1), i64::MAX);
-        let theirs = connections.register(&who).unwrap();
+        let theirs = connections.register(&who, 0).unwrap();
         who.away_from = Some(Home {
             tenant: info(1, 2),
             control_version: 30,
         });
-        let open = || connections.register(&who);
+        let open = || connections.register(&who, 0);
         let (one, two) = (open().unwrap(), open().unwrap());
         assert!(open().is_none(), "as many as its own tenant may have");
         connections.apply(&change(7, 3));

@@ -11,7 +11,8 @@ use crate::position::{LanePosition, TokenKey};
 /// Where to start, as the client said.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Start {
-    /// What is appended from now on.
+    /// What the shared tail reads from now on: what is appended, and what of the last moments it
+    /// has not come to yet.
     Live,
     /// Everything that is retained.
     Earliest,

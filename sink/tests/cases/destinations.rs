@@ -7,7 +7,7 @@ use laneway_runtime::SystemClock;
 use laneway_sink::delivery::{DestinationFactory, OpenError, StoreDestinations};
 use laneway_sink::settings::WebhookSettings;
 use laneway_sink::webhook::WebhookClient;
-use laneway_store::{NewDestination, NewTenant, Store, StoreConfig};
+use laneway_store::{NewDestination, NewTenant, ShardConfig, Store, StoreConfig};
 use laneway_tenancy::control::{DestinationBody, DestinationState, RoleAuthority};
 use laneway_tenancy::{DestinationId, OperatorScope, Placement, TenantId};
 use laneway_testkit::servers::{Postgres, embedded_only};
@@ -24,6 +24,7 @@ async fn open(url: &str, secret_key: [u8; 32]) -> Store {
         secret_key,
         secret_keys_old: Vec::new(),
         slow_query_ms: 0,
+        shards: ShardConfig::default(),
     };
     Store::open(&config).await.unwrap()
 }

@@ -15,11 +15,15 @@ async fn a_foreign_tenant_in_the_same_lane_is_never_seen() {
     let rig = Rig::new(1).await;
     let (mine, theirs) = (rig.tenant(1, 1).await, rig.tenant(2, 1).await);
     let address = rig.sink(|_| {}).await;
+    let mut first = Subscriber::open(address, &mine.key, json!("live")).await;
+    first.next("subscribed").await;
     for n in 0..50 {
         rig.append(&mine, "mine", [n]).await;
         rig.append(&theirs, "theirs", [n]).await;
     }
     let mut history = Subscriber::open(address, &mine.key, json!("earliest")).await;
+    // The tail is where the next one starts to be live.
+    first.events(50).await;
     let mut live = Subscriber::open(address, &mine.key, json!("live")).await;
     live.next("subscribed").await;
     for n in 50..100 {

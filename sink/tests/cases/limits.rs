@@ -1,21 +1,26 @@
 //! What a tenant's limits and options say of its streams.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use http::StatusCode;
 use http_body_util::BodyExt;
-use laneway_runtime::{Clock, SystemClock};
+use laneway_runtime::{Clock, Lifecycle, SystemClock};
+use laneway_sink::SinkSettings;
 use laneway_sink::position::{LanePosition, TokenKey};
 use laneway_store::NewTenant;
 use laneway_store::audit::AuditQuery;
+use laneway_tenancy::limits::SHARE_EXPIRES_MS;
 use laneway_tenancy::{LocalSocket, OperatorScope};
-use laneway_testkit::wait::until;
+use laneway_testkit::wait::{eventually, until};
 use serde_json::{Value, json};
+use sqlx::Executor;
 
 use crate::rig::client::{Sse, Subscriber, get, ids};
 use crate::rig::{Rig, TOKEN_KEY, Tenant};
 
 const BOUND: Duration = Duration::from_secs(10);
+const FULL: StatusCode = StatusCode::TOO_MANY_REQUESTS;
 
 fn seconds_now() -> u64 {
     SystemClock.now_us().cast_unsigned() / 1_000_000
@@ -86,7 +91,7 @@ async fn a_tenant_has_no_more_streams_open_than_its_limit() {
     let sse = get(address, &limited.key, "?from=live", None).await;
     assert_eq!(sse.status(), StatusCode::OK);
     let third = get(address, &limited.key, "?from=live", None).await;
-    assert_eq!(third.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(third.status(), FULL);
     assert_eq!(kind(third).await, "too-many-connections");
     let unharmed = get(address, &other.key, "?from=live", None).await;
     assert_eq!(unharmed.status(), StatusCode::OK);
@@ -99,6 +104,92 @@ async fn a_tenant_has_no_more_streams_open_than_its_limit() {
     })
     .await
     .unwrap();
+}
+
+/// `Err` where there is no room.
+async fn connect(address: SocketAddr, tenant: &Tenant) -> Result<Subscriber, ()> {
+    let opened = Subscriber::try_connect_at(address, &tenant.key, "/stream").await;
+    opened.map_err(|status| assert_eq!(status, FULL))
+}
+
+/// A connection as soon as there is room.
+async fn room(address: SocketAddr, tenant: &Tenant) -> Subscriber {
+    eventually("room", BOUND, || async {
+        connect(address, tenant).await.ok()
+    })
+    .await
+    .unwrap()
+}
+
+/// Until there is no room, not even for one.
+async fn full(address: SocketAddr, tenant: &Tenant) {
+    until("no room", BOUND, || async {
+        let Ok(found) = connect(address, tenant).await else {
+            return true;
+        };
+        drop(found);
+        // It is not to be what keeps the next one out.
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        false
+    })
+    .await
+    .unwrap();
+}
+
+fn only_streams(settings: &mut SinkSettings) {
+    settings.delivery.enabled = false;
+    settings.projection.enabled = false;
+    settings.metering.enabled = false;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tenant_has_no_more_streams_open_at_all_sinks_together_than_its_limit() {
+    let rig = Rig::new(1).await;
+    let limited = rig.tenant_with(1, 1, |body| body.limits.sockets = 2).await;
+    let one = rig.sink(only_streams).await;
+    let life = Lifecycle::new();
+    let two = rig.sink_as("sink-2", &life, only_streams).await;
+    let first = room(one, &limited).await;
+    let second = room(one, &limited).await;
+    full(two, &limited).await;
+    // One that has heard nothing of the tenant yet asks before it lets anybody in.
+    let three = rig.sink_as("sink-3", &rig.lifecycle, only_streams).await;
+    assert!(connect(three, &limited).await.is_err());
+    drop(first);
+    let third = room(two, &limited).await;
+    full(one, &limited).await;
+    drop(second);
+    let fourth = room(one, &limited).await;
+    full(one, &limited).await;
+    // One that is drained takes back what it told.
+    let drained = Instant::now();
+    life.drain();
+    let fifth = room(one, &limited).await;
+    assert!(
+        drained.elapsed() < Duration::from_millis(SHARE_EXPIRES_MS),
+        "{:?}",
+        drained.elapsed()
+    );
+    drop((third, fourth, fifth));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_the_store_each_sink_counts_its_own_streams_alone() {
+    let rig = Rig::new(1).await;
+    let limited = rig.tenant_with(1, 1, |body| body.limits.sockets = 1).await;
+    let one = rig.sink(only_streams).await;
+    let two = rig.sink_as("sink-2", &rig.lifecycle, only_streams).await;
+    let _open = room(one, &limited).await;
+    full(two, &limited).await;
+    let mut database = rig.database("store").await;
+    let away = "ALTER TABLE socket_shares RENAME TO socket_shares_away";
+    database.execute(away).await.unwrap();
+    let alone = room(two, &limited).await;
+    full(one, &limited).await;
+    drop(alone);
+    let back = "ALTER TABLE socket_shares_away RENAME TO socket_shares";
+    database.execute(back).await.unwrap();
+    full(two, &limited).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

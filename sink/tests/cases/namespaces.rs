@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use http::StatusCode;
 use http_body_util::BodyExt;
+use laneway_notices::{Kind, RUNTIME_SLUG, Saying, Severity};
 use laneway_tenancy::control::{TenantBody, TenantKind, TenantState};
 use serde_json::{Value, json};
 
@@ -109,4 +110,44 @@ async fn the_stream_of_a_tenants_tenant_is_read_as_long_as_that_lets_it_be() {
     rig.tell_tenant(shop.id, &body).await;
     sse.error().await;
     assert_eq!(refusal(address, &acme.key, target).await, refused);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_of_tenants_read_the_platforms_notices_and_no_other_stream_by_that() {
+    let rig = Rig::new(1).await;
+    let acme = rig.tenant(1, 1).await;
+    let partner = |body: &mut TenantBody| body.kind = TenantKind::Partner;
+    let partner = rig.tenant_with(2, 1, partner).await;
+    let runtime = |body: &mut TenantBody| {
+        body.slug = RUNTIME_SLUG.to_owned();
+        body.kind = TenantKind::Runtime;
+    };
+    let runtime = rig.tenant_with(3, 1, runtime).await;
+    let address = rig.sink(|_| {}).await;
+    let announcer = rig.announcer();
+    let saying = Saying::new(Kind::Deployment, Severity::Info, "sink 1.2 serves");
+    let said = announcer.say(saying.with("version", "1.2")).await.unwrap();
+    rig.append(&acme, "a", [0]).await;
+    let answer = get_at(address, &acme.key, "/t/runtime/stream?from=earliest", None).await;
+    let event = Sse::of(answer).next().await.1;
+    assert_eq!(event["id"], said.event_id);
+    assert_eq!(event["type"], "laneway.notice");
+    assert_eq!(event["source"], "/runtime/sink");
+    assert_eq!(event["tenantid"], runtime.id.to_string());
+    let data = &event["data"];
+    assert_eq!(data["title"], "sink 1.2 serves");
+    assert_eq!(data["details"], json!({"version": "1.2"}));
+    assert_eq!(
+        (&data["text"], &data["kind"]),
+        (&Value::Null, &json!("deployment"))
+    );
+    let mut home = Subscriber::send(
+        address,
+        &acme.key,
+        json!({"type": "subscribe", "from": "earliest"}),
+    )
+    .await;
+    assert_eq!(ids(&home.events(1).await), ["a-0.1"]);
+    let refused = refusal(address, &partner.key, "/t/runtime/stream").await;
+    assert_eq!(refused, (403, "tenant-mismatch".to_owned()));
 }

@@ -12,8 +12,8 @@ use hyper_util::rt::TokioExecutor;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
 use super::BOUND;
@@ -42,20 +42,32 @@ impl Subscriber {
 
     /// The same under another path, or with a query.
     pub async fn connect_at(address: SocketAddr, key: &str, target: &str) -> Subscriber {
+        Self::try_connect_at(address, key, target).await.unwrap()
+    }
+
+    /// The same, or with which status it is refused.
+    pub async fn try_connect_at(
+        address: SocketAddr,
+        key: &str,
+        target: &str,
+    ) -> Result<Subscriber, StatusCode> {
         let mut request = format!("ws://{address}{target}")
             .into_client_request()
             .unwrap();
         request
             .headers_mut()
             .insert("authorization", format!("Bearer {key}").parse().unwrap());
-        let (socket, _) = connect_async(request).await.unwrap();
+        let (socket, _) = connect_async(request).await.map_err(|error| match error {
+            Error::Http(answer) => answer.status(),
+            error => panic!("{error}"),
+        })?;
         let mut subscriber = Subscriber {
             socket,
             hello: Value::Null,
         };
         subscriber.hello = subscriber.message().await;
         assert_eq!(subscriber.hello["type"], "hello");
-        subscriber
+        Ok(subscriber)
     }
 
     pub async fn say(&mut self, message: Value) {

@@ -8,7 +8,7 @@ use laneway_runtime::{Lifecycle, SystemClock};
 use laneway_schemas::{ControlKind, headers::REDRIVEN};
 use laneway_sink::metering::{Metering, MeteringDeps};
 use laneway_sink::settings::MeteringSettings;
-use laneway_store::{Store, StoreConfig};
+use laneway_store::{ShardConfig, Store, StoreConfig};
 use laneway_tenancy::control::{Limits, RoleAuthority, TenantBody};
 use laneway_testkit::{Database, EmptyDatabase, wait};
 
@@ -33,6 +33,7 @@ pub async fn store(database: Database) -> (Store, EmptyDatabase) {
         secret_key: [9; 32],
         secret_keys_old: Vec::new(),
         slow_query_ms: 0,
+        shards: ShardConfig::default(),
     };
     (Store::open(&config).await.unwrap(), empty)
 }
@@ -42,6 +43,7 @@ impl Rig {
     pub fn meter(&self, instance: &str, store: &Store) -> Running {
         let lifecycle = Lifecycle::new();
         let metering = Metering::new(MeteringDeps {
+            set: 0,
             log: Arc::clone(&self.log),
             codecs: Arc::clone(&self.codecs),
             directory: Arc::clone(&self.directory),

@@ -15,20 +15,22 @@ use laneway_hosts::Names;
 use laneway_log::{
     Backend, EmbeddedConfig, KafkaConfig, Log, LogConfig, Records, Topic, TopicSetup,
 };
+use laneway_notices::{Announcer, AnnouncerDeps};
 use laneway_runtime::http::{ListenConfig, Server};
 use laneway_runtime::tenants::TenantMetrics;
 use laneway_runtime::{Lifecycle, SystemClock};
 use laneway_schemas::{Codecs, ControlKind, EventType, MemoryRegistry, Position, TenantEvent};
 use laneway_sink::{Sink, SinkDeps, SinkSettings};
-use laneway_store::{Store, StoreConfig};
+use laneway_store::{ShardConfig, Store, StoreConfig};
 use laneway_tenancy::control::{
     DestinationBody, DestinationState, GrantBody, RoleAuthority, TenantBody,
 };
 use laneway_tenancy::{
     AuthSettings, Authenticator, CredentialSource, DestinationId, Grant, GrantId, Grants, KeyId,
-    Placement, SourceError, StoredCredential, StoredLogin, StoredPrincipal, SystemRandom, TenantId,
-    TenantInfo, TenantScope, Token, TokenHasher, TokenKind, Validity,
+    Placement, SourceError, StoredCredential, StoredPrincipal, SystemRandom, TenantId, TenantInfo,
+    TenantScope, Token, TokenHasher, TokenKind, Validity,
 };
+use sqlx::{Connection, SqliteConnection};
 
 pub const TOKEN_KEY: &str = "an unguessable key of more than 32 bytes";
 pub const BOUND: Duration = Duration::from_secs(30);
@@ -44,14 +46,6 @@ impl CredentialSource for Keys {
     ) -> BoxFuture<'_, Result<Option<StoredCredential>, SourceError>> {
         let found = self.0.lock().unwrap().get(&hash).cloned();
         Box::pin(async move { Ok(found) })
-    }
-
-    fn by_login<'a>(
-        &'a self,
-        _: &'a str,
-        _: &'a str,
-    ) -> BoxFuture<'a, Result<Option<StoredLogin>, SourceError>> {
-        Box::pin(async { Ok(None) })
     }
 }
 
@@ -108,15 +102,31 @@ impl Rig {
         }
     }
 
+    fn database_url(&self, name: &str) -> String {
+        let file = self.folder.path().join(format!("{name}.db"));
+        format!("sqlite:{}", file.display())
+    }
+
+    /// A connection to the store's database or to the shard `eu`, behind the sinks' backs.
+    pub async fn database(&self, name: &str) -> SqliteConnection {
+        let url = self.database_url(name);
+        SqliteConnection::connect(&url).await.unwrap()
+    }
+
+    /// A store with the shard `eu`.
     pub async fn store(&self) -> Store {
-        let url = format!("sqlite:{}", self.folder.path().join("store.db").display());
+        let urls = [("eu".to_owned(), self.database_url("eu"))];
         let config = StoreConfig {
-            url,
+            url: self.database_url("store"),
             max_connections: 4,
             acquire_timeout_ms: 5000,
             secret_key: [9; 32],
             secret_keys_old: Vec::new(),
             slow_query_ms: 0,
+            shards: ShardConfig {
+                urls: urls.into(),
+                ..ShardConfig::default()
+            },
         };
         Store::open(&config).await.unwrap()
     }
@@ -277,8 +287,31 @@ impl Rig {
         self.directory.wait_for(tenant, version).await;
     }
 
+    /// What gives the platform's notices.
+    pub fn announcer(&self) -> Arc<Announcer> {
+        Announcer::new(AnnouncerDeps {
+            log: Arc::clone(&self.log),
+            codecs: Arc::clone(&self.codecs),
+            directory: Arc::clone(&self.directory),
+            clock: Arc::new(SystemClock),
+            random: Arc::new(SystemRandom),
+            authority: RoleAuthority::for_role("sink"),
+            role: "sink",
+        })
+    }
+
     /// Serves `/stream`, and runs everything a sink does.
     pub async fn sink(&self, change: impl FnOnce(&mut SinkSettings)) -> SocketAddr {
+        self.sink_as("sink-1", &self.lifecycle, change).await
+    }
+
+    /// The same as another sink of the deployment.
+    pub async fn sink_as(
+        &self,
+        instance: &str,
+        lifecycle: &Lifecycle,
+        change: impl FnOnce(&mut SinkSettings),
+    ) -> SocketAddr {
         let mut settings = SinkSettings::new(TOKEN_KEY);
         change(&mut settings);
         let clock = Arc::new(|| 1_700_000_000_000_000i64);
@@ -297,11 +330,10 @@ impl Rig {
             clock: Arc::new(SystemClock),
             metrics: Arc::clone(&self.metrics),
             settings,
-            instance: "sink-1".to_owned(),
+            instance: instance.to_owned(),
         })
         .unwrap();
-        self.lifecycle
-            .spawn("sink", Arc::clone(&sink).run(self.lifecycle.clone()));
+        lifecycle.spawn("sink", Arc::clone(&sink).run(lifecycle.clone()));
         let server = Server::bind(ListenConfig::plain(SocketAddr::from((
             Ipv4Addr::LOCALHOST,
             0,
@@ -310,7 +342,7 @@ impl Rig {
         let address = server.local_addr().unwrap();
         server.serve(
             Names::new(Arc::clone(&self.directory), Arc::new(SystemClock), sink),
-            &self.lifecycle,
+            lifecycle,
         );
         address
     }
@@ -391,6 +423,7 @@ fn config(partitions: u32, folder: &std::path::Path) -> LogConfig {
         backend: Backend::Embedded,
         topics: TopicSetup::Create,
         topic_prefix: String::new(),
+        topic_sets: Vec::new(),
         partitions,
         // The events are of 1970.
         retention_seconds: 100 * 365 * 86_400,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use laneway_testkit::laneway_binary;
-use laneway_tests::deployment::Deployment;
+use laneway_tests::deployment::{Deployment, Settings};
 use laneway_tests::tenant::key;
 use serde_json::json;
 use tempfile::TempDir;
@@ -108,10 +108,19 @@ async fn the_commands_of_the_tenancy_guide_work_as_they_stand() -> Result<()> {
         "\"name\":\"importer\",\"role\":\"viewer\"",
         "\"slug\":\"acme--fleet--dev\"",
         "\"id\":\"truck-1\"",
+        "\"title\":\"The database moves on Sunday\"",
         "\"slug\":\"corner-shop\"",
         "\"value\":{\"speed\":\"km/h\"}",
     ];
     guide.follow(&setting, &expected).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_commands_without_authentication_work_as_they_stand() -> Result<()> {
+    let none = [("LANEWAY_AUTH_MODE", "none".to_owned())];
+    let guide = Guide::open_with("docs/without-authentication.md", &none).await?;
+    let expected = ["\"accepted\":1", "\"device_id\":\"truck-1\"", "  truck-1  "];
+    guide.follow("", &expected).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -179,6 +188,7 @@ fn every_block_of_commands_is_fenced_as_such_and_so_is_run() -> Result<()> {
         "docs/usage.md",
         "docs/webhooks.md",
         "docs/audit.md",
+        "docs/without-authentication.md",
     ] {
         for block in blocks(document)? {
             let commands = block
@@ -204,8 +214,13 @@ struct Guide {
 
 impl Guide {
     async fn open(document: &'static str) -> Result<Self> {
+        Guide::open_with(document, &[]).await
+    }
+
+    async fn open_with(document: &'static str, settings: Settings<'_>) -> Result<Self> {
         let folder = tempfile::tempdir()?;
-        let deployment = Deployment::embedded(&laneway_binary()?, folder.path()).await?;
+        let binary = laneway_binary()?;
+        let deployment = Deployment::embedded_with(&binary, folder.path(), settings).await?;
         Ok(Guide {
             document,
             deployment,

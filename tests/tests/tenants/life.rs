@@ -23,7 +23,10 @@ const DEVICES: usize = 20;
 const QUOTA: u64 = 500;
 
 fn settings() -> Vec<(&'static str, String)> {
-    vec![("LANEWAY_HOSTS_TENANT_DOMAIN", "tenants.example".to_owned())]
+    vec![
+        ("LANEWAY_HOSTS_TENANT_DOMAIN", "tenants.example".to_owned()),
+        ("LANEWAY_LOG_TOPIC_SETS", "fleets".to_owned()),
+    ]
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -58,7 +61,8 @@ async fn live(deployment: Deployment, folder: &std::path::Path) -> Result<()> {
     std::fs::write(&file, format!("id\n{ids}"))?;
 
     let limits = json!({"devices": 100, "events_per_day": 100_000});
-    let body = json!({"slug": "acme", "owner": "Ada", "limits": limits});
+    // With topics of its own, which those below it share with it and nobody else.
+    let body = json!({"slug": "acme", "owner": "Ada", "limits": limits, "topics": "fleets"});
     let mut acme = Home::found(&deployment, ("/tenants", &operator), &body).await?;
     let limits = json!({"devices": DEVICES, "events_per_day": QUOTA});
     let body = json!({"slug": "shop", "owner": "Bob", "limits": limits});
@@ -82,6 +86,7 @@ async fn live(deployment: Deployment, folder: &std::path::Path) -> Result<()> {
     by_host_and_path(&deployment, &acme, &shop, &globex).await?;
 
     partner_reads(&deployment, &operator, &shop).await?;
+    notices_are_everybodys(&deployment, &operator, [&acme, &shop]).await?;
 
     // A quota is used up by its own tenant alone.
     let refused = shop.exhaust(&deployment).await?;
@@ -184,6 +189,40 @@ async fn live(deployment: Deployment, folder: &std::path::Path) -> Result<()> {
         home.all_has_come("after another was closed").await?;
     }
     deployment.stop().await
+}
+
+/// What the operator tells is in every tenant's reach, beside what the processes tell of
+/// themselves.
+async fn notices_are_everybodys(
+    deployment: &Deployment,
+    operator: &str,
+    homes: [&Home; 2],
+) -> Result<()> {
+    let api = &deployment.control;
+    let told = json!({"title": "The map is redrawn on Sunday", "kind": "maintenance"});
+    api.post("/operator/notices", operator, &told).await?.ok()?;
+    let refused = api
+        .post("/operator/notices", &homes[0].owner, &told)
+        .await?;
+    ensure!(refused.status == StatusCode::FORBIDDEN, "{refused:?}");
+    let runtime = api.get("/tenants/runtime", operator).await?.ok()?;
+    let runtime = text(&runtime, "id")?;
+    for home in homes {
+        let stream = deployment.stream.replace("/stream", "/t/runtime/stream");
+        let reader = Subscriber::start(stream, home.owner.clone(), &runtime);
+        wait::until("the notices", BOUND, || async {
+            // The processes' own: each serves.
+            reader.with_tally(|t| t.by_type().get("laneway.notice").copied()) >= Some(2)
+        })
+        .await?;
+        let body = json!({"device_id": "truck-0", "fixes": [fix(1)]});
+        let write = deployment
+            .ingest
+            .post("/t/runtime/location/update", &home.owner, &body);
+        let write = write.await?;
+        ensure!(write.status == StatusCode::FORBIDDEN, "{write:?}");
+    }
+    Ok(())
 }
 
 /// Names lead to the tenant, and prove nothing.

@@ -21,6 +21,12 @@ pub(crate) struct TenantRegistration {
     tenant_id: String,
     /// Names under which it will be reached, once each is proved.
     hosts: Vec<String>,
+    /// The name of the database of its positions and sessions: one of `store.shards`, or `main`;
+    /// fixed from then on. Else the rules there choose.
+    database: Option<String>,
+    /// One of `log.topic_sets`, whose topics are this tenant's alone, with those below it; fixed
+    /// from then on. Else it shares the topics of most tenants.
+    topics: Option<String>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -34,16 +40,20 @@ pub(crate) struct TenantRegistered {
 #[utoipa::path(post, path = "/admin/tenants", tag = "operator", request_body = TenantRegistration,
     description = "Creates a tenant with its hosts: all of it or nothing.",
     responses((status = 201, body = TenantRegistered), (status = 403, description = "A host is the platform's"),
-        (status = 409, description = "The slug is taken or reserved, or a host named twice"), (status = 422)))]
+        (status = 409, description = "The slug is taken or reserved, a host named twice, the database or the topics another tenant's, or authentication is off"),
+        (status = 422), (status = 503, description = "The tenant's database or topics do not answer; nothing was created")))]
 pub(crate) async fn register(
     Operator(operator): Operator,
     control: Arc<Control>,
     Json(asked): Json<TenantRegistration>,
 ) -> ApiResult<Response> {
-    let founding = checked(&control, TenantNew::plain(asked.tenant_id, asked.hosts))?;
-    let (new, now) = (founding.new.clone(), founding.now);
-    let tenants = control.deps.store.tenants(&operator);
-    let (tenant, hosts) = tenants.create_with(new, founding.first(), now).await?;
+    let new = TenantNew {
+        database: asked.database,
+        topics: asked.topics,
+        ..TenantNew::plain(asked.tenant_id, asked.hosts)
+    };
+    let founding = checked(&control, new)?;
+    let (tenant, hosts) = founding.carry_out(&control, &operator).await?;
     let registered = TenantRegistered {
         tenant_id: tenant.id.to_string(),
         slug: tenant.body.slug,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::response::Response;
+use laneway_runtime::Problem;
 use laneway_tenancy::control::TenantKind;
 use laneway_tenancy::{Grant, TenantScope};
 
@@ -17,18 +18,27 @@ use crate::json::{Json, Params};
 #[utoipa::path(post, path = "/tenants/{tenant}/tenants", tag = "tenants", request_body = TenantNew,
     params(("tenant" = String, Path, description = "The id or slug of the tenant above")),
     responses((status = 201, body = TenantCreated), (status = 403, description = "Not one's own, or as many as there may be"),
-        (status = 409, description = "The slug is taken, or the limits are more than what is left"), (status = 422)))]
+        (status = 409, description = "The slug is taken, the limits are more than what is left, or authentication is off"), (status = 422)))]
 pub(crate) async fn create(
     managing: Managing,
     control: Arc<Control>,
     Json(new): Json<TenantNew>,
 ) -> ApiResult<Response> {
     let scope = head(&managing, Grant::TenantsWrite)?;
+    let by_operator = managing.is_operator();
+    if new.database.is_some() && !by_operator {
+        return Err(Problem::forbidden("Only the operator chooses a database.").into());
+    }
+    if new.topics.is_some() {
+        return Err(ApiError::invalid(
+            "topics: those of the tenant above are its own.",
+        ));
+    }
     let founding = checked(&control, new)?;
     let (new, now) = (founding.new.clone(), founding.now);
     let family = control.deps.store.family(&scope);
     let (tenant, hosts) = family.create_with(new, founding.first(), now).await?;
-    Ok(created(tenant, founding.owner, hosts))
+    Ok(created(tenant, founding.owner, hosts, by_operator))
 }
 
 #[utoipa::path(get, path = "/tenants/{tenant}/tenants", tag = "tenants", params(PageQuery,
@@ -46,7 +56,9 @@ pub(crate) async fn list(
         .family(&scope)
         .list(TenantKind::Tenant, page.after()?, page.limit())
         .await?;
-    let items = found.into_iter().map(TenantView::from);
+    let by_operator = managing.is_operator();
+    let items = found.into_iter();
+    let items = items.map(|tenant| TenantView::seen_by(tenant, by_operator));
     Ok(Page::answer(items, &page, |t| t.id.to_string()))
 }
 

@@ -50,7 +50,8 @@ pub(crate) struct SlugNew {
     responses((status = 200, body = TenantView), (status = 403), (status = 404)))]
 pub(crate) async fn find(managing: Managing) -> ApiResult<Response> {
     managing.may(Grant::TenantRead, Grant::TenantsRead)?;
-    Ok(shown(managing.tenant))
+    let by_operator = managing.is_operator();
+    Ok(shown(managing.tenant, by_operator))
 }
 
 #[utoipa::path(put, path = "/tenants/{tenant}", tag = "tenants", request_body = TenantChanged,
@@ -64,8 +65,7 @@ pub(crate) async fn change(
     Json(new): Json<TenantChanged>,
 ) -> ApiResult<Response> {
     managing.may(Grant::TenantWrite, Grant::TenantsWrite)?;
-    let is_operator = matches!(managing.by, Manager::Operator(_));
-    if new.plan.is_some() && !is_operator {
+    if new.plan.is_some() && !managing.is_operator() {
         return Err(Problem::forbidden("Only the operator changes a plan.").into());
     }
     for name in [&new.name, &new.plan].into_iter().flatten() {
@@ -138,6 +138,7 @@ pub(crate) async fn set_state(
         TenantState::Active | TenantState::Suspended => state != TenantState::Closed,
         TenantState::Closing => matches!(state, TenantState::Closing | TenantState::Closed),
         TenantState::Closed => state == TenantState::Closed,
+        TenantState::Other => false,
     };
     if !allowed {
         return Err(ApiError::conflict(format!(
@@ -177,6 +178,7 @@ async fn apply(
     expected: Option<i64>,
     change: TenantChange,
 ) -> ApiResult<Response> {
+    let by_operator = managing.is_operator();
     let Managing { tenant, by } = managing;
     let store = &control.deps.store;
     let now = control.deps.clock.now_us();
@@ -198,7 +200,7 @@ async fn apply(
     };
     let authenticator = &control.deps.authenticator;
     authenticator.forget(tenant.id, ChangeKind::Tenant, "");
-    Ok(shown(changed))
+    Ok(shown(changed, by_operator))
 }
 
 fn only_customers(tenant: &Tenant) -> ApiResult<()> {
@@ -210,7 +212,8 @@ fn only_customers(tenant: &Tenant) -> ApiResult<()> {
     ))
 }
 
-fn shown(tenant: Tenant) -> Response {
+fn shown(tenant: Tenant, by_operator: bool) -> Response {
     let version = tenant.version;
-    answer_tagged(StatusCode::OK, &TenantView::from(tenant), version)
+    let view = TenantView::seen_by(tenant, by_operator);
+    answer_tagged(StatusCode::OK, &view, version)
 }

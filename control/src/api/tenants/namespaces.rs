@@ -17,7 +17,7 @@ use super::{placement, view};
 use crate::Control;
 use crate::api::limits::LimitsView;
 use crate::api::page::{Page, PageQuery};
-use crate::caller::Acting;
+use crate::caller::{Acting, takes_authentication};
 use crate::error::{ApiError, ApiResult};
 use crate::json::{Json, Params, answer_tagged};
 
@@ -45,6 +45,7 @@ pub(crate) async fn create(
     Json(new): Json<NamespaceNew>,
 ) -> ApiResult<Response> {
     let scope = acting.may(Grant::TenantsWrite)?;
+    takes_authentication(&control)?;
     let slug = slug::of_namespace(&acting.slug, &new.project, new.environment.as_deref()).map_err(
         |error| {
             let field = match error {

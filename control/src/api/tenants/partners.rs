@@ -29,7 +29,7 @@ pub(crate) struct PartnerNew {
 }
 
 #[utoipa::path(post, path = "/partners", tag = "operator", request_body = PartnerNew, responses(
-    (status = 201, body = TenantCreated), (status = 409, description = "The slug is taken or reserved"),
+    (status = 201, body = TenantCreated), (status = 409, description = "The slug is taken or reserved, or authentication is off"),
     (status = 422, description = "Not valid")))]
 pub(crate) async fn create(
     Operator(operator): Operator,
@@ -45,10 +45,8 @@ pub(crate) async fn create(
     };
     let mut founding = checked(&control, asked)?;
     founding.new.kind = TenantKind::Partner;
-    let (new, now) = (founding.new.clone(), founding.now);
-    let tenants = control.deps.store.tenants(&operator);
-    let (partner, hosts) = tenants.create_with(new, founding.first(), now).await?;
-    Ok(created(partner, founding.owner, hosts))
+    let (partner, hosts) = founding.carry_out(&control, &operator).await?;
+    Ok(created(partner, founding.owner, hosts, true))
 }
 
 #[utoipa::path(get, path = "/partners", tag = "operator", params(PageQuery),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use laneway_runtime::http::Cidr;
-use laneway_store::Tenant;
+use laneway_store::{MAIN, Tenant};
 use laneway_tenancy::TenantId;
 use laneway_tenancy::control::{TenantKind, TenantState};
 use laneway_tenancy::options::{Branding, Options};
@@ -42,7 +42,8 @@ impl From<TenantState> for StateView {
     fn from(state: TenantState) -> Self {
         match state {
             TenantState::Active => StateView::Active,
-            TenantState::Suspended => StateView::Suspended,
+            // What a later version calls otherwise is not active either.
+            TenantState::Suspended | TenantState::Other => StateView::Suspended,
             TenantState::Closing => StateView::Closing,
             TenantState::Closed => StateView::Closed,
         }
@@ -143,6 +144,13 @@ pub(crate) struct TenantView {
     options: OptionsView,
     /// The partitions that its records use.
     lanes: Vec<u32>,
+    /// For the operator alone: the database of its positions and sessions, `main` or one of
+    /// `store.shards`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    database: Option<String>,
+    /// For the operator alone: the set of topics that it has to itself, with those below it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    topics: Option<String>,
     /// Counts the changes to the tenant and all that belongs to it.
     control_version: i64,
     created_at: String,
@@ -162,6 +170,7 @@ impl From<Tenant> for TenantView {
                 TenantKind::Runtime => "runtime",
                 TenantKind::Platform => "platform",
                 TenantKind::Partner => "partner",
+                TenantKind::Other => "other",
             },
             parent: tenant.body.parent,
             state: tenant.body.state.into(),
@@ -169,8 +178,24 @@ impl From<Tenant> for TenantView {
             own_limits: tenant.body.limits.into(),
             options: tenant.body.options.into(),
             lanes: tenant.body.placement.lanes,
+            database: None,
+            topics: None,
             control_version: tenant.control_version,
             created_at: time(tenant.created_at),
+        }
+    }
+}
+
+impl TenantView {
+    /// With what only the operator sees, where it is the operator who looks.
+    pub(crate) fn seen_by(tenant: Tenant, operator: bool) -> Self {
+        let shard = tenant.shard.clone();
+        let database = operator.then(|| shard.unwrap_or_else(|| MAIN.to_owned()));
+        let topics = tenant.topic_set.clone().filter(|_| operator);
+        TenantView {
+            database,
+            topics,
+            ..tenant.into()
         }
     }
 }

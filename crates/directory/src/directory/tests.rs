@@ -62,6 +62,29 @@ fn a_change_that_comes_again_changes_nothing_and_is_no_news() {
     assert!(!directory.device_known(id, "truck", 3));
 }
 
+#[tokio::test]
+async fn a_version_is_read_once_nothing_is_missing_below_it() {
+    let id = TenantId::from_u128(1);
+    let directory = Directory::new();
+    directory.apply(&tenant(1, "acme", false)).unwrap();
+    directory.apply(&device(2, "van", 2, false)).unwrap();
+    assert_eq!((directory.version(id), directory.has_gaps()), (2, false));
+    // What registered the truck, 3, was replaced by its change, 5.
+    let other = event(4, ControlKind::Other, "x", false, String::new());
+    directory.apply(&other).unwrap();
+    assert_eq!((directory.version(id), directory.has_gaps()), (2, true));
+    assert!(!directory.device_known(id, "truck", 4));
+    directory.apply(&device(5, "truck", 3, false)).unwrap();
+    assert_eq!(directory.version(id), 2, "there may be more to come");
+    let waiting = directory.wait_for(id, 4);
+    let filling = async { directory.fill_gaps() };
+    tokio::join!(waiting, filling);
+    assert_eq!((directory.version(id), directory.has_gaps()), (5, false));
+    assert!(directory.device_known(id, "truck", 4) && !directory.device_known(id, "truck", 2));
+    directory.apply(&device(6, "truck", 3, false)).unwrap();
+    assert_eq!(directory.version(id), 6);
+}
+
 #[test]
 fn a_registration_is_told_from_a_change_of_what_is_there() {
     let directory = Directory::new();

@@ -5,6 +5,7 @@
 //! partitions are assigned anew. So a new owner always starts at the old one's last commit.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -42,7 +43,6 @@ pub(super) type Offset = (Topic, u32, u64);
 
 pub(super) struct Groups {
     session_timeout: Duration,
-    partitions: u32,
     handles: AtomicU64,
     groups: Mutex<HashMap<Arc<str>, Group>>,
 }
@@ -50,6 +50,8 @@ pub(super) struct Groups {
 #[derive(Default)]
 struct Group {
     topics: Vec<Topic>,
+    /// What it shares out.
+    lanes: Range<u32>,
     committed: HashMap<(Topic, u32), u64>,
     slots: BTreeMap<Arc<str>, Slot>,
     epoch: u64,
@@ -72,10 +74,9 @@ struct Slot {
 }
 
 impl Groups {
-    pub(super) fn new(session_timeout: Duration, partitions: u32) -> Self {
+    pub(super) fn new(session_timeout: Duration) -> Self {
         Groups {
             session_timeout,
-            partitions,
             handles: AtomicU64::new(1),
             groups: Mutex::new(HashMap::new()),
         }
@@ -111,9 +112,16 @@ impl Groups {
     }
 
     /// Joins, or joins again. A live member of the same name is fenced from here on.
-    pub(super) fn join(&self, id: &MemberId, topics: &[Topic], wake: &Arc<Notify>) -> Result<()> {
+    pub(super) fn join(
+        &self,
+        id: &MemberId,
+        topics: &[Topic],
+        lanes: Range<u32>,
+        wake: &Arc<Notify>,
+    ) -> Result<()> {
         let mut groups = self.groups();
         let group = groups.entry(Arc::clone(&id.group)).or_default();
+        group.lanes = lanes;
         let mut sorted = topics.to_vec();
         sorted.sort_unstable();
         if group.slots.is_empty() {
@@ -136,7 +144,7 @@ impl Groups {
         if let Some(old) = group.slots.insert(Arc::clone(&id.instance), slot) {
             old.wake.notify_one();
         }
-        group.rebalance(self.session_timeout, self.partitions);
+        group.rebalance(self.session_timeout);
         Ok(())
     }
 
@@ -169,7 +177,7 @@ impl Groups {
             return;
         }
         slot.give_up();
-        group.settle(self.partitions);
+        group.settle();
     }
 
     pub(super) fn leave(&self, id: &MemberId) {
@@ -183,7 +191,7 @@ impl Groups {
             .is_some_and(|slot| slot.handle == id.handle)
         {
             group.slots.remove(&id.instance);
-            group.rebalance(self.session_timeout, self.partitions);
+            group.rebalance(self.session_timeout);
         }
     }
 
@@ -237,7 +245,7 @@ impl Groups {
         } else if let Some(slot) = group.slots.get_mut(&id.instance) {
             slot.end_epoch(id.handle, epoch);
         }
-        group.settle(self.partitions);
+        group.settle();
     }
 
     /// Nothing may follow a unit that was refused before it came to the writer.
@@ -269,7 +277,7 @@ impl Groups {
                 }
                 !slot.revoking
             });
-            group.settle(self.partitions);
+            group.settle();
         }
         next
     }
@@ -290,7 +298,7 @@ impl Slot {
 }
 
 impl Group {
-    fn rebalance(&mut self, timeout: Duration, partitions: u32) {
+    fn rebalance(&mut self, timeout: Duration) {
         if self.rebalance.is_none() {
             self.rebalance = Some(Instant::now() + timeout);
             self.round += 1;
@@ -311,11 +319,11 @@ impl Group {
                 }
             }
         }
-        self.settle(partitions);
+        self.settle();
     }
 
     /// Assigns once nobody holds anything any more.
-    fn settle(&mut self, partitions: u32) {
+    fn settle(&mut self) {
         if self.rebalance.is_none() || self.in_flight > 0 || self.slots.values().any(|s| s.revoking)
         {
             return;
@@ -324,7 +332,7 @@ impl Group {
         self.epoch += 1;
         let members = u32::try_from(self.slots.len()).expect("few members");
         for (index, slot) in (0..members).zip(self.slots.values_mut()) {
-            slot.owned = range_of(index, members, partitions);
+            slot.owned = range_of(index, members, &self.lanes);
             let epoch = Epoch(self.epoch);
             slot.epoch = Some(epoch);
             slot.inbox.push_back(Notice::Assigned {
@@ -336,10 +344,11 @@ impl Group {
     }
 }
 
-/// The `index`th of `members` contiguous ranges over `0..partitions`, as even as can be.
-fn range_of(index: u32, members: u32, partitions: u32) -> Vec<u32> {
-    let (each, more) = (partitions / members, partitions % members);
-    let start = index * each + index.min(more);
+/// The `index`th of `members` contiguous ranges over `lanes`, as even as can be.
+fn range_of(index: u32, members: u32, lanes: &Range<u32>) -> Vec<u32> {
+    let count = lanes.end - lanes.start;
+    let (each, more) = (count / members, count % members);
+    let start = lanes.start + index * each + index.min(more);
     (start..start + each + u32::from(index < more)).collect()
 }
 

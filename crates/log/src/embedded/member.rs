@@ -25,7 +25,7 @@ pub(super) struct EmbeddedMember {
 }
 
 impl EmbeddedMember {
-    pub(super) fn join(shared: &Arc<Shared>, spec: GroupSpec) -> Result<Self> {
+    pub(super) fn join(shared: &Arc<Shared>, mut spec: GroupSpec) -> Result<Self> {
         if spec.topics.is_empty() || spec.topics.iter().any(|t| !t.co_partitioned()) {
             return Err(LogError::Config(format!(
                 "group {} cannot be joined for {:?}: it takes one or more topics of equal partition counts",
@@ -35,9 +35,11 @@ impl EmbeddedMember {
         if shared.is_closed() {
             return Err(LogError::Closed);
         }
+        spec.group = shared.sets.within(spec.set, &spec.group);
         let id = shared.groups.new_member(&spec);
         let wake = Arc::new(Notify::new());
-        shared.groups.join(&id, &spec.topics, &wake)?;
+        let lanes = shared.sets.lanes(spec.set);
+        shared.groups.join(&id, &spec.topics, lanes, &wake)?;
         // The writer watches over the time that the others have to answer.
         shared.queue.nudge();
         let cursor = Cursor::new(Arc::clone(shared));
@@ -86,9 +88,11 @@ impl EmbeddedMember {
                 }))
             }
             Polled::Expelled => {
-                self.shared
+                let (shared, spec) = (&self.shared, &self.spec);
+                let lanes = shared.sets.lanes(spec.set);
+                shared
                     .groups
-                    .join(&self.id, &self.spec.topics, &self.wake)?;
+                    .join(&self.id, &spec.topics, lanes, &self.wake)?;
                 self.shared.queue.nudge();
                 Ok(None)
             }

@@ -8,7 +8,7 @@ use redb::{
     WriteTransaction,
 };
 
-use crate::{EmbeddedConfig, LogConfig, LogError, Result, Topic, TopicSetup};
+use crate::{EmbeddedConfig, LogConfig, LogError, Result, Topic, TopicSets, TopicSetup};
 
 pub(super) const FILE: &str = "log.redb";
 const FORMAT: u64 = 1;
@@ -93,7 +93,7 @@ pub(super) struct Store {
 
 impl Store {
     /// Opens the folder, creates or verifies its topics.
-    pub(super) fn open(config: &LogConfig, partitions: impl Fn(Topic) -> u32) -> Result<Self> {
+    pub(super) fn open(config: &LogConfig, sets: &TopicSets) -> Result<Self> {
         let EmbeddedConfig {
             path,
             min_free_bytes,
@@ -122,7 +122,7 @@ impl Store {
             database: RwLock::new(None),
         };
         store.reopen()?;
-        store.set_up_topics(config, partitions)?;
+        store.set_up_topics(config, sets)?;
         Ok(store)
     }
 
@@ -234,7 +234,7 @@ impl Store {
         Ok(())
     }
 
-    fn set_up_topics(&self, config: &LogConfig, partitions: impl Fn(Topic) -> u32) -> Result<()> {
+    fn set_up_topics(&self, config: &LogConfig, sets: &TopicSets) -> Result<()> {
         const DOING: &str = "setting up topics";
         let tx = self.write(DOING)?;
         let fail = |e: redb::Error| self.error(DOING, e);
@@ -285,9 +285,26 @@ impl Store {
                         .map_err(|e| fail(e.into()))?;
                 }
             }
+            // The sets' lanes are numbered one after another: none may be taken out or come between.
+            let stored = texts
+                .get("topic_sets")
+                .map_err(|e| fail(e.into()))?
+                .map(|v| v.value().to_owned())
+                .unwrap_or_default();
+            let known: Vec<&str> = stored.split(',').filter(|name| !name.is_empty()).collect();
+            let begins = config.topic_sets.iter().take(known.len());
+            if !known.iter().eq(begins) {
+                return Err(LogError::Config(format!(
+                    "the log in {} has the topic sets {stored}: log.topic_sets has to begin with them, in this order",
+                    self.folder.display()
+                )));
+            }
+            texts
+                .insert("topic_sets", config.topic_sets.join(",").as_str())
+                .map_err(|e| fail(e.into()))?;
             let mut topics = tx.open_table(TOPICS).map_err(|e| fail(e.into()))?;
             for topic in Topic::ALL {
-                let wanted = partitions(topic);
+                let wanted = sets.in_each(topic);
                 let stored = topics
                     .get(topic as u8)
                     .map_err(|e| fail(e.into()))?

@@ -60,7 +60,7 @@ impl KafkaMember {
             .spec
             .topics
             .iter()
-            .map(|t| log.names.physical(*t))
+            .map(|t| log.names.of_set(*t, membership.spec.set))
             .collect();
         consumer
             .subscribe(&topics)

@@ -59,7 +59,8 @@ impl Poller {
         }
     }
 
-    /// Until the member stops, or can commit nothing more. Dropping the consumer then leaves the group, which can take long.
+    /// Until the member stops, or can commit nothing more. Dropping the consumer then leaves the
+    /// group, which can take long.
     pub(super) fn run(mut self) {
         while !self.membership.stopping() {
             if let Some(over) = self.membership.epochs.over() {
@@ -124,7 +125,8 @@ impl Poller {
         let queue = &self.membership.queue;
         match error {
             KafkaError::PartitionEOF(partition) => {
-                self.reached_end(partition.cast_unsigned(), version)
+                let lanes = self.membership.names.sets().lanes(self.membership.spec.set);
+                self.reached_end(lanes.start + partition.cast_unsigned(), version);
             }
             KafkaError::MessageConsumptionFatal(_) => {
                 self.membership.stop(LogError::Fatal(format!(
@@ -205,14 +207,12 @@ impl Poller {
     /// A partition that was just assigned refuses to be moved until its fetching has begun.
     fn seek(&mut self) {
         for seek in std::mem::take(&mut self.seeks) {
-            let physical = self.membership.names.physical(seek.topic);
+            let (topic, partition) = self.membership.names.physical(seek.topic, seek.partition);
             let to = Offset::Offset(seek.offset.cast_signed());
-            match self.consumer.seek(
-                physical,
-                seek.partition.cast_signed(),
-                to,
-                Duration::from_secs(1),
-            ) {
+            match self
+                .consumer
+                .seek(topic, partition, to, Duration::from_secs(1))
+            {
                 Ok(()) => {
                     let moved = |batch: &Batch| {
                         batch.topic() == seek.topic && batch.partition() == seek.partition

@@ -259,8 +259,9 @@ where
     C: ProducerContext,
     C::DeliveryOpaque: IntoOpaque,
 {
-    let mut message = BaseRecord::with_opaque_to(names.physical(record.topic), opaque)
-        .partition(record.partition.cast_signed())
+    let (topic, partition) = names.physical(record.topic, record.partition);
+    let mut message = BaseRecord::with_opaque_to(topic, opaque)
+        .partition(partition)
         .timestamp(record.timestamp_ms)
         .key(record.key);
     message.payload = record.value;

@@ -22,8 +22,8 @@ const METADATA_TIMEOUT: Duration = Duration::from_secs(5);
 const SETTLING: Duration = Duration::from_secs(2);
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 const WATCH_EVERY: Duration = Duration::from_millis(500);
-/// Groups whose committed offsets are asked for: the roles' own, and a console's.
-const CACHED_GROUPS: usize = 16;
+/// Groups whose committed offsets are asked for: the roles' own, and a console's, of some sets.
+const CACHED_GROUPS: usize = 64;
 
 pub(super) struct Observer {
     health: Arc<Health>,
@@ -129,8 +129,8 @@ impl Query {
         self.ask("looking up an offset by time", move |clients| {
             let mut list = TopicPartitionList::with_capacity(1);
             let at = Offset::Offset(timestamp_ms.max(0));
-            list.add_partition_offset(clients.names.physical(topic), partition.cast_signed(), at)?;
-            let name = clients.names.physical(topic);
+            let (name, number) = clients.names.physical(topic, partition);
+            list.add_partition_offset(name, number, at)?;
             // Before looking: what is appended meanwhile may be of that time.
             let last_stable = clients.bounds(topic, partition)?.last_stable;
             let found = asking(&clients.stable, name, |client, timeout| {
@@ -150,29 +150,29 @@ impl Query {
         .await
     }
 
-    pub(super) async fn committed(
-        &self,
-        group: &str,
-        topic: Topic,
-        partitions: u32,
-    ) -> Result<Vec<Option<u64>>> {
+    /// Over all sets.
+    pub(super) async fn committed(&self, group: &str, topic: Topic) -> Result<Vec<Option<u64>>> {
         let group = group.to_owned();
         self.ask("asking for committed offsets", move |clients| {
-            clients.committed(&group, topic, partitions)
+            let mut offsets = Vec::new();
+            for set in clients.names.sets().all() {
+                let group = clients.names.group(&group, set);
+                offsets.extend(clients.committed(&group, (topic, set))?);
+            }
+            Ok(offsets)
         })
         .await
     }
 
-    /// Committed offsets, once no open transaction could still move them. For threads of their
-    /// own.
+    /// The committed offsets of one set, once no open transaction could still move them. For
+    /// threads of their own.
     pub(super) fn settled_offsets(
         &self,
         group: &str,
-        topic: Topic,
-        partitions: u32,
+        topic: (Topic, u32),
     ) -> Result<Vec<Option<u64>>> {
         self.0
-            .settled_offsets(group, topic, partitions, TIMEOUT)
+            .settled_offsets(group, topic, TIMEOUT)
             .map_err(|error| errors::unavailable("asking for committed offsets", &error))
     }
 
@@ -206,7 +206,7 @@ impl Query {
 
 impl Clients {
     fn bounds(&self, topic: Topic, partition: u32) -> Result<Bounds, KafkaError> {
-        let (name, partition) = (self.names.physical(topic), partition.cast_signed());
+        let (name, partition) = self.names.physical(topic, partition);
         let watermarks =
             |client: &Client, timeout| client.fetch_watermarks(name, partition, timeout);
         let (earliest, last_stable) = asking(&self.stable, name, watermarks)?;
@@ -219,14 +219,10 @@ impl Clients {
         })
     }
 
-    fn committed(
-        &self,
-        group: &str,
-        topic: Topic,
-        partitions: u32,
-    ) -> Result<Vec<Option<u64>>, KafkaError> {
+    /// Of a group as the brokers know it.
+    fn committed(&self, group: &str, topic: (Topic, u32)) -> Result<Vec<Option<u64>>, KafkaError> {
         // What was committed a moment ago counts, though it is not written out everywhere yet.
-        match self.settled_offsets(group, topic, partitions, SETTLING) {
+        match self.settled_offsets(group, topic, SETTLING) {
             Err(error) if error.rdkafka_error_code() == Some(Code::OperationTimedOut) => {}
             answer => return answer,
         }
@@ -235,20 +231,25 @@ impl Clients {
         let client: Client = config.create_with_context(Observer {
             health: self.health.clone(),
         })?;
-        committed(&client, self.names.physical(topic), partitions, TIMEOUT)
+        committed(&client, self.of_set(topic), TIMEOUT)
     }
 
     fn settled_offsets(
         &self,
         group: &str,
-        topic: Topic,
-        partitions: u32,
+        topic: (Topic, u32),
         patience: Duration,
     ) -> Result<Vec<Option<u64>>, KafkaError> {
         let client = self.group(group)?;
-        let answer = committed(&client, self.names.physical(topic), partitions, patience);
+        let answer = committed(&client, self.of_set(topic), patience);
         drain(&client);
         answer
+    }
+
+    /// A set's topic, and how many partitions it has.
+    fn of_set(&self, (topic, set): (Topic, u32)) -> (&str, u32) {
+        let count = self.names.sets().in_each(topic);
+        (self.names.of_set(topic, set), count)
     }
 
     fn group(&self, group: &str) -> Result<Arc<Client>, KafkaError> {
@@ -298,8 +299,7 @@ fn asking<T>(
 
 fn committed(
     client: &Client,
-    topic: &str,
-    partitions: u32,
+    (topic, partitions): (&str, u32),
     patience: Duration,
 ) -> Result<Vec<Option<u64>>, KafkaError> {
     let mut list = TopicPartitionList::with_capacity(partitions as usize);
@@ -358,7 +358,7 @@ fn watch(clients: &Weak<Clients>) {
         let _ = clients.all.poll(WATCH_EVERY);
         drain(&clients.stable);
         if clients.health.doubtful() {
-            let asked = Some(clients.names.physical(Topic::TenantEvents));
+            let asked = Some(clients.names.of_set(Topic::TenantEvents, 0));
             match clients.all.fetch_metadata(asked, PROBE_TIMEOUT) {
                 Ok(_) => clients.health.brokers_answered(),
                 Err(error) => clients.health.brokers_silent(&error),

@@ -1,6 +1,7 @@
 //! Reading from positions, without a group.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,9 +20,11 @@ use super::records::{Gatherer, POLL, POLL_AT_MOST, QUEUED_BYTES, end_of_partitio
 use super::{Follower, Shared, errors};
 use crate::{Batch, BatchBuilder, LogError, Reader, Result, Topic};
 
+/// It has a consumer for each topic set that it reads of: the end of a partition does not say which
+/// topic it is of.
 pub(super) struct KafkaReader {
     following: Arc<Following>,
-    moves: Sender<Move>,
+    moves: HashMap<u32, Sender<Move>>,
 }
 
 /// What the handle and the thread of one reader share.
@@ -33,8 +36,6 @@ struct Following {
     /// nothing that was read before a move is delivered after it.
     wanted: Mutex<HashMap<u32, u64>>,
     generations: AtomicU64,
-    /// Of the end of partition that is being reported, plus one.
-    end: AtomicU64,
 }
 
 struct Move {
@@ -57,30 +58,46 @@ impl KafkaReader {
             queue: Queue::new(QUEUED_BYTES),
             wanted: Mutex::default(),
             generations: AtomicU64::new(0),
-            end: AtomicU64::new(0),
         });
-        let consumer: BaseConsumer<ReaderContext> = log
-            .settings
-            .reader()
-            .create_with_context(ReaderContext(following.clone()))
-            .map_err(|error| {
-                LogError::Config(format!("the Kafka consumer refused its settings: {error}"))
-            })?;
-        let (moves, received) = channel();
         let mut reader = KafkaReader {
             following: following.clone(),
-            moves,
+            moves: HashMap::new(),
         };
         for &(partition, offset) in from {
             reader.assign(partition, offset)?;
         }
-        let gatherer = Gatherer::new(&log.names);
+        let follower: Arc<dyn Follower> = following;
+        log.follow(Arc::downgrade(&follower));
+        Ok(reader)
+    }
+
+    /// The one of a set, which begins when it is wanted first.
+    fn consumer(&mut self, set: u32) -> Result<&Sender<Move>> {
+        let vacant = match self.moves.entry(set) {
+            Entry::Occupied(moves) => return Ok(moves.into_mut()),
+            Entry::Vacant(vacant) => vacant,
+        };
+        let following = &self.following;
+        let context = ReaderContext {
+            following: following.clone(),
+            end: AtomicU64::new(0),
+        };
+        let consumer = following
+            .log
+            .settings
+            .reader()
+            .create_with_context(context)
+            .map_err(|error| {
+                LogError::Config(format!("the Kafka consumer refused its settings: {error}"))
+            })?;
+        let (moves, received) = channel();
         let poller = Poller {
             consumer,
             following: following.clone(),
+            set,
             moves: received,
             applied: HashMap::new(),
-            gatherer,
+            gatherer: Gatherer::new(&following.log.names),
         };
         std::thread::Builder::new()
             .name("log-reader".to_owned())
@@ -88,12 +105,12 @@ impl KafkaReader {
             .map_err(|error| {
                 LogError::Fatal(format!("no thread could be started to read: {error}"))
             })?;
-        let follower: Arc<dyn Follower> = following;
-        log.follow(Arc::downgrade(&follower));
-        Ok(reader)
+        Ok(vacant.insert(moves))
     }
 
-    fn change(&self, partition: u32, offset: Option<u64>) -> Result<()> {
+    fn change(&mut self, partition: u32, offset: Option<u64>) -> Result<()> {
+        let (set, _) = self.following.log.names.sets().place(partition);
+        self.consumer(set)?;
         let following = &self.following;
         let to = offset.map(|offset| Position {
             generation: following.generations.fetch_add(1, Ordering::Relaxed) + 1,
@@ -109,9 +126,8 @@ impl KafkaReader {
                 };
             },
         );
-        self.moves
-            .send(Move { partition, to })
-            .map_err(|_| LogError::Closed)
+        let moved = self.consumer(set)?.send(Move { partition, to });
+        moved.map_err(|_| LogError::Closed)
     }
 }
 
@@ -150,7 +166,11 @@ impl Follower for Following {
     }
 }
 
-struct ReaderContext(Arc<Following>);
+struct ReaderContext {
+    following: Arc<Following>,
+    /// Of the end of partition that is being reported, plus one.
+    end: AtomicU64,
+}
 
 impl ClientContext for ReaderContext {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
@@ -159,12 +179,13 @@ impl ClientContext for ReaderContext {
 
     fn error(&self, error: KafkaError, reason: &str) {
         if error.rdkafka_error_code() == Some(Code::PartitionEOF) {
-            self.0.end.store(
+            self.end.store(
                 end_of_partition(reason).map_or(0, |offset| offset + 1),
                 Ordering::Relaxed,
             );
         } else {
-            self.0.log.health.client_error("reader", &error, reason);
+            let health = &self.following.log.health;
+            health.client_error("reader", &error, reason);
         }
     }
 }
@@ -175,6 +196,7 @@ impl ConsumerContext for ReaderContext {}
 struct Poller {
     consumer: BaseConsumer<ReaderContext>,
     following: Arc<Following>,
+    set: u32,
     moves: Receiver<Move>,
     /// What the consumer reads, and where it goes on.
     applied: HashMap<u32, Position>,
@@ -200,11 +222,12 @@ impl Poller {
 
     fn list(&self, partition: u32, offset: Option<u64>) -> Result<TopicPartitionList, KafkaError> {
         let mut list = TopicPartitionList::with_capacity(1);
-        let topic = self.following.log.names.physical(self.following.topic);
+        let names = &self.following.log.names;
+        let (topic, partition) = names.physical(self.following.topic, partition);
         let at = offset.map_or(Offset::Invalid, |offset| {
             Offset::Offset(offset.cast_signed())
         });
-        list.add_partition_offset(topic, partition.cast_signed(), at)?;
+        list.add_partition_offset(topic, partition, at)?;
         Ok(list)
     }
 
@@ -234,7 +257,8 @@ impl Poller {
                 None => break,
                 Some(Ok(message)) => self.gatherer.add(&message),
                 Some(Err(KafkaError::PartitionEOF(partition))) => {
-                    self.reached_end(partition.cast_unsigned());
+                    let lanes = self.following.log.names.sets().lanes(self.set);
+                    self.reached_end(lanes.start + partition.cast_unsigned());
                     None
                 }
                 Some(Err(error)) => {
@@ -274,7 +298,8 @@ impl Poller {
         let Some(position) = self.applied.get(&partition) else {
             return;
         };
-        let end = self.following.end.swap(0, Ordering::Relaxed).checked_sub(1);
+        let context = self.consumer.context();
+        let end = context.end.swap(0, Ordering::Relaxed).checked_sub(1);
         let next = end.unwrap_or(position.offset).max(position.offset);
         self.push(BatchBuilder::new(self.following.topic, partition).build(next));
     }

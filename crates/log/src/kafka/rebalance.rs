@@ -183,13 +183,10 @@ impl Wake for Unpark {
 fn co_partitioned(list: &TopicPartitionList, names: &Names, topics: &[Topic]) -> Result<Vec<u32>> {
     let mut found: BTreeMap<u32, usize> = BTreeMap::new();
     for element in list.elements() {
-        if names
-            .logical(element.topic())
-            .is_some_and(|topic| topics.contains(&topic))
+        if let Some((topic, lane)) = names.logical(element.topic(), element.partition())
+            && topics.contains(&topic)
         {
-            *found
-                .entry(element.partition().cast_unsigned())
-                .or_default() += 1;
+            *found.entry(lane).or_default() += 1;
         }
     }
     match found.iter().find(|(_, count)| **count != topics.len()) {

@@ -45,15 +45,16 @@ impl Gatherer {
 
     /// Adds a message; returns the batch that it completes or does not belong to.
     pub(super) fn add(&mut self, message: &BorrowedMessage<'_>) -> Option<Batch> {
-        let partition = message.partition().cast_unsigned();
         let mut finished = None;
-        let fits = self.open.as_ref().is_some_and(|open| {
-            open.partition == partition && self.names.physical(open.topic) == message.topic()
-        });
+        let here = (message.topic(), message.partition());
+        let fits = self
+            .open
+            .as_ref()
+            .is_some_and(|open| self.names.physical(open.topic, open.partition) == here);
         if !fits {
             finished = self.take();
             // Only topics of this log are ever subscribed.
-            let topic = self.names.logical(message.topic())?;
+            let (topic, partition) = self.names.logical(here.0, here.1)?;
             self.open = Some(Open {
                 topic,
                 partition,

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 
+use super::topics::Names;
 use crate::{GroupSpec, LogConfig, LogError, Result};
 
 /// Room in a request for what surrounds the largest record: the batch's and the record's own
@@ -32,7 +33,7 @@ pub(super) struct Settings {
     transaction_timeout_ms: u32,
     delivery_timeout_ms: u32,
     session_timeout: Duration,
-    topic_prefix: String,
+    names: Names,
 }
 
 impl Settings {
@@ -71,7 +72,7 @@ impl Settings {
             transaction_timeout_ms: kafka.transaction_timeout_ms,
             delivery_timeout_ms: kafka.delivery_timeout_ms,
             session_timeout: Duration::from_millis(config.session_timeout_ms),
-            topic_prefix: config.topic_prefix.clone(),
+            names: Names::new(config),
         })
     }
 
@@ -87,10 +88,12 @@ impl Settings {
         Duration::from_millis(self.delivery_timeout_ms.into())
     }
 
-    /// Groups belong to the topics that they read: logs of other prefixes have others of the
-    /// same name.
-    fn group(&self, name: &str) -> String {
-        format!("{}{name}", self.topic_prefix)
+    pub(super) fn names(&self) -> &Names {
+        &self.names
+    }
+
+    fn group(&self, spec: &GroupSpec) -> String {
+        self.names.group(&spec.group, spec.set)
     }
 
     /// For the admin client.
@@ -98,14 +101,15 @@ impl Settings {
         self.base.clone()
     }
 
-    /// For questions about metadata and offsets; with `group`, about its committed offsets.
+    /// For questions about metadata and offsets; with `group`, as the brokers know it, about its
+    /// committed offsets.
     pub(super) fn query(&self, isolation: Isolation, group: Option<&str>) -> ClientConfig {
         let mut config = self.base.clone();
         config
             .set("isolation.level", isolation.name())
             .set("enable.auto.commit", "false");
         if let Some(group) = group {
-            config.set("group.id", self.group(group));
+            config.set("group.id", group);
         }
         config
     }
@@ -129,7 +133,7 @@ impl Settings {
             .set("delivery.report.only.error", "true")
             .set(
                 "transactional.id",
-                format!("{}-{}", self.group(&spec.group), spec.instance),
+                format!("{}-{}", self.group(spec), spec.instance),
             )
             .set(
                 "transaction.timeout.ms",
@@ -163,7 +167,7 @@ impl Settings {
         let mut config = self.consuming();
         let poll_interval = LEAST_POLL_INTERVAL.max(self.session_timeout * 2);
         config
-            .set("group.id", self.group(&spec.group))
+            .set("group.id", self.group(spec))
             .set("group.protocol", "classic")
             .set("partition.assignment.strategy", "range")
             .set(
@@ -195,7 +199,7 @@ impl Settings {
         let mut config = self.consuming();
         config
             // Never joined: librdkafka wants a name before it hands out a consumer queue.
-            .set("group.id", self.group("reader"))
+            .set("group.id", self.names.group("reader", 0))
             .set("auto.offset.reset", "error")
             .set("enable.partition.eof", "true");
         config

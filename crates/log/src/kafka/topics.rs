@@ -11,7 +11,7 @@ use rdkafka::error::RDKafkaErrorCode as Code;
 use super::errors;
 use super::query::{Query, TopicShape};
 use super::settings::{Settings, max_batch_bytes};
-use crate::{LogConfig, LogError, Result, Topic, TopicSetup};
+use crate::{LogConfig, LogError, Result, Topic, TopicSets, TopicSetup};
 
 /// A broker that is starting, or electing leaders for topics that were just created.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -31,38 +31,63 @@ const COMPACTED: [(&str, &str); 4] = [
     ("delete.retention.ms", "86400000"),
 ];
 
-/// Physical names by logical topic, and back.
+/// Physical names by logical topic and lane, and back.
 #[derive(Clone)]
-pub(super) struct Names(Vec<(Topic, String)>);
-
-impl Names {
-    pub(super) fn new(prefix: &str) -> Self {
-        Names(
-            Topic::ALL
-                .iter()
-                .map(|topic| (*topic, format!("{prefix}{}", topic.name())))
-                .collect(),
-        )
-    }
-
-    pub(super) fn physical(&self, topic: Topic) -> &str {
-        // The list is in the order of `Topic::ALL`, which is that of the discriminants.
-        &self.0[topic as usize].1
-    }
-
-    pub(super) fn logical(&self, physical: &str) -> Option<Topic> {
-        self.0
-            .iter()
-            .find(|(_, name)| name == physical)
-            .map(|(topic, _)| *topic)
-    }
+pub(super) struct Names {
+    sets: TopicSets,
+    prefix: String,
+    /// The topics of each set, in the order of `Topic::ALL`.
+    names: Vec<String>,
 }
 
-pub(super) fn partitions(config: &LogConfig, topic: Topic) -> u32 {
-    if topic.co_partitioned() {
-        config.partitions
-    } else {
-        1
+impl Names {
+    pub(super) fn new(config: &LogConfig) -> Self {
+        let sets = TopicSets::of(config);
+        let prefix = config.topic_prefix.clone();
+        let all = sets.all().flat_map(|set| Topic::ALL.map(|t| (set, t)));
+        let names = all.map(|(set, topic)| format!("{prefix}{}", sets.within(set, topic.name())));
+        Names {
+            names: names.collect(),
+            sets,
+            prefix,
+        }
+    }
+
+    pub(super) fn sets(&self) -> &TopicSets {
+        &self.sets
+    }
+
+    pub(super) fn of_set(&self, topic: Topic, set: u32) -> &str {
+        // The discriminants are in the order of `Topic::ALL`.
+        &self.names[set as usize * Topic::ALL.len() + topic as usize]
+    }
+
+    /// The topic that a lane is of, and its partition there.
+    pub(super) fn physical(&self, topic: Topic, lane: u32) -> (&str, i32) {
+        let (set, partition) = self.sets.place(lane);
+        (self.of_set(topic, set), partition.cast_signed())
+    }
+
+    /// The lane of a physical partition.
+    pub(super) fn logical(&self, physical: &str, partition: i32) -> Option<(Topic, u32)> {
+        let index = self.names.iter().position(|name| name == physical)?;
+        let (set, topic) = (index / Topic::ALL.len(), index % Topic::ALL.len());
+        let first = self.sets.lanes(set as u32).start;
+        Some((Topic::ALL[topic], first + partition.cast_unsigned()))
+    }
+
+    /// A set's topics: those that are in no set but the shared one are there alone.
+    fn all(&self) -> impl Iterator<Item = (Topic, &str)> {
+        let each = |set| Topic::ALL.map(|topic| (set, topic));
+        let there = |(set, topic): &(u32, Topic)| *set == 0 || topic.co_partitioned();
+        let all = self.sets.all().flat_map(each).filter(there);
+        all.map(|(set, topic)| (topic, self.of_set(topic, set)))
+    }
+
+    /// Groups belong to the topics that they read: those of other prefixes and sets have others
+    /// of the same name.
+    pub(super) fn group(&self, name: &str, set: u32) -> String {
+        format!("{}{}", self.prefix, self.sets.within(set, name))
     }
 }
 
@@ -75,12 +100,12 @@ pub(super) async fn prepare(
 ) -> Result<()> {
     let deadline = Instant::now() + PATIENCE;
     let shapes = admitted(query, deadline).await?;
-    let missing: Vec<Topic> = Topic::ALL
-        .into_iter()
-        .filter(|t| !shapes.iter().any(|s| s.name == names.physical(*t)))
+    let missing: Vec<(Topic, &str)> = names
+        .all()
+        .filter(|(_, name)| !shapes.iter().any(|s| s.name == *name))
         .collect();
     if !missing.is_empty() && config.topics == TopicSetup::Verify {
-        let all: Vec<&str> = missing.iter().map(|t| names.physical(*t)).collect();
+        let all: Vec<&str> = missing.iter().map(|(_, name)| *name).collect();
         return Err(LogError::Topic {
             topic: all.join(", "),
             reason: "is missing; create it, or set log.topics to \"create\"".to_owned(),
@@ -92,16 +117,15 @@ pub(super) async fn prepare(
         ))
     })?;
     if !missing.is_empty() {
-        create(config, names, &admin, &missing).await?;
+        create(config, names.sets(), &admin, &missing).await?;
     }
     let shapes = settled(query, names, deadline).await?;
-    for topic in Topic::ALL {
-        let name = names.physical(topic);
+    for (topic, name) in names.all() {
         let found = shapes
             .iter()
             .find(|s| s.name == name)
             .map_or(0, |s| s.partitions);
-        let wanted = partitions(config, topic);
+        let wanted = names.sets().in_each(topic);
         if found != wanted {
             return Err(LogError::Topic {
                 topic: name.to_owned(),
@@ -144,15 +168,15 @@ async fn reach(query: &Query, deadline: Instant) -> Result<Vec<TopicShape>> {
 async fn settled(query: &Query, names: &Names, deadline: Instant) -> Result<Vec<TopicShape>> {
     loop {
         let shapes = reach(query, deadline).await?;
-        let waiting = Topic::ALL
-            .into_iter()
-            .find(|t| !shapes.iter().any(|s| s.name == names.physical(*t) && s.led));
-        let Some(topic) = waiting else {
+        let waiting = names
+            .all()
+            .find(|(_, name)| !shapes.iter().any(|s| s.name == *name && s.led));
+        let Some((_, name)) = waiting else {
             return Ok(shapes);
         };
         if Instant::now() > deadline {
             return Err(LogError::Topic {
-                topic: names.physical(topic).to_owned(),
+                topic: name.to_owned(),
                 reason: "has partitions without a leader; see to the brokers that hold them"
                     .to_owned(),
             });
@@ -163,9 +187,9 @@ async fn settled(query: &Query, names: &Names, deadline: Instant) -> Result<Vec<
 
 async fn create(
     config: &LogConfig,
-    names: &Names,
+    sets: &TopicSets,
     admin: &AdminClient<DefaultClientContext>,
-    missing: &[Topic],
+    missing: &[(Topic, &str)],
 ) -> Result<()> {
     let min_insync = config.kafka.min_insync_replicas.to_string();
     let max_message = max_batch_bytes(config.max_record_bytes).to_string();
@@ -182,10 +206,10 @@ async fn create(
     let segment_ms = segment_ms(config).to_string();
     let wanted: Vec<NewTopic<'_>> = missing
         .iter()
-        .map(|&topic| {
-            let count = i32::try_from(partitions(config, topic)).unwrap_or(i32::MAX);
+        .map(|&(topic, name)| {
+            let count = i32::try_from(sets.in_each(topic)).unwrap_or(i32::MAX);
             let new = NewTopic::new(
-                names.physical(topic),
+                name,
                 count,
                 TopicReplication::Fixed(config.kafka.replication_factor),
             )
@@ -251,17 +275,16 @@ async fn verify_configs(
     names: &Names,
     admin: &AdminClient<DefaultClientContext>,
 ) -> Result<()> {
-    let resources: Vec<ResourceSpecifier<'_>> = Topic::ALL
-        .iter()
-        .map(|t| ResourceSpecifier::Topic(names.physical(*t)))
+    let resources: Vec<ResourceSpecifier<'_>> = names
+        .all()
+        .map(|(_, name)| ResourceSpecifier::Topic(name))
         .collect();
     let options = AdminOptions::new().request_timeout(Some(REQUEST_TIMEOUT));
     let described = admin
         .describe_configs(&resources, &options)
         .await
         .map_err(|error| errors::unavailable("reading the topics' configuration", &error))?;
-    for (topic, described) in Topic::ALL.into_iter().zip(described) {
-        let name = names.physical(topic);
+    for ((topic, name), described) in names.all().zip(described) {
         match described {
             Ok(resource) => verify_config(config, topic, name, &resource)?,
             Err(code) => {

@@ -174,11 +174,8 @@ impl UnitWorker {
         let mut offsets = TopicPartitionList::with_capacity(unit.offsets.len());
         for &(topic, partition, next) in &unit.offsets {
             let at = Offset::Offset(next.cast_signed());
-            offsets.add_partition_offset(
-                self.log.names.physical(topic),
-                partition.cast_signed(),
-                at,
-            )?;
+            let (topic, partition) = self.log.names.physical(topic, partition);
+            offsets.add_partition_offset(topic, partition, at)?;
         }
         let deadline = Instant::now() + self.settings().transaction_timeout();
         loop {
@@ -252,11 +249,9 @@ impl UnitWorker {
             return asked_again;
         }
         unit.offsets.iter().all(|&(topic, partition, next)| {
-            let stable =
-                self.log
-                    .query
-                    .settled_offsets(&self.group, topic, self.log.partitions(topic));
-            match stable {
+            let (set, partition) = self.log.names.sets().place(partition);
+            let group = self.log.names.group(&self.group, set);
+            match self.log.query.settled_offsets(&group, (topic, set)) {
                 Ok(stable) => stable
                     .get(partition as usize)
                     .copied()

@@ -11,6 +11,7 @@ pub mod limits;
 pub mod order;
 pub mod readers;
 pub mod retention;
+pub mod sets;
 pub mod stalled;
 pub mod support;
 pub mod topics;
@@ -69,6 +70,7 @@ pub fn base_config(backend: laneway_log::Backend) -> LogConfig {
         backend,
         topics: TopicSetup::Create,
         topic_prefix: String::new(),
+        topic_sets: Vec::new(),
         partitions: PARTITIONS,
         // Records of any time stay, but where a case is about that.
         retention_seconds: 100 * 365 * 86_400,
@@ -131,6 +133,10 @@ macro_rules! conformance_suite {
             topics::another_partition_count_is_refused
             topics::missing_topics_are_refused_where_they_are_only_verified
             topics::a_group_needs_topics_of_equal_partition_counts
+            sets::a_set_has_lanes_and_groups_of_its_own
+            sets::a_reader_of_several_sets_says_of_each_lane_that_it_has_caught_up
+            sets::an_idle_group_of_a_set_has_no_lag
+            sets::a_set_is_added_to_a_log_with_records
         }
 
         /// Not a test: what child processes of the tests run.

@@ -13,9 +13,11 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use rustls::ServerConfig;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 
 use super::connection::{Activity, Answering, Stream, TooLong, Transport};
+use super::even::even;
 use super::forwarded::{Cidr, client_address};
 use super::listen::{Listener, Socket, listen, listen_unix};
 use super::tls::{Certificate, HostCertificates, TlsConfig};
@@ -211,9 +213,11 @@ impl Connection {
                     .map(|a| client_address(a, request.headers(), &bounds.trusted_proxies)),
                 local_operator: address.is_none(),
             };
+            let begun = Instant::now();
             let response = service.clone().call(request, peer);
             async move {
-                Ok::<_, Infallible>(response.await.map(|body| Answering::new(body, in_flight)))
+                let response = even(begun, response.await).await;
+                Ok::<_, Infallible>(response.map(|body| Answering::new(body, in_flight)))
             }
         });
         let serving = hyper::server::conn::http1::Builder::new()
@@ -229,7 +233,7 @@ impl Connection {
         let every = header_timeout
             .min(idle_timeout)
             .max(Duration::from_millis(10));
-        let mut look = tokio::time::interval_at(tokio::time::Instant::now() + every, every);
+        let mut look = tokio::time::interval_at(Instant::now() + every, every);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut drained = false;
         loop {

@@ -1,19 +1,18 @@
 //! The keys of service accounts.
 
 use laneway_schemas::ControlKind;
-use laneway_tenancy::control::KeyBody;
 use laneway_tenancy::{AccountId, Grants, KeyId, TenantId};
 use sqlx::Row;
 
-use super::{count, find, missing};
+use super::{find, missing};
 use crate::access::Tx;
-use crate::codec::{Named, to_json};
+use crate::codec::Named;
 use crate::error::{Doing, Result, StoreError};
 use crate::keys;
 use crate::outbox::{Change, emit_many, next_versions};
 
 /// Keys of one account: what is told when it changes is bounded.
-const MOST: i64 = 100;
+const MOST: usize = 100;
 
 /// Whether the account may have one more key, of these grants. The transaction holds the tenant's
 /// row.
@@ -30,8 +29,7 @@ pub(crate) async fn check_gives(
             found.grants.names().join(", ")
         )));
     }
-    let sql = "SELECT COUNT(*) FROM api_keys WHERE tenant_id = $1 AND account_id = $2";
-    if count(tx, sql, tenant, Some(id)).await? >= MOST {
+    if keys_of(tx, tenant, id).await?.len() >= MOST {
         return Err(StoreError::Refused(format!(
             "a service account has at most {MOST} keys; revoke one"
         )));
@@ -78,11 +76,7 @@ pub(super) async fn tell(
     let mut changes = Vec::with_capacity(keys.len());
     for (((_, grants), id), version) in keys.iter().zip(&ids).zip(first..) {
         let body = match at_most {
-            Some(most) => {
-                let names = grants.common(most).names();
-                let grants = names.into_iter().map(str::to_owned).collect();
-                Some(to_json(&KeyBody { grants })?)
-            }
+            Some(most) => Some(keys::body(grants.common(most))?),
             None => None,
         };
         changes.push(Change {

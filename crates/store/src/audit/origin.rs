@@ -139,6 +139,7 @@ pub fn principal_name(principal: &Principal) -> String {
         Principal::Key { id, .. } => format!("key:{id}"),
         Principal::Partner { key, .. } => format!("key:{key}"),
         Principal::Operator => "operator".to_owned(),
+        Principal::Anyone => "anyone".to_owned(),
         Principal::Role(role) => format!("role:{role}"),
     }
 }

@@ -4,16 +4,14 @@ use laneway_tenancy::{DeviceDetails, DeviceId, TenantId};
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
-use super::{Device, Devices, Seen};
+use super::{Device, Devices};
 use crate::access::{Access, Tx};
 use crate::codec::Named;
 use crate::error::{Doing, Result};
 
 const COLUMNS: &str =
     "SELECT d.device_id, d.since, d.version, d.created_at, d.name, d.device_group,
-    d.labels, d.disabled, p.recorded_at, p.received_at";
-const SEEN: &str = "LEFT JOIN latest_positions p
-    ON p.tenant_id = d.tenant_id AND p.device_id = d.device_id";
+    d.labels, d.disabled";
 
 /// Which devices; all where nothing is said.
 #[derive(Debug, Clone, Default)]
@@ -30,7 +28,8 @@ impl Devices<'_> {
         let mut tx = self.store.read(Access::Tenant(tenant)).await?;
         let found = one(&mut tx, tenant, id).await?;
         tx.commit().await?;
-        Ok(found)
+        let found = self.seen(found.into_iter().collect()).await?;
+        Ok(found.into_iter().next())
     }
 
     /// Devices by id, after `after`.
@@ -71,7 +70,7 @@ impl Devices<'_> {
             Some(_) => "l.device_id",
             None => "d.device_id",
         };
-        let sql = format!("{COLUMNS} {from} {SEEN} WHERE {conditions} ORDER BY {order} LIMIT $3");
+        let sql = format!("{COLUMNS} {from} WHERE {conditions} ORDER BY {order} LIMIT $3");
         let mut query = sqlx::query(sqlx::AssertSqlSafe(sql))
             .bind(self.scope.tenant().to_string())
             .bind(after.map_or("", DeviceId::as_str))
@@ -88,13 +87,15 @@ impl Devices<'_> {
             .await
             .doing("listing devices")?;
         tx.commit().await?;
-        rows.iter().map(device).collect()
+        let devices: Result<Vec<Device>> = rows.iter().map(device).collect();
+        self.seen(devices?).await
     }
 }
 
+/// Without when it was seen.
 pub(super) async fn one(tx: &mut Tx, tenant: TenantId, id: &DeviceId) -> Result<Option<Device>> {
     let row = sqlx::query(sqlx::AssertSqlSafe(format!(
-        "{COLUMNS} FROM devices d {SEEN} WHERE d.tenant_id = $1 AND d.device_id = $2"
+        "{COLUMNS} FROM devices d WHERE d.tenant_id = $1 AND d.device_id = $2"
     )))
     .bind(tenant.to_string())
     .bind(id.as_str())
@@ -108,8 +109,6 @@ fn device(row: &AnyRow) -> Result<Device> {
     let id: String = row.try_get("device_id").doing("reading a device")?;
     let row = Named::new("devices", &id, row);
     let since = row.get("since")?;
-    let received_at: Option<i64> = row.get("received_at")?;
-    let recorded_at: Option<i64> = row.get("recorded_at")?;
     Ok(Device {
         id: row.parse("device_id")?,
         since,
@@ -121,9 +120,6 @@ fn device(row: &AnyRow) -> Result<Device> {
             labels: row.json("labels")?,
         },
         disabled: row.get::<i64>("disabled")? != 0,
-        seen: recorded_at.map(|recorded_at| Seen {
-            recorded_at,
-            received_at,
-        }),
+        seen: None,
     })
 }

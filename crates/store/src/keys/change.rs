@@ -7,6 +7,7 @@ use crate::access::{Access, Tx};
 use crate::codec::hex;
 use crate::error::{Doing, Result, StoreError};
 use crate::outbox::next_version;
+use crate::tenants;
 
 /// What is given of these.
 #[derive(Debug, Clone, Default)]
@@ -41,7 +42,8 @@ impl ApiKeys<'_> {
         let mut tx = self.store.write(Access::Tenant(tenant)).await?;
         let mut key = lock(&mut tx, tenant, id, expected).await?;
         if change.expires_at.is_some() {
-            key.expires_at = bounded(&mut tx, tenant, change.expires_at, at).await?;
+            let found = tenants::by_id(&mut tx, tenant).await?;
+            key.expires_at = bounded(found.as_ref(), change.expires_at, at)?;
         }
         key.name = change.name.unwrap_or(key.name);
         sqlx::query(
@@ -75,7 +77,8 @@ impl ApiKeys<'_> {
         let ended = key.expires_at.unwrap_or(i64::MAX);
         let former_until = rotation.former_until.min(ended);
         key.former_until = (former_until > at).then_some(former_until);
-        let bound = bounded(&mut tx, tenant, rotation.expires_at, at).await?;
+        let found = tenants::by_id(&mut tx, tenant).await?;
+        let bound = bounded(found.as_ref(), rotation.expires_at, at)?;
         key.expires_at = bound.or(key.expires_at);
         if key.expires_at.is_some_and(|end| end <= at) {
             return Err(StoreError::Refused(format!(

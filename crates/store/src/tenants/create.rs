@@ -3,12 +3,13 @@
 use laneway_tenancy::TenantId;
 use laneway_tenancy::control::{TenantBody, TenantKind, TenantState};
 
-use super::{NewTenant, Tenant, change, row, slugs};
+use super::{NewTenant, Tenant, change, row, slugs, topic_sets};
 use crate::access::{Access, Tx};
 use crate::codec::{to_json, variant_name};
 use crate::error::{Doing, Result, StoreError};
 use crate::outbox::next_version;
-use crate::{Host, NewHost, NewKey, Store, hosts, keys};
+use crate::shards::{Chosen, mark};
+use crate::{CreationStep, Host, NewHost, NewKey, Store, creations, hosts, keys};
 
 /// What a tenant is created with.
 #[derive(Default)]
@@ -16,9 +17,11 @@ pub struct First<'a> {
     /// Its first key.
     pub owner: Option<NewKey<'a>>,
     pub hosts: &'a [NewHost],
+    /// Told of each step, where there are several: how tests stop a creation half-way.
+    pub after: Option<fn(CreationStep)>,
 }
 
-/// All or nothing.
+/// All or nothing: at once where all is in one database, else step by step.
 pub(super) async fn create_with(
     store: &Store,
     new: NewTenant,
@@ -26,8 +29,69 @@ pub(super) async fn create_with(
     first: First<'_>,
     at: i64,
 ) -> Result<(Tenant, Vec<Host>)> {
+    let above = match parent {
+        Some(parent) => store.shard_of(parent).await?,
+        None => None,
+    };
+    let shards = &store.0.shards;
+    let chosen = shards.config().choose(&Chosen {
+        tenant: new.id,
+        kind: new.kind,
+        slug: &new.slug,
+        asked: new.database.as_deref(),
+        above: above.as_deref(),
+    })?;
+    let Some(shard) = chosen else {
+        return at_once(store, new, None, parent, first, at).await;
+    };
+    // Refused before anything is begun.
+    shards.answers(&shard).await?;
+    let alone = shards.config().dedicated.contains(&shard) && above.as_deref() != Some(&*shard);
+    let tenant = new.id;
+    let made = by_steps(store, new, (&shard, alone), parent, first, at).await;
+    if made.is_err() {
+        // Where it cannot be undone now, it is later, as one that was interrupted.
+        if let Err(error) = creations::undo_own(store, tenant, &shard).await {
+            tracing::warn!(%error, %tenant, "a creation is not undone yet");
+        }
+    }
+    made
+}
+
+async fn by_steps(
+    store: &Store,
+    new: NewTenant,
+    (shard, alone): (&str, bool),
+    parent: Option<TenantId>,
+    first: First<'_>,
+    at: i64,
+) -> Result<(Tenant, Vec<Host>)> {
+    let after = first.after.unwrap_or(|_| ());
+    creations::reserve(store, &new, shard, at).await?;
+    after(CreationStep::Reserved);
+    mark(store, shard, new.id, alone, at).await?;
+    after(CreationStep::Marked);
+    creations::placed(store, new.id).await?;
+    after(CreationStep::Placed);
+    let made = at_once(store, new, Some(shard), parent, first, at).await?;
+    after(CreationStep::Activated);
+    Ok(made)
+}
+
+/// In one transaction; where the data is in a shard, the last step of a creation.
+async fn at_once(
+    store: &Store,
+    new: NewTenant,
+    shard: Option<&str>,
+    parent: Option<TenantId>,
+    first: First<'_>,
+    at: i64,
+) -> Result<(Tenant, Vec<Host>)> {
     let mut tx = store.write(Access::Platform).await?;
-    let mut tenant = create(&mut tx, new, parent, at).await?;
+    if shard.is_some() {
+        creations::end(&mut tx, new.id).await?;
+    }
+    let mut tenant = create(&mut tx, new, shard, parent, at).await?;
     if let Some(owner) = first.owner {
         keys::insert(&mut tx, tenant.id, owner, at).await?;
         tenant.control_version += 1;
@@ -43,7 +107,13 @@ pub(super) async fn create_with(
 }
 
 /// The outermost tenant is no level, an application tenant one, a namespace of it two.
-async fn create(tx: &mut Tx, new: NewTenant, parent: Option<TenantId>, at: i64) -> Result<Tenant> {
+async fn create(
+    tx: &mut Tx,
+    new: NewTenant,
+    shard: Option<&str>,
+    parent: Option<TenantId>,
+    at: i64,
+) -> Result<Tenant> {
     let parent = match parent {
         Some(id) => Some(make_room(tx, id, &new, at).await?),
         None => None,
@@ -51,6 +121,13 @@ async fn create(tx: &mut Tx, new: NewTenant, parent: Option<TenantId>, at: i64) 
     let held = parent
         .as_ref()
         .is_some_and(|p| p.body.state != TenantState::Active);
+    let (placement, topic_set) = match &parent {
+        Some(above) => {
+            let placement = new.placement.in_set(above.body.placement.set());
+            (placement, above.topic_set.clone())
+        }
+        None => (new.placement, new.topic_set),
+    };
     let own_state = TenantState::Active;
     let tenant = Tenant {
         id: new.id,
@@ -59,7 +136,7 @@ async fn create(tx: &mut Tx, new: NewTenant, parent: Option<TenantId>, at: i64) 
             parent: parent.map(|p| p.id),
             kind: new.kind,
             state: row::effective(own_state, held),
-            placement: new.placement,
+            placement,
             limits: new.limits,
             options: new.options,
             former: Vec::new(),
@@ -72,6 +149,8 @@ async fn create(tx: &mut Tx, new: NewTenant, parent: Option<TenantId>, at: i64) 
         version: 1,
         control_version: 1,
         created_at: at,
+        shard: shard.map(str::to_owned),
+        topic_set,
     };
     insert(tx, &tenant).await?;
     slugs::take(tx, &tenant.body.slug, tenant.id, at).await?;
@@ -92,9 +171,11 @@ async fn make_room(tx: &mut Tx, id: TenantId, new: &NewTenant, at: i64) -> Resul
         TenantKind::Tenant => {
             parent.body.kind == TenantKind::Tenant && parent.body.parent.is_none()
         }
-        TenantKind::Default | TenantKind::Runtime | TenantKind::Platform | TenantKind::Partner => {
-            false
-        }
+        TenantKind::Default
+        | TenantKind::Runtime
+        | TenantKind::Platform
+        | TenantKind::Partner
+        | TenantKind::Other => false,
     };
     if !fits {
         return Err(StoreError::Refused(
@@ -121,8 +202,8 @@ async fn make_room(tx: &mut Tx, id: TenantId, new: &NewTenant, at: i64) -> Resul
 async fn insert(tx: &mut Tx, tenant: &Tenant) -> Result<()> {
     let inserted = sqlx::query(
         "INSERT INTO tenants (tenant_id, slug, parent, kind, name, plan, state, held, placement, limits,
-            options, version, control_version, created_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) ON CONFLICT DO NOTHING",
+            options, version, control_version, created_at, shard, topic_set)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) ON CONFLICT DO NOTHING",
     )
     .bind(tenant.id.to_string())
     .bind(tenant.body.slug.as_str())
@@ -138,10 +219,15 @@ async fn insert(tx: &mut Tx, tenant: &Tenant) -> Result<()> {
     .bind(tenant.version)
     .bind(tenant.control_version)
     .bind(tenant.created_at)
+    .bind(tenant.shard.as_deref().unwrap_or_default())
+    .bind(tenant.topic_set.as_deref().unwrap_or_default())
     .execute(&mut *tx.inner)
     .await
     .doing("creating a tenant")?;
     if inserted.rows_affected() == 0 {
+        if let (Some(set), None) = (&tenant.topic_set, tenant.body.parent) {
+            topic_sets::check_free(tx, set).await?;
+        }
         return Err(StoreError::Exists {
             what: format!("a tenant with the slug {}", tenant.body.slug),
         });

@@ -11,7 +11,7 @@ use crate::codec::{Named, variant_name};
 use crate::error::{Doing, Result};
 
 const COLUMNS: &str = "SELECT tenant_id, slug, parent, kind, name, plan, state, held, placement, limits, total_limits, options,
-    version, control_version, created_at FROM tenants";
+    version, control_version, created_at, shard, topic_set FROM tenants";
 
 pub(crate) async fn by_id(tx: &mut Tx, id: TenantId) -> Result<Option<Tenant>> {
     one(tx, "tenant_id = $1", id.to_string()).await
@@ -83,6 +83,8 @@ fn tenant(row: &AnyRow) -> Result<Tenant> {
     let total: Option<String> = row.get("total_limits")?;
     let own_state: TenantState = row.variant("state")?;
     let held = row.get::<i64>("held")? != 0;
+    let shard: String = row.get("shard")?;
+    let topic_set: String = row.get("topic_set")?;
     Ok(Tenant {
         id: row.parse("tenant_id")?,
         body: TenantBody {
@@ -109,6 +111,8 @@ fn tenant(row: &AnyRow) -> Result<Tenant> {
         version: row.get("version")?,
         control_version: row.get("control_version")?,
         created_at: row.get("created_at")?,
+        shard: (!shard.is_empty()).then_some(shard),
+        topic_set: (!topic_set.is_empty()).then_some(topic_set),
     })
 }
 

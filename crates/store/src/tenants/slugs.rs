@@ -5,8 +5,10 @@ use laneway_tenancy::control::FormerSlug;
 use laneway_tenancy::slug::appearance;
 use sqlx::Row;
 
+use super::{Tenant, by_id, by_slug};
 use crate::access::Tx;
 use crate::codec::Named;
+use crate::creations;
 use crate::error::{Doing, Result, StoreError};
 
 /// Takes a slug for a tenant. One that another tenant had before is free again once it leads
@@ -22,6 +24,12 @@ pub(super) async fn take(tx: &mut Tx, slug: &str, tenant: TenantId, now: i64) ->
     .execute(&mut *tx.inner)
     .await
     .doing("freeing a slug")?;
+    let exists = || StoreError::Exists {
+        what: format!("a tenant with the slug {slug}, or with one that looks like it,"),
+    };
+    if creations::holds(tx, &appearance, tenant).await? {
+        return Err(exists());
+    }
     let taken = sqlx::query(
         "INSERT INTO slugs (slug, tenant_id, appearance) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
     )
@@ -32,9 +40,7 @@ pub(super) async fn take(tx: &mut Tx, slug: &str, tenant: TenantId, now: i64) ->
     .await
     .doing("taking a slug")?;
     if taken.rows_affected() == 0 {
-        return Err(StoreError::Exists {
-            what: format!("a tenant with the slug {slug}, or with one that looks like it,"),
-        });
+        return Err(exists());
     }
     Ok(())
 }
@@ -63,6 +69,19 @@ pub(super) async fn former(tx: &mut Tx, slug: &str, now: i64) -> Result<Option<T
         .try_get("tenant_id")
         .doing("looking for a former slug")?;
     Named::new("slugs", slug, &row).parse("tenant_id").map(Some)
+}
+
+/// The tenant that is called so, or was until lately. The transaction goes on as that tenant.
+pub(crate) async fn called(tx: &mut Tx, slug: &str, now: i64) -> Result<Option<Tenant>> {
+    if let Some(found) = by_slug(tx, slug).await? {
+        tx.narrow(found.id).await?;
+        return Ok(Some(found));
+    }
+    let Some(id) = former(tx, slug, now).await? else {
+        return Ok(None);
+    };
+    tx.narrow(id).await?;
+    by_id(tx, id).await
 }
 
 /// Former slugs that every role is told of.

@@ -1,6 +1,7 @@
 //! Warnings that a quota is nearly used up: one a tenant, day and quota.
 
 use laneway_tenancy::TenantId;
+use sqlx::Row;
 
 use crate::Store;
 use crate::access::Access;
@@ -97,13 +98,28 @@ impl Warnings<'_> {
         tx.commit().await
     }
 
+    /// How many quotas were warned of on a day, of all tenants.
+    pub async fn count(&self, day: i64) -> Result<u64> {
+        let doing = "counting the warnings of a day";
+        let mut tx = self.store.read(Access::Platform).await?;
+        let row = sqlx::query("SELECT COUNT(*) FROM usage_warnings WHERE day = $1")
+            .bind(day)
+            .fetch_one(&mut *tx.inner)
+            .await
+            .doing(doing)?;
+        tx.commit().await?;
+        let count: i64 = row.try_get(0).doing(doing)?;
+        Ok(u64::try_from(count).unwrap_or(0))
+    }
+
     /// Forgets what is only needed while a day lasts, of days before `day`: the devices that were
-    /// seen, and what nodes let through. The counts stay.
+    /// seen, what nodes let through, and which quotas were warned of. The counts stay.
     pub async fn forget_before(&self, tenant: TenantId, day: i64) -> Result<()> {
         let mut tx = self.store.write(Access::Tenant(tenant)).await?;
         for sql in [
             "DELETE FROM usage_devices WHERE tenant_id = $1 AND day < $2",
             "DELETE FROM usage_admitted WHERE tenant_id = $1 AND day < $2",
+            "DELETE FROM usage_warnings WHERE tenant_id = $1 AND day < $2",
         ] {
             sqlx::query(sql)
                 .bind(tenant.to_string())

@@ -1,14 +1,14 @@
 //! Credentials of devices, each for its time.
 
-use crate::support::{NOW, authority, device, rig};
+use crate::support::{NOW, authority, device, operator, rig};
 use laneway_schemas::ControlKind;
 use laneway_store::{
-    Credential, CredentialKind, DeviceChange, NewCredential, NewSecret, StoreCredentials,
-    StoreError,
+    Credential, CredentialKind, DeviceChange, NewCredential, NewSecret, NewTenant,
+    StoreCredentials, StoreError, TenantChange,
 };
 use laneway_tenancy::{
-    CredentialId, CredentialSource, CredentialUse, NOTED_EVERY_US, SecretId, StoredPrincipal,
-    Validity,
+    CredentialId, CredentialSource, CredentialUse, NOTED_EVERY_US, Placement, SecretId,
+    StoredPrincipal, TenantId, Validity,
 };
 use laneway_testkit::Database;
 
@@ -17,6 +17,7 @@ laneway_testkit::on_both_databases!(
     a_device_has_no_more_credentials_than_it_may_and_ended_ones_make_room,
     a_disabled_device_shows_in_its_credentials,
     a_use_is_noted_once_in_a_while,
+    a_device_logs_in_under_the_name_that_its_tenant_had_until_lately,
 );
 
 fn password(id: u128, valid: Validity, others_end: Option<i64>) -> NewCredential {
@@ -42,7 +43,11 @@ async fn while_passwords_rotate_both_are_there_and_the_others_are_told_to_end(da
         credentials.add(&truck, new, NOW).await.unwrap();
     }
     let source = StoreCredentials(rig.store.clone());
-    let login = source.by_login("acme", "truck").await.unwrap().unwrap();
+    let login = source
+        .by_login("acme", "truck", NOW)
+        .await
+        .unwrap()
+        .unwrap();
     let found: Vec<_> = login
         .passwords
         .iter()
@@ -135,7 +140,11 @@ async fn a_disabled_device_shows_in_its_credentials(database: Database) {
         let StoredPrincipal::Device { disabled, .. } = token.principal else {
             panic!("a device's token");
         };
-        let login = source.by_login("acme", "truck").await.unwrap().unwrap();
+        let login = source
+            .by_login("acme", "truck", NOW)
+            .await
+            .unwrap()
+            .unwrap();
         assert_eq!((disabled, login.disabled), (expected, expected));
     }
     let rows = rig.store.outbox(&authority()).oldest(100).await.unwrap();
@@ -176,4 +185,39 @@ async fn a_use_is_noted_once_in_a_while(database: Database) {
         let token = CredentialKind::Token;
         assert_eq!(last, [(token, expected), (token, None)]);
     }
+}
+
+async fn a_device_logs_in_under_the_name_that_its_tenant_had_until_lately(database: Database) {
+    let rig = rig(database).await;
+    let (tenant, scope) = rig.tenant("acme").await;
+    let truck = device("truck");
+    rig.store.devices(&scope).create(&truck, NOW).await.unwrap();
+    let credentials = rig.store.credentials(&scope);
+    let new = password(1, Validity::default(), None);
+    credentials.add(&truck, new, NOW).await.unwrap();
+    let change = TenantChange::Slug {
+        slug: "acme-trucks".to_owned(),
+        until: NOW + 100,
+    };
+    let operator = operator();
+    let tenants = rig.store.tenants(&operator);
+    tenants.change(tenant.id, None, change, NOW).await.unwrap();
+    let source = StoreCredentials(rig.store.clone());
+    for (slug, at, found) in [
+        ("acme-trucks", NOW + 100, true),
+        ("acme", NOW + 99, true),
+        ("acme", NOW + 100, false),
+        ("nobody", NOW, false),
+    ] {
+        let login = source.by_login(slug, "truck", at).await.unwrap();
+        assert_eq!(login.is_some(), found, "{slug}");
+        let slugs = login.map(|login| (login.tenant.id, login.tenant.slug));
+        assert!(slugs.is_none_or(|found| found == (tenant.id, "acme-trucks".to_owned())));
+    }
+    // Whose name it is now is whose devices log in under it.
+    let id = TenantId::from_u128(9);
+    let other = NewTenant::plain(id, "acme", Placement::first(id, 1, 24));
+    tenants.create(other, NOW + 200).await.unwrap();
+    let login = source.by_login("acme", "truck", NOW + 200).await.unwrap();
+    assert!(login.is_none());
 }

@@ -75,9 +75,40 @@ const HOT: &[Hot] = &[
         condition: "WHERE partner_id = $1 AND grant_id > $2 ORDER BY grant_id LIMIT $3",
     },
     Hot {
+        source: include_str!("../../src/grants.rs"),
+        table: "partner_grants",
+        condition: "WHERE tenant_id = $1 AND grant_id = $2",
+    },
+    Hot {
+        source: include_str!("../../src/grants.rs"),
+        table: "partner_grants",
+        condition: "WHERE tenant_id = $1 AND grant_id > $2 ORDER BY grant_id LIMIT $3",
+    },
+    Hot {
+        source: include_str!("../../src/accounts.rs"),
+        table: "service_accounts",
+        condition: "WHERE tenant_id = $1 AND account_id = $2",
+    },
+    Hot {
+        source: include_str!("../../src/accounts.rs"),
+        table: "service_accounts",
+        condition: "WHERE tenant_id = $1 AND account_id > $2 ORDER BY account_id LIMIT $3",
+    },
+    Hot {
+        source: include_str!("../../src/accounts/of_account.rs"),
+        table: "api_keys",
+        condition: "WHERE tenant_id = $1 AND account_id = $2 ORDER BY key_id",
+    },
+    Hot {
         source: include_str!("../../src/positions.rs"),
         table: "latest_positions",
         condition: "WHERE tenant_id = $1 AND device_id = $2",
+    },
+    Hot {
+        // Put together there.
+        source: "tenant_id = $1 AND device_id IN ($2)",
+        table: "latest_positions",
+        condition: "WHERE tenant_id = $1 AND device_id IN ($2)",
     },
     Hot {
         source: include_str!("../../src/sessions.rs"),
@@ -122,7 +153,8 @@ fn filling(database: Database) -> Vec<(&'static str, String)> {
     let device = padded(database, "truck-", "d.n", 2);
     let slug = padded(database, "tenant-", "t.n", 6);
     let hash = padded(database, "", "t.n * 10 + d.n", 64);
-    let key_hash = padded(database, "f", "t.n", 63);
+    let key_hash = padded(database, "f", "t.n * 10 + d.n", 63);
+    let former_hash = padded(database, "e", "t.n * 10 + d.n", 63);
     let sealed = match database {
         Database::Postgres => "'\\x00'::bytea",
         Database::Sqlite => "x'00'",
@@ -153,8 +185,15 @@ fn filling(database: Database) -> Vec<(&'static str, String)> {
         (
             "api_keys",
             format!(
-            "INSERT INTO api_keys (tenant_id, key_id, name, grants, token_hash, created_at)
-             SELECT {tenant}, 'key', 'k', '[]', {key_hash}, 1 FROM {tenants}"
+            "INSERT INTO api_keys (tenant_id, key_id, account_id, name, grants, token_hash, former_hash, created_at)
+             SELECT {tenant}, {device}, {device}, 'k', '[]', {key_hash}, {former_hash}, 1 FROM {per_device}"
+        ),
+        ),
+        (
+            "service_accounts",
+            format!(
+            "INSERT INTO service_accounts (tenant_id, account_id, name, grants, version, created_at)
+             SELECT {tenant}, {device}, 'a', '[]', 1, 1 FROM {per_device}"
         ),
         ),
         (

@@ -7,6 +7,7 @@ laneway_testkit::on_both_databases!(
     a_lease_has_one_owner_until_it_runs_out,
     a_generated_setting_is_the_same_for_all,
     demands_of_all_nodes_add_up,
+    connections_are_counted_apart_from_events,
 );
 
 async fn a_lease_has_one_owner_until_it_runs_out(database: Database) {
@@ -99,4 +100,33 @@ async fn demands_of_all_nodes_add_up(database: Database) {
             .collect::<Vec<_>>(),
         [(first.id, 50, 1)]
     );
+}
+
+async fn connections_are_counted_apart_from_events(database: Database) {
+    let rig = rig(database).await;
+    let (tenant, _) = rig.tenant("first").await;
+    let authority = authority();
+    let events = rig.store.rate_shares(&authority);
+    let sockets = rig.store.socket_shares(&authority);
+    let seen = events
+        .exchange("a", &[(tenant.id, 100)], NOW, NOW + 2000)
+        .await;
+    seen.unwrap();
+    for (node, open, seen) in [
+        ("a", Some(2), Some((2, 1))),
+        // One that has none asks.
+        ("b", Some(0), Some((2, 2))),
+        ("a", Some(3), Some((3, 2))),
+        ("a", None, None),
+        ("b", Some(1), Some((1, 1))),
+    ] {
+        let open: Vec<_> = open.map(|open| (tenant.id, open)).into_iter().collect();
+        let found = sockets.exchange(node, &open, NOW, NOW + 2000).await;
+        let found: Vec<_> = found.unwrap().iter().map(|s| (s.total, s.nodes)).collect();
+        assert_eq!(found, Vec::from_iter(seen), "{node}");
+    }
+    let seen = events
+        .exchange("b", &[(tenant.id, 1)], NOW, NOW + 2000)
+        .await;
+    assert_eq!(seen.unwrap()[0].total, 101);
 }

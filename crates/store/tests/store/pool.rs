@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use laneway_store::{Store, StoreConfig};
+use laneway_store::{ShardConfig, Store, StoreConfig};
 use laneway_testkit::Database;
 use laneway_testkit::wait::until;
 use sqlx::postgres::PgConnection;
@@ -134,6 +134,7 @@ async fn a_slow_query_is_logged_with_its_tenant_and_what_it_was_for_and_no_value
     let (mine, scope) = rig.tenant("mine").await;
     let watched = StoreConfig {
         slow_query_ms: 50,
+        shards: ShardConfig::default(),
         ..config(&rig.empty.url, 4)
     };
     let store = Store::open(&watched).await.unwrap();

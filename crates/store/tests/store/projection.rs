@@ -10,7 +10,8 @@ laneway_testkit::on_both_databases!(
     the_latest_position_is_by_event_time_then_id_then_revision,
     a_session_keeps_what_a_newer_event_does_not_say,
     large_batches_are_written_whole,
-    of_two_members_that_write_the_same_batch_one_wins,
+    of_two_members_that_write_the_same_batch_neither_loses_or_goes_back,
+    where_the_log_ends_before_the_store_it_begins_again,
 );
 
 fn position(
@@ -67,23 +68,26 @@ async fn a_batch_moves_the_partition_or_changes_nothing(database: Database) {
         .await
         .unwrap();
     assert_eq!(at().await.unwrap(), Some(20));
-    let late = rig
+    // What is there is passed over, and a gap is refused.
+    let again = vec![position(tenant.id, "d", 9, "b", 0)];
+    rig.store
+        .project(&authority(), batch(10, 20, again.clone(), vec![]))
+        .await
+        .unwrap();
+    let beyond = rig
         .store
-        .project(
-            &authority(),
-            batch(10, 30, vec![position(tenant.id, "d", 9, "b", 0)], vec![]),
-        )
+        .project(&authority(), batch(21, 30, again, vec![]))
         .await;
     assert!(
         matches!(
-            late,
+            beyond,
             Err(StoreError::Moved {
                 actual: Some(20),
-                expected: 10,
+                expected: 21,
                 ..
             })
         ),
-        "{late:?}"
+        "{beyond:?}"
     );
     assert_eq!(latest(&rig, &scope, "d").await, Some((5, "a".into(), 0)));
     rig.store
@@ -91,6 +95,34 @@ async fn a_batch_moves_the_partition_or_changes_nothing(database: Database) {
         .await
         .unwrap();
     assert_eq!(at().await.unwrap(), Some(21));
+    // One that begins before and ends beyond is written, and does not go back.
+    let more = vec![position(tenant.id, "d", 9, "b", 0)];
+    rig.store
+        .project(&authority(), batch(15, 25, more, vec![]))
+        .await
+        .unwrap();
+    assert_eq!(at().await.unwrap(), Some(25));
+    assert_eq!(latest(&rig, &scope, "d").await, Some((9, "b".into(), 0)));
+}
+
+async fn where_the_log_ends_before_the_store_it_begins_again(database: Database) {
+    let rig = rig(database).await;
+    let authority = authority();
+    rig.store
+        .project(&authority, batch(10, 20, vec![], vec![]))
+        .await
+        .unwrap();
+    let again = |end| rig.store.project_again(&authority, (1, 3), end, 2);
+    assert!(!again(20).await.unwrap());
+    assert_eq!(
+        rig.store.projected(&authority, 1, 3).await.unwrap(),
+        Some(20)
+    );
+    assert!(again(19).await.unwrap());
+    assert_eq!(
+        rig.store.projected(&authority, 1, 3).await.unwrap(),
+        Some(2)
+    );
 }
 
 async fn the_latest_position_is_by_event_time_then_id_then_revision(database: Database) {
@@ -252,29 +284,22 @@ async fn large_batches_are_written_whole(database: Database) {
     }
 }
 
-async fn of_two_members_that_write_the_same_batch_one_wins(database: Database) {
+async fn of_two_members_that_write_the_same_batch_neither_loses_or_goes_back(database: Database) {
     let rig = rig(database).await;
-    let (tenant, _) = rig.tenant("acme").await;
-    let write = || {
+    let (tenant, scope) = rig.tenant("acme").await;
+    let write = |to: u64, at: i64| {
         let store = rig.store.clone();
-        let rows = vec![position(tenant.id, "d", 1, "a", 0)];
-        tokio::spawn(async move { store.project(&authority(), batch(0, 5, rows, vec![])).await })
+        let rows = vec![position(tenant.id, "d", at, "a", 0)];
+        tokio::spawn(async move {
+            store
+                .project(&authority(), batch(0, to, rows, vec![]))
+                .await
+        })
     };
-    let (one, two) = (write(), write());
-    let results = [one.await.unwrap(), two.await.unwrap()];
-    assert_eq!(
-        results.iter().filter(|r| r.is_ok()).count(),
-        1,
-        "{results:?}"
-    );
-    assert!(
-        results.iter().any(|r| matches!(
-            r,
-            Err(StoreError::Moved {
-                actual: Some(5),
-                ..
-            })
-        )),
-        "{results:?}"
-    );
+    let (one, two) = (write(5, 1), write(7, 2));
+    one.await.unwrap().unwrap();
+    two.await.unwrap().unwrap();
+    let at = rig.store.projected(&authority(), 1, 3).await.unwrap();
+    assert_eq!(at, Some(7));
+    assert_eq!(latest(&rig, &scope, "d").await, Some((2, "a".into(), 0)));
 }

@@ -1,6 +1,6 @@
 //! PostgreSQL holds the tenants apart by itself, should a query ever forget to.
 
-use crate::support::{NOW, Rig, new_key, rig};
+use crate::support::{NOW, Rig, new_key, rig, sharded};
 use laneway_testkit::Database;
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection, Executor, Row};
@@ -61,12 +61,9 @@ fn as_tenant(tenant: &str) -> Vec<String> {
     ]
 }
 
-#[tokio::test]
-async fn every_table_with_a_tenant_id_has_row_level_security_enabled_and_forced() {
-    let Some((rig, ..)) = two_tenants().await else {
-        return;
-    };
-    let mut connection = connect(&rig).await;
+/// Tables with a tenant of a database, each of which is to be held apart.
+async fn check_tables(url: &str) {
+    let mut connection = PgConnection::connect(url).await.unwrap();
     let rows = connection
         .fetch_all(
             "SELECT c.relname, c.relrowsecurity, c.relforcerowsecurity,
@@ -82,6 +79,32 @@ async fn every_table_with_a_tenant_id_has_row_level_security_enabled_and_forced(
         assert!(row.get::<bool, _>(1) && row.get::<bool, _>(2), "{name}");
         assert!(row.get::<i64, _>(3) > 0, "{name} has no policy");
     }
+}
+
+#[tokio::test]
+async fn every_table_with_a_tenant_id_has_row_level_security_enabled_and_forced() {
+    let Some((rig, ..)) = two_tenants().await else {
+        return;
+    };
+    check_tables(&rig.empty.url).await;
+}
+
+#[tokio::test]
+async fn a_shard_holds_its_tenants_apart_as_the_main_database_does() {
+    if laneway_testkit::servers::embedded_only("row-level security of shards") {
+        return;
+    }
+    let rig = sharded(Database::Postgres).await;
+    let (mine, _) = rig.tenant("mine", "eu").await;
+    let (theirs, _) = rig.tenant("theirs", "eu").await;
+    check_tables(&rig.eu.url).await;
+    let mut connection = PgConnection::connect(&rig.eu.url).await.unwrap();
+    let table = "shard_tenants";
+    for tenant in [mine.id, theirs.id] {
+        let its = count(&mut connection, &as_tenant(&tenant.to_string()), table).await;
+        assert_eq!(its, 1);
+    }
+    assert_eq!(count(&mut connection, &as_tenant(""), table).await, 0);
 }
 
 #[tokio::test]

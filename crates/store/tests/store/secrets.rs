@@ -64,7 +64,7 @@ async fn a_new_password_takes_the_old_ones_place(database: Database) {
             .unwrap();
     }
     let login = credentials
-        .by_login("acme", "truck")
+        .by_login("acme", "truck", NOW)
         .await
         .unwrap()
         .unwrap();
@@ -113,12 +113,12 @@ async fn tokens_keys_and_passwords_are_found_only_by_what_was_presented(database
     assert!(credentials.by_token([8; 32]).await.unwrap().is_none());
     assert!(
         credentials
-            .by_login("acme", "truck")
+            .by_login("acme", "truck", NOW)
             .await
             .unwrap()
             .is_none()
     );
-    assert!(credentials.by_login("", "").await.unwrap().is_none());
+    assert!(credentials.by_login("", "", NOW).await.unwrap().is_none());
     rig.store
         .tenants(&operator())
         .set_state(tenant.id, TenantState::Suspended, NOW)

@@ -258,10 +258,21 @@ async fn a_warning_is_decided_on_once(database: Database) {
     assert_eq!(warnings.decide(&later).await.unwrap(), Warned::Written);
     let other = QuotaWarningRow {
         quota: "bytes_per_day".to_owned(),
-        ..wanted
+        ..wanted.clone()
     };
     let other_quota = warnings.decide(&other).await.unwrap();
     assert_eq!(other_quota, Warned::First(other));
+    // Counted over all tenants, and forgotten once its day is past.
+    let (other, _) = rig.tenant("other").await;
+    let others = QuotaWarningRow {
+        tenant: other.id,
+        ..wanted.clone()
+    };
+    warnings.decide(&others).await.unwrap();
+    assert_eq!(warnings.count(DAY).await.unwrap(), 3);
+    assert_eq!(warnings.count(DAY + 1).await.unwrap(), 0);
+    warnings.forget_before(other.id, DAY + 1).await.unwrap();
+    assert_eq!(warnings.count(DAY).await.unwrap(), 2);
 }
 
 async fn connections_are_added_up_over_nodes_and_said_again_without_harm(database: Database) {

@@ -88,10 +88,10 @@ impl Entry {
             (ChangeKind::Tenant, _) => true,
             (ChangeKind::Device, Principal::Device(device)) => device.as_str() == id,
             (ChangeKind::Credential, _) => {
-                matches!(self.proof.secret, SecretId::Credential(one) if one.to_string() == id)
+                matches!(self.proof.secret, Some(SecretId::Credential(one)) if one.to_string() == id)
             }
             (ChangeKind::Key, _) => {
-                matches!(self.proof.secret, SecretId::Key(one) if one.to_string() == id)
+                matches!(self.proof.secret, Some(SecretId::Key(one)) if one.to_string() == id)
             }
             _ => false,
         }

@@ -59,6 +59,11 @@ impl Authenticated {
         })
     }
 
+    /// Whether authentication is off.
+    pub fn is_anyone(&self) -> bool {
+        *self.scope.principal() == Principal::Anyone
+    }
+
     /// Refuses a request whose host or path names another tenant, whether or not there is one.
     pub fn agree(&self, claim: Claim) -> Result<(), TenantMismatch> {
         if claim.allows(self.scope.tenant()) {
@@ -69,9 +74,10 @@ impl Authenticated {
     }
 
     /// The caller at work in a namespace of its tenant, with all the rights of its key; in a
-    /// tenant below its own, where that allows it, to read what came of locations; or in the
-    /// namespace that all share, to read and write there. `None` for any other, and for devices,
-    /// which work nowhere but at home. The version is that of the tenant that is entered.
+    /// tenant below its own, where that allows it, to read what came of locations; in the
+    /// namespace that all share, to read and write there; or in that of the platform's notices, to
+    /// read them. `None` for any other, and for devices, which work nowhere but at home. The
+    /// version is that of the tenant that is entered.
     pub fn enter(&self, id: TenantId, other: &TenantBody, version: i64) -> Option<Authenticated> {
         let Principal::Key { id: key, grants } = self.scope.principal() else {
             return None;
@@ -81,12 +87,19 @@ impl Authenticated {
         }
         let is_below = other.parent == Some(self.tenant.id);
         let is_customer = self.tenant.body.kind == TenantKind::Tenant;
+        let is_platform = self.tenant.body.kind == TenantKind::Platform;
         let grants = match other.kind {
             TenantKind::Namespace if is_below => *grants,
             TenantKind::Tenant if is_below && other.options.parent_may_read => {
                 grants.common(Grants::of_all(&[Grant::StreamRead, Grant::PositionsRead]))
             }
             TenantKind::Default if is_customer => grants.common(SHARED),
+            TenantKind::Runtime if is_customer => {
+                grants.common(Grants::of_all(&[Grant::StreamRead]))
+            }
+            TenantKind::Runtime if is_platform && grants.has(Grant::Operator) => {
+                Grants::of_all(&[Grant::StreamRead])
+            }
             _ => return None,
         };
         Some(self.away(id, other, Principal::Key { id: *key, grants }, version))
@@ -205,6 +218,26 @@ mod tests {
         assert_eq!(entered.scope.grants(), Grants::of_all(&[]));
         assert!(all(TenantKind::Partner).is_none());
         assert!(all(TenantKind::Platform).is_none());
+    }
+
+    #[test]
+    fn tenants_and_operators_read_the_platforms_notices_and_nobody_writes_there() {
+        let runtime = body(TenantKind::Runtime, None);
+        let enter = |kind, grants: &[Grant]| key(kind, grants).enter(below(), &runtime, 7);
+        let reads = |entered: Option<Authenticated>| entered.map(|caller| caller.scope.grants());
+        let stream = Grants::of_all(&[Grant::StreamRead]);
+        assert_eq!(reads(enter(TenantKind::Tenant, &Grant::ALL)), Some(stream));
+        let small = enter(TenantKind::Tenant, &[Grant::DevicesRead]);
+        assert_eq!(reads(small), Some(Grants::NONE));
+        let operator = enter(TenantKind::Platform, &[Grant::Operator]);
+        assert_eq!(reads(operator), Some(stream));
+        for kind in [
+            TenantKind::Platform,
+            TenantKind::Partner,
+            TenantKind::Namespace,
+        ] {
+            assert!(enter(kind, &[Grant::StreamRead]).is_none(), "{kind:?}");
+        }
     }
 
     #[test]

@@ -1,138 +1,21 @@
-use std::collections::HashMap;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize};
+mod anyone;
+mod rig;
 
 use base64::Engine;
-use futures_util::future::BoxFuture;
 
 use super::*;
-use crate::control::TenantBody;
-use crate::source::TenantInfo;
+use crate::control::{TenantKind, TenantState};
 use crate::{
-    CredentialId, DeviceId, Grant, Grants, KeyId, Placement, Principal, SecretId, StoredCredential,
+    CredentialId, DeviceId, Grant, Grants, KeyId, Principal, SecretId, StoredCredential,
     StoredLogin, StoredPassword, StoredPrincipal, SystemRandom, Token, TokenKind, Validity,
 };
-
-#[derive(Default)]
-struct Fake {
-    tokens: Mutex<HashMap<[u8; 32], StoredCredential>>,
-    logins: Mutex<HashMap<String, StoredLogin>>,
-    away: AtomicBool,
-    lookups: AtomicUsize,
-}
-
-impl Fake {
-    fn answer<T>(&self, found: Option<T>) -> Result<Option<T>, SourceError> {
-        self.lookups.fetch_add(1, Ordering::SeqCst);
-        if self.away.load(Ordering::SeqCst) {
-            Err(SourceError::new("the test said so"))
-        } else {
-            Ok(found)
-        }
-    }
-}
-
-impl CredentialSource for Fake {
-    fn by_token(
-        &self,
-        hash: [u8; 32],
-    ) -> BoxFuture<'_, Result<Option<StoredCredential>, SourceError>> {
-        Box::pin(async move { self.answer(self.tokens.lock().unwrap().get(&hash).cloned()) })
-    }
-
-    fn by_login<'a>(
-        &'a self,
-        slug: &'a str,
-        device: &'a str,
-    ) -> BoxFuture<'a, Result<Option<StoredLogin>, SourceError>> {
-        Box::pin(async move {
-            self.answer(
-                self.logins
-                    .lock()
-                    .unwrap()
-                    .get(&format!("{device}@{slug}"))
-                    .cloned(),
-            )
-        })
-    }
-}
-
-struct Rig {
-    fake: Arc<Fake>,
-    time: Arc<AtomicI64>,
-    authenticator: Authenticator,
-}
-
-fn tenant(slug: &str, state: TenantState) -> TenantInfo {
-    let id = TenantId::from_u128(slug.bytes().fold(0, |a, b| a * 131 + u128::from(b)));
-    let body = TenantBody {
-        state,
-        ..TenantBody::plain(slug, Placement::first(id, 4, 24))
-    };
-    TenantInfo {
-        id,
-        slug: slug.into(),
-        body,
-    }
-}
-
-impl Rig {
-    fn new() -> Rig {
-        let fake = Arc::new(Fake::default());
-        let time = Arc::new(AtomicI64::new(1_700_000_000_000_000));
-        let clock = {
-            let time = time.clone();
-            move || time.load(Ordering::SeqCst)
-        };
-        let mut settings = AuthSettings::new([7; 32]);
-        settings.failures_per_address = 5;
-        settings.failures_per_device = 3;
-        let authenticator = Authenticator::new(fake.clone(), settings, Arc::new(clock));
-        Rig {
-            fake,
-            time,
-            authenticator,
-        }
-    }
-
-    fn pass(&self, seconds: i64) {
-        self.time.fetch_add(seconds * 1_000_000, Ordering::SeqCst);
-    }
-
-    fn token(&self, slug: &str, state: TenantState, principal: StoredPrincipal) -> Vec<u8> {
-        let token = Token::generate(TokenKind::Device, &SystemRandom);
-        let stored = StoredCredential {
-            tenant: tenant(slug, state),
-            control_version: 3,
-            principal,
-            valid: Validity::default(),
-            last_used_at: None,
-        };
-        let hash = self.authenticator.hasher().hash(token.reveal().as_bytes());
-        self.fake.tokens.lock().unwrap().insert(hash, stored);
-        format!("Bearer {}", token.reveal()).into_bytes()
-    }
-
-    async fn try_as(&self, header: &[u8]) -> Result<Authenticated, AuthError> {
-        self.authenticator
-            .authenticate(Some(header), Some([192, 0, 2, 1].into()))
-            .await
-    }
-}
-
-fn device(name: &str) -> StoredPrincipal {
-    StoredPrincipal::Device {
-        device: name.parse().unwrap(),
-        credential: CredentialId::from_u128(9),
-        disabled: false,
-    }
-}
+use rig::{Rig, device, tenant};
 
 #[tokio::test]
 async fn a_verified_token_is_cached_and_verified_anew_when_due() {
     let rig = Rig::new();
     let header = rig.token("acme", TenantState::Active, device("truck"));
-    assert!(rig.authenticator.cached(&header).is_none());
+    assert!(rig.authenticator.cached(Some(&header)).is_none());
     let caller = rig.try_as(&header).await.unwrap();
     assert_eq!(
         caller.scope.principal(),
@@ -140,9 +23,12 @@ async fn a_verified_token_is_cached_and_verified_anew_when_due() {
     );
     assert_eq!(caller.control_version, 3);
     rig.pass(29);
-    assert!(rig.authenticator.cached(&header).is_some());
+    assert!(rig.authenticator.cached(Some(&header)).is_some());
     rig.pass(2);
-    assert!(rig.authenticator.cached(&header).is_none(), "it is due");
+    assert!(
+        rig.authenticator.cached(Some(&header)).is_none(),
+        "it is due"
+    );
     assert_eq!(rig.fake.lookups.load(Ordering::SeqCst), 1);
     rig.try_as(&header).await.unwrap();
     rig.try_as(&header).await.unwrap();
@@ -151,7 +37,7 @@ async fn a_verified_token_is_cached_and_verified_anew_when_due() {
         2,
         "verified anew once"
     );
-    assert!(rig.authenticator.cached(&header).is_some());
+    assert!(rig.authenticator.cached(Some(&header)).is_some());
 }
 
 #[tokio::test]
@@ -166,7 +52,7 @@ async fn a_revoked_credential_is_refused_as_soon_as_the_change_is_heard_of() {
         &CredentialId::from_u128(8).to_string(),
     );
     assert!(
-        rig.authenticator.cached(&header).is_some(),
+        rig.authenticator.cached(Some(&header)).is_some(),
         "another credential's change"
     );
     rig.authenticator.forget(
@@ -174,7 +60,7 @@ async fn a_revoked_credential_is_refused_as_soon_as_the_change_is_heard_of() {
         ChangeKind::Credential,
         &CredentialId::from_u128(9).to_string(),
     );
-    assert!(rig.authenticator.cached(&header).is_none());
+    assert!(rig.authenticator.cached(Some(&header)).is_none());
     assert_eq!(rig.try_as(&header).await.unwrap_err(), AuthError::Invalid);
 }
 
@@ -188,7 +74,7 @@ async fn while_the_store_is_away_known_credentials_hold_and_unknown_ones_are_not
     rig.pass(60);
     assert!(rig.try_as(&known).await.is_ok());
     assert!(
-        rig.authenticator.cached(&known).is_some(),
+        rig.authenticator.cached(Some(&known)).is_some(),
         "not every request waits for a store that is away"
     );
     assert_eq!(
@@ -231,6 +117,16 @@ async fn a_suspended_tenant_is_told_so_and_only_with_valid_credentials() {
             .unwrap_err(),
         AuthError::Missing
     );
+}
+
+#[tokio::test]
+async fn a_tenant_of_a_kind_that_is_not_known_is_not_active() {
+    let rig = Rig::new();
+    let header = rig.token("acme", TenantState::Active, device("truck"));
+    for stored in rig.fake.tokens.lock().unwrap().values_mut() {
+        stored.tenant.body.kind = TenantKind::Other;
+    }
+    assert_eq!(rig.try_as(&header).await.unwrap_err(), AuthError::Suspended);
 }
 
 #[tokio::test]
@@ -356,9 +252,12 @@ async fn a_credential_holds_from_its_beginning_to_its_end_cached_or_not() {
     rig.pass(2);
     assert!(rig.try_as(&header).await.is_ok());
     rig.pass(7);
-    assert!(rig.authenticator.cached(&header).is_some());
+    assert!(rig.authenticator.cached(Some(&header)).is_some());
     rig.pass(1);
-    assert!(rig.authenticator.cached(&header).is_none(), "it has ended");
+    assert!(
+        rig.authenticator.cached(Some(&header)).is_none(),
+        "it has ended"
+    );
     rig.fake.away.store(true, Ordering::SeqCst);
     assert_eq!(
         rig.try_as(&header).await.unwrap_err(),

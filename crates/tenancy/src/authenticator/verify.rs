@@ -11,7 +11,8 @@ use crate::{Grant, Principal, SecretId};
 
 /// What a caller was verified by.
 pub(super) struct Proof {
-    pub(super) secret: SecretId,
+    /// `None` where authentication is off.
+    pub(super) secret: Option<SecretId>,
     /// Of a password: the stored form that it matched.
     pub(super) password_hash: Option<Box<str>>,
 }
@@ -45,6 +46,9 @@ impl Authenticator {
         known: Option<&Entry>,
         now: i64,
     ) -> Result<Found, Away> {
+        if let Some(slug) = &self.settings.anyone_in {
+            return self.find_anyone(slug).await;
+        }
         match presented {
             None => Ok(NOTHING),
             Some(Presented::Token(token)) => self.find_token(token, now).await,
@@ -73,7 +77,7 @@ impl Authenticator {
     ) -> Result<Found, Away> {
         let stored = self
             .source
-            .by_login(&login.tenant_slug, &login.device)
+            .by_login(&login.tenant_slug, &login.device, now)
             .await
             .map_err(Away::Source)?;
         let passwords = stored.as_ref().map_or(&[][..], |s| s.passwords.as_slice());
@@ -109,7 +113,7 @@ impl Authenticator {
         Ok(Found::Valid(Box::new(Verified {
             authenticated,
             proof: Proof {
-                secret: SecretId::Credential(password.credential),
+                secret: Some(SecretId::Credential(password.credential)),
                 password_hash: Some(password.hash.into()),
             },
             last_used_at: password.last_used_at,
@@ -170,7 +174,7 @@ fn valid(stored: StoredCredential, now: i64) -> Found {
     Found::Valid(Box::new(Verified {
         authenticated,
         proof: Proof {
-            secret,
+            secret: Some(secret),
             password_hash: None,
         },
         last_used_at: stored.last_used_at,

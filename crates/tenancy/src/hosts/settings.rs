@@ -1,9 +1,12 @@
 //! How hosts are understood, as the configuration's `[hosts]` has it.
 
+use std::net::IpAddr;
+
 use serde::Deserialize;
 
 use super::below;
 use super::name::HostName;
+use crate::slug;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -14,6 +17,9 @@ pub enum HostMode {
     /// No host says anything.
     Fixed,
 }
+
+/// What the namespace that all share is called where nothing else is said.
+const DEFAULT: &str = "default";
 
 /// What a host is that nothing is known of. It only counts once there is a site domain or a
 /// tenant domain: without either, hosts that nobody registered claim nothing.
@@ -37,6 +43,8 @@ pub struct HostSettings {
     /// Names, or `*.test` for all below, that claim nothing.
     pub development_hosts: Vec<String>,
     pub unregistered: Unregistered,
+    /// Whether hosts that nothing is known of are nobody's, though no domain is set.
+    pub known_only: bool,
     /// Naming the namespace that all share claims nothing.
     pub default_namespace: String,
 }
@@ -50,12 +58,30 @@ impl Default for HostSettings {
             tenant_domain: String::new(),
             development_hosts: development.map(str::to_owned).to_vec(),
             unregistered: Unregistered::Refuse,
-            default_namespace: "default".to_owned(),
+            known_only: false,
+            default_namespace: DEFAULT.to_owned(),
         }
     }
 }
 
 impl HostSettings {
+    /// As they have to be where authentication is off: a page may have its own name lead to this
+    /// machine, and what it then asks for looks like the server's own (DNS rebinding). So only
+    /// names of this machine and those that are configured are answered.
+    pub fn known_only(mut self, listener: IpAddr) -> Self {
+        self.mode = HostMode::Resolve;
+        self.unregistered = Unregistered::Refuse;
+        self.known_only = true;
+        let own = match listener {
+            IpAddr::V4(address) => address.to_string(),
+            IpAddr::V6(address) => format!("[{address}]"),
+        };
+        let machine = ["localhost", "127.0.0.1", "[::1]"].map(str::to_owned);
+        self.development_hosts.extend(machine);
+        self.development_hosts.push(own);
+        self
+    }
+
     /// What is wrong, as (the key within its section, what).
     pub fn check(&self) -> Vec<(&'static str, String)> {
         let mut wrong = Vec::new();
@@ -74,6 +100,11 @@ impl HostSettings {
         if !this.tenant_domain.is_empty() && inside {
             let what = "must not be hosts.site_domain or lie below it: what does claims nothing";
             wrong.push(("tenant_domain", what.to_owned()));
+        }
+        let shared = self.default_namespace.as_str();
+        if let Some(error) = slug::check(shared).err().filter(|_| shared != DEFAULT) {
+            let what = format!("{shared:?} cannot be a namespace's: {error}");
+            wrong.push(("default_namespace", what));
         }
         for host in &self.development_hosts {
             if !is_host(host.trim_start_matches("*.")) {
@@ -101,7 +132,7 @@ impl HostSettings {
 
     /// Whether hosts mean anything that nobody has registered.
     pub(super) fn names_hosts(&self) -> bool {
-        !self.site_domain.is_empty() || !self.tenant_domain.is_empty()
+        self.known_only || !self.site_domain.is_empty() || !self.tenant_domain.is_empty()
     }
 
     /// Whether a canonical name is the platform's own.

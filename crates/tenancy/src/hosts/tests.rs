@@ -107,6 +107,34 @@ fn an_unregistered_subdomain_may_name_a_tenant_and_an_apex_never_does() {
 }
 
 #[test]
+fn where_only_known_hosts_are_answered_a_name_that_leads_here_is_nobodys() {
+    let open = HostSettings {
+        mode: HostMode::Fixed,
+        unregistered: Unregistered::Subdomain,
+        development_hosts: vec!["console.internal".to_owned()],
+        ..HostSettings::default()
+    };
+    let hosts = hosts(open.known_only([192, 0, 2, 7].into()));
+    for known in [
+        "localhost:8080",
+        "127.0.0.1:8080",
+        "[::1]",
+        "192.0.2.7:8080",
+        "console.internal",
+    ] {
+        assert_eq!(claim(&hosts, known), Claim::Nothing, "{known}");
+    }
+    for unknown in ["rebound.example", "default.rebound.example", "192.0.2.8"] {
+        assert_eq!(claim(&hosts, unknown), Claim::Unknown, "{unknown}");
+    }
+    assert_eq!(hosts.of_host(None), Claim::Unknown);
+    assert_eq!(
+        claim(&hosts, "tracks.acme.example"),
+        Claim::Tenant(tenant(1))
+    );
+}
+
+#[test]
 fn without_a_domain_only_registered_hosts_claim_and_in_fixed_mode_none_does() {
     let plain = hosts(HostSettings::default());
     for host in [

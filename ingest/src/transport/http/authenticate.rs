@@ -37,7 +37,7 @@ async fn known(
     let authorization = headers
         .get(header::AUTHORIZATION)
         .map(HeaderValue::as_bytes);
-    if let Some(known) = authorization.and_then(|header| ingest.authenticator.cached(header)) {
+    if let Some(known) = ingest.authenticator.cached(authorization) {
         return Ok(known);
     }
     ingest

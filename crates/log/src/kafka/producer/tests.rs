@@ -18,6 +18,7 @@ fn config(bootstrap: String) -> LogConfig {
         backend: Backend::Kafka,
         topics: TopicSetup::Create,
         topic_prefix: format!("producer-{}-", std::process::id()),
+        topic_sets: Vec::new(),
         partitions: 2,
         retention_seconds: 3600,
         retention_bytes: 0,

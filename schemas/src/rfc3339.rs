@@ -1,17 +1,19 @@
 //! Times as CloudEvents write them, without allocating.
 
+use std::ops::RangeInclusive;
+
 /// `2026-11-21T02:06:41.123456Z`
 pub struct Rfc3339([u8; 27]);
 
 const DAY_US: i64 = 86_400_000_000;
-/// The years 0000 to 9999, which the format can say.
-const FIRST_US: i64 = -62_167_219_200_000_000;
-const LAST_US: i64 = 253_402_300_799_999_999;
 
 impl Rfc3339 {
+    /// The years 0000 to 9999, which the format can say, in microseconds since 1970.
+    pub const RANGE: RangeInclusive<i64> = -62_167_219_200_000_000..=253_402_300_799_999_999;
+
     /// Of microseconds since 1970; what the format cannot say becomes the nearest it can.
     pub fn of(at_us: i64) -> Self {
-        let at = at_us.clamp(FIRST_US, LAST_US);
+        let at = at_us.clamp(*Self::RANGE.start(), *Self::RANGE.end());
         let (year, month, day) = civil(at.div_euclid(DAY_US));
         let of_day = at.rem_euclid(DAY_US);
         let seconds = of_day / 1_000_000;
@@ -26,7 +28,7 @@ impl Rfc3339 {
         Rfc3339(out)
     }
 
-    pub fn as_bytes(&self) -> &[u8] {
+    pub fn as_bytes(&self) -> &[u8; 27] {
         &self.0
     }
 }
