@@ -52,7 +52,13 @@ fn migrations(kind: Kind) -> Migrator {
         let (version, about) = name.split_once('_')?;
         let about = about.replace('_', " ").into();
         let (simple, sql) = (MigrationType::Simple, SqlStr::from_static(sql));
-        Some(Migration::new(version.parse().ok()?, about, simple, sql, false))
+        Some(Migration::new(
+            version.parse().ok()?,
+            about,
+            simple,
+            sql,
+            false,
+        ))
     });
     let mut migrator = Migrator::with_migrations(migrations.collect());
     migrator.set_ignore_missing(true);
@@ -114,7 +120,10 @@ mod tests {
                 .map(|file| file.unwrap().file_name().into_string().unwrap())
                 .collect();
             there.sort();
-            let named: Vec<String> = files.iter().map(|(name, _)| format!("{name}.sql")).collect();
+            let named: Vec<String> = files
+                .iter()
+                .map(|(name, _)| format!("{name}.sql"))
+                .collect();
             assert_eq!(there, named);
             let versions: Vec<i64> = migrations(kind).iter().map(|m| m.version).collect();
             let expected: Vec<i64> = (1..=files.len() as i64).collect();
