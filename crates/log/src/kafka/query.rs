@@ -207,15 +207,19 @@ impl Query {
 impl Clients {
     fn bounds(&self, topic: Topic, partition: u32) -> Result<Bounds, KafkaError> {
         let (name, partition) = self.names.physical(topic, partition);
-        let watermarks =
-            |client: &Client, timeout| client.fetch_watermarks(name, partition, timeout);
-        let (earliest, last_stable) = asking(&self.stable, name, watermarks)?;
-        // Asked second, so that it is never below the last stable offset.
-        let (_, end) = asking(&self.all, name, watermarks)?;
+        let edge = |of, client| {
+            asking(client, name, |client, timeout| {
+                offset_for(client, (name, partition), of, timeout)
+            })
+        };
+        let earliest = edge(Offset::Beginning, &self.stable)?;
+        let last_stable = edge(Offset::End, &self.stable)?;
+        // Asked last, so that it is never below the last stable offset.
+        let end = edge(Offset::End, &self.all)?;
         Ok(Bounds {
-            earliest: earliest.unsigned_abs(),
-            last_stable: last_stable.unsigned_abs(),
-            end: end.unsigned_abs(),
+            earliest,
+            last_stable,
+            end,
         })
     }
 
@@ -295,6 +299,27 @@ fn asking<T>(
             let _ = client.fetch_metadata(Some(topic), left(deadline).min(METADATA_TIMEOUT));
         })
     })
+}
+
+/// Where a partition begins or ends, for the isolation of the client. librdkafka's query for
+/// watermarks would not do: it asks for both at once, forgets that one of them failed where the
+/// other succeeds after it, and then has a partition end where it begins.
+pub(super) fn offset_for<C: ConsumerContext>(
+    client: &BaseConsumer<C>,
+    (topic, partition): (&str, i32),
+    edge: Offset,
+    timeout: Duration,
+) -> Result<u64, KafkaError> {
+    let mut list = TopicPartitionList::with_capacity(1);
+    list.add_partition_offset(topic, partition, edge)?;
+    let found = client.offsets_for_times(list, timeout)?;
+    let element = found.elements_for_topic(topic);
+    let element = element.first().ok_or(KafkaError::NoMessageReceived)?;
+    element.error()?;
+    match element.offset() {
+        Offset::Offset(offset) => Ok(offset.unsigned_abs()),
+        _ => Err(KafkaError::NoMessageReceived),
+    }
 }
 
 fn committed(

@@ -21,6 +21,7 @@ use tokio::sync::oneshot;
 use super::epochs::Epochs;
 use super::errors;
 use super::health::{Health, log_line};
+use super::query::offset_for;
 use super::queue::Queue;
 use super::records::end_of_partition;
 use super::topics::Names;
@@ -212,14 +213,11 @@ fn start_at_end(
     for element in committed.elements() {
         if element.offset() == Offset::Invalid {
             // The end as it is now, not as it will be when the fetching begins.
-            consumer
-                .fetch_watermarks(element.topic(), element.partition(), OFFSETS_TIMEOUT)
-                .and_then(|(_, end)| {
-                    list.set_partition_offset(
-                        element.topic(),
-                        element.partition(),
-                        Offset::Offset(end),
-                    )
+            let partition = (element.topic(), element.partition());
+            offset_for(consumer, partition, Offset::End, OFFSETS_TIMEOUT)
+                .and_then(|end| {
+                    let end = Offset::Offset(end.cast_signed());
+                    list.set_partition_offset(partition.0, partition.1, end)
                 })
                 .map_err(|e| failed(doing, &e))?;
         }

@@ -1,8 +1,11 @@
 //! What the suite cannot say of every backend.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use laneway_log::{GroupSpec, LogError, MemberEvent, Records, Topic};
+use laneway_log::{Bounds, GroupSpec, LogError, MemberEvent, Records, Topic};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
@@ -118,13 +121,31 @@ async fn health_fails_while_the_broker_is_away_and_recovers_by_itself() {
         // The name of the case that has a cluster of its own.
         let place = Place::fresh("killserver").await;
         let log = place.open().await;
-        append_numbers(&log, Topic::LocationUpdates, 0, 0..1).await;
+        append_numbers(&log, Topic::LocationUpdates, 0, 0..7).await;
         assert!(log.health().is_ok());
+        // Half of an answer is none.
+        let recovered = Arc::new(AtomicBool::new(false));
+        let asking = [(); 3].map(|()| {
+            let (log, recovered) = (log.clone(), recovered.clone());
+            tokio::spawn(async move {
+                let mut answers = BTreeSet::new();
+                while !recovered.load(Ordering::Relaxed) {
+                    let answer = log.bounds(Topic::LocationUpdates, 0).await;
+                    let offsets = |b: Bounds| (b.earliest, b.last_stable, b.end);
+                    answers.extend(answer.ok().map(offsets));
+                }
+                answers
+            })
+        });
         place.kill_broker();
         eventually("health to fail", async || log.health().err()).await;
         place.restart_broker().await;
         eventually("health to recover", async || log.health().ok()).await;
-        append_numbers(&log, Topic::LocationUpdates, 0, 1..2).await;
+        recovered.store(true, Ordering::Relaxed);
+        for answers in futures_util::future::join_all(asking).await {
+            assert_eq!(answers.expect("asking"), BTreeSet::from([(0, 7, 7)]));
+        }
+        append_numbers(&log, Topic::LocationUpdates, 0, 7..8).await;
         log.close().await;
     };
     bounded("health", case).await;
