@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::secrets::private_folder;
 
 const STORE: &str = "laneway.db";
+const SHARDS: &str = "shards";
 const LOG: &str = "log";
 const SECRETS: &str = "secrets";
 
@@ -50,10 +51,11 @@ impl EmbeddedBackup {
         let target = self.folder.join(&name);
         let partial = self.folder.join(format!(".{name}"));
         private_folder(&partial)?;
-        let (store, log) = (partial.join(STORE), partial.join(LOG));
+        let (store, shards, log) = (partial.join(STORE), partial.join(SHARDS), partial.join(LOG));
+        private_folder(&shards)?;
         let log = self
             .store
-            .backup(&self.authority, &store, || self.log.backup(log))
+            .backup(&self.authority, &store, &shards, || self.log.backup(log))
             .await?;
         log.await?;
         if self.secrets.exists() {
@@ -82,11 +84,14 @@ pub fn restore(from: &Path, config: &Config) -> anyhow::Result<()> {
             from.display()
         );
     }
-    for taken in [
+    let shards = shards(from, config)?;
+    let files = shards.iter().map(|(_, to)| to.clone());
+    let targets = [
         config.data_dir.clone(),
         config.store_file(),
         config.log.embedded.path.clone(),
-    ] {
+    ];
+    for taken in targets.into_iter().chain(files) {
         let empty = !taken.exists()
             || std::fs::read_dir(&taken).is_ok_and(|mut entries| entries.next().is_none());
         anyhow::ensure!(
@@ -95,20 +100,45 @@ pub fn restore(from: &Path, config: &Config) -> anyhow::Result<()> {
             taken.display()
         );
     }
-    for folder in [
-        Some(config.data_dir.as_path()),
-        config.store_file().parent(),
-    ]
-    .into_iter()
-    .flatten()
-    {
+    let store = config.store_file();
+    let files = shards.iter().map(|(_, to)| to.as_path());
+    let folders = files.chain([store.as_path()]).filter_map(Path::parent);
+    for folder in folders.chain([config.data_dir.as_path()]) {
         private_folder(folder)?;
     }
     if from.join(SECRETS).exists() {
         copy_folder(&from.join(SECRETS), &config.data_dir.join(SECRETS))?;
     }
     copy_folder(&from.join(LOG), &config.log.embedded.path)?;
-    copy_file(&from.join(STORE), &config.store_file())
+    for (shard, to) in &shards {
+        copy_file(shard, to)?;
+    }
+    copy_file(&from.join(STORE), &store)
+}
+
+/// The shards of a backup, each with where it is to be. One that the backup has not was added
+/// later, and begins empty.
+fn shards(from: &Path, config: &Config) -> anyhow::Result<Vec<(PathBuf, PathBuf)>> {
+    let from = from.join(SHARDS);
+    if !from.exists() {
+        return Ok(Vec::new());
+    }
+    let files = config.shard_files()?.unwrap_or_default();
+    let there = std::fs::read_dir(&from)
+        .with_context(|| format!("reading the folder {}", from.display()))?;
+    let mut shards = Vec::new();
+    for shard in there {
+        let shard = shard?.path();
+        let name = shard.file_stem().and_then(|name| name.to_str());
+        let to = name.and_then(|name| files.get(name)).with_context(|| {
+            format!(
+                "the backup has the database {}, and store.shards.urls names no file for it",
+                name.unwrap_or_default()
+            )
+        })?;
+        shards.push((shard, to.clone()));
+    }
+    Ok(shards)
 }
 
 fn copy_folder(from: &Path, to: &Path) -> anyhow::Result<()> {

@@ -7,6 +7,7 @@ mod layers;
 mod shards;
 mod unguarded;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -286,18 +287,19 @@ impl Config {
     }
 
     pub fn store_is_embedded(&self) -> bool {
-        self.store.url.reveal().starts_with("sqlite:")
+        database_file(self.store.url.reveal()).is_some()
     }
 
     /// Where the store is embedded.
     pub fn store_file(&self) -> PathBuf {
-        let path = self
-            .store
-            .url
-            .reveal()
-            .trim_start_matches("sqlite:")
-            .trim_start_matches("//");
-        path.split('?').next().unwrap_or_default().into()
+        database_file(self.store.url.reveal()).unwrap_or_default()
+    }
+
+    /// Where the shards are, by their names. None where not all are embedded.
+    pub fn shard_files(&self) -> anyhow::Result<Option<BTreeMap<String, PathBuf>>> {
+        let urls = self.shards()?.urls.into_iter();
+        let files = urls.map(|(name, url)| Some((name, database_file(&url)?)));
+        Ok(files.collect())
     }
 
     /// The databases beside the store's own.
@@ -311,6 +313,12 @@ impl Config {
     pub fn socket(&self) -> PathBuf {
         self.data_dir.join("laneway.sock")
     }
+}
+
+/// The file of an embedded database.
+fn database_file(url: &str) -> Option<PathBuf> {
+    let path = url.strip_prefix("sqlite:")?.trim_start_matches("//");
+    path.split('?').next().map(PathBuf::from)
 }
 
 #[cfg(test)]

@@ -231,7 +231,7 @@ fn control(
 ) -> anyhow::Result<Arc<dyn Service>> {
     let embedded = config.log.backend == laneway_log::Backend::Embedded
         && config.store_is_embedded()
-        && config.shards()?.urls.is_empty();
+        && config.shard_files()?.is_some();
     let store = parts.store()?;
     let backup = embedded.then(|| {
         let (store, log) = (store.clone(), parts.log.clone());

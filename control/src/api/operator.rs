@@ -77,11 +77,11 @@ pub(crate) struct BackupView {
 }
 
 #[utoipa::path(post, path = "/operator/backup", tag = "operator", responses(
-    (status = 200, body = BackupView), (status = 409, description = "The log or the store is not embedded, or there are shards")))]
+    (status = 200, body = BackupView), (status = 409, description = "The log, the store or one of its shards is not embedded")))]
 pub(crate) async fn backup(_operator: Operator, control: Arc<Control>) -> ApiResult<Response> {
     let Some(backup) = &control.deps.backup else {
         return Err(ApiError::conflict(
-            "Only an embedded log and a store of one embedded database are backed up this way: use the tools of the databases and the broker.",
+            "Only an embedded log and a store all of whose databases are embedded are backed up this way: use the tools of the databases and the broker.",
         ));
     };
     control.trail.begun(&control.deps).await?;

@@ -112,7 +112,7 @@ async fn nothing_is_written_from_the_instant_of_a_backup_until_its_copy_is_made(
     let (store, later) = (rig.store.clone(), scope.clone());
     let begun = rig
         .store
-        .backup(&authority(), &to, || {
+        .backup(&authority(), &to, folder.path(), || {
             tokio::spawn(async move {
                 let id: DeviceId = "later".parse().unwrap();
                 store.devices(&later).create(&id, NOW).await

@@ -331,11 +331,14 @@ async fn a_tenant_stays_where_it_is_when_the_rule_changes(database: Database) {
 }
 
 #[tokio::test]
-async fn a_store_with_shards_is_not_copied() {
+async fn a_store_is_copied_with_its_shards() {
     let rig = sharded(Database::Sqlite).await;
     let folder = tempfile::tempdir().unwrap();
     let to = folder.path().join("copy.db");
-    let refused = rig.store.backup(&authority(), &to, || ()).await;
-    assert!(refused.unwrap_err().to_string().contains("shards"));
-    assert!(!to.exists());
+    let authority = authority();
+    let copied = rig.store.backup(&authority, &to, folder.path(), || ());
+    copied.await.unwrap();
+    for name in ["copy", "bank", "eu"] {
+        assert!(folder.path().join(format!("{name}.db")).exists(), "{name}");
+    }
 }

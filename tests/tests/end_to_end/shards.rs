@@ -14,6 +14,7 @@ use serde_json::json;
 use sqlx::{ConnectOptions, Connection, Row};
 
 const BOUND: Duration = Duration::from_secs(60);
+const SHARDS: &str = "eu=sqlite:{data_dir}/eu.db";
 
 /// A tenant with the device `truck`.
 struct Fleet {
@@ -69,10 +70,9 @@ async fn tenants_in(file: &Path) -> Result<Vec<String>> {
 #[tokio::test(flavor = "multi_thread")]
 async fn positions_are_in_the_tenants_database_and_survive_a_kill() -> Result<()> {
     let folder = tempfile::tempdir()?;
-    let shards = "eu=sqlite:{data_dir}/eu.db".to_owned();
-    let settings = [("LANEWAY_STORE_SHARDS_URLS", shards)];
-    let mut deployment =
-        Deployment::embedded_with(&laneway_binary()?, folder.path(), &settings).await?;
+    let settings = [("LANEWAY_STORE_SHARDS_URLS", SHARDS.to_owned())];
+    let binary = laneway_binary()?;
+    let mut deployment = Deployment::embedded_with(&binary, folder.path(), &settings).await?;
     let acme = Fleet::create(&deployment, "acme", "eu").await?;
     let globex = Fleet::create(&deployment, "globex", "main").await?;
     let client = deployment.ingest.clone();
@@ -87,12 +87,30 @@ async fn positions_are_in_the_tenants_database_and_survive_a_kill() -> Result<()
         fleet.moves_to(&client, "2026-01-31T12:01:00.500Z").await?;
     }
     let data = folder.path().join("data");
-    assert_eq!(tenants_in(&data.join("eu.db")).await?, [acme.id]);
-    assert_eq!(tenants_in(&data.join("laneway.db")).await?, [globex.id]);
-    let refused = deployment.admin(&["backup"]).await;
-    ensure!(
-        refused.is_err(),
-        "half of the store was copied: {refused:?}"
+    assert_eq!(tenants_in(&data.join("eu.db")).await?, [acme.id.as_str()]);
+    assert_eq!(
+        tenants_in(&data.join("laneway.db")).await?,
+        [globex.id.as_str()]
     );
+    let made = deployment.admin(&["backup"]).await?;
+    let backup = made["folder"].as_str().context("a folder")?;
+    let restored = folder.path().join("restored");
+    let restore = |settings: &[(&str, &str)]| {
+        let mut command = std::process::Command::new(&binary);
+        command.args(["restore", "--from", backup]);
+        command.env("LANEWAY_DATA_DIR", &restored);
+        command.envs(settings.iter().copied()).output()
+    };
+    let refused = restore(&[])?;
+    let said = String::from_utf8_lossy(&refused.stderr);
+    ensure!(
+        !refused.status.success() && said.contains("the database eu"),
+        "{said}"
+    );
+    ensure!(!restored.exists(), "half of the backup was put back");
+    let done = restore(&[("LANEWAY_STORE_SHARDS_URLS", SHARDS)])?;
+    ensure!(done.status.success(), "{done:?}");
+    assert_eq!(tenants_in(&restored.join("eu.db")).await?, [acme.id]);
+    assert_eq!(tenants_in(&restored.join("laneway.db")).await?, [globex.id]);
     deployment.stop().await
 }
