@@ -77,6 +77,11 @@ impl Client {
             .await
     }
 
+    pub async fn put(&self, path: &str, bearer: &str, body: &Value) -> Result<Reply> {
+        self.send(Method::PUT, path, bearer, Bytes::from(body.to_string()))
+            .await
+    }
+
     pub async fn delete(&self, path: &str, bearer: &str) -> Result<Reply> {
         self.send(Method::DELETE, path, bearer, Bytes::new()).await
     }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use crate::family::CALLERS;
+use super::family::CALLERS;
 
 const DOCUMENT: &str = "docs/access.md";
 const ROLES: [&str; 3] = ["control", "ingest", "sink"];

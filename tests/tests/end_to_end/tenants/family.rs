@@ -47,7 +47,9 @@ impl Family {
         let top = |slug: &'static str| owned(api, "/tenants", &operator, slug);
         let (acme, globex, shut) = (top("acme").await?, top("globex").await?, top("shut").await?);
         let suspended = json!({"state": "suspended"});
-        put(api, "/tenants/shut/state", &operator, &suspended).await?;
+        api.put("/tenants/shut/state", &operator, &suspended)
+            .await?
+            .ok()?;
         let below = |slug: &'static str| owned(api, "/tenants/acme/tenants", &acme, slug);
         let (shop, stall) = (below("shop").await?, below("stall").await?);
         let key = |body: Value| {
@@ -114,9 +116,4 @@ async fn owned(api: &Client, path: &str, key: &str, slug: &str) -> Result<String
     let body = json!({"slug": slug, "owner": "first"});
     let made = api.post(path, key, &body).await?.ok()?;
     text(&made["owner"], "key").with_context(|| format!("making {slug}"))
-}
-
-pub async fn put(api: &Client, path: &str, key: &str, body: &Value) -> Result<Value> {
-    let body = body.to_string().into();
-    api.send(http::Method::PUT, path, key, body).await?.ok()
 }

@@ -9,9 +9,9 @@ use http::{Method, StatusCode, header};
 use laneway_testkit::{embedded_only, laneway_binary};
 use laneway_tests::deployment::{Deployment, Servers, Settings};
 
-use crate::family::Family;
-use crate::table::{Route, Table, routes};
-use crate::things::Things;
+use super::family::Family;
+use super::table::{Route, Table, routes};
+use super::things::Things;
 
 /// Wrong credentials come by the hundred here.
 fn settings() -> Settings<'static> {

@@ -9,8 +9,8 @@ use laneway_tests::deployment::Deployment;
 use laneway_tests::tenant::text;
 use serde_json::{Value, json};
 
-use crate::family::{Family, put};
-use crate::table::Route;
+use super::family::Family;
+use super::table::Route;
 
 /// Of the tenant alone.
 const SCHEMA: &str = r#"{"type":"record","name":"Kept","namespace":"shop","fields":[]}"#;
@@ -60,7 +60,11 @@ impl Things {
         let host = json!({"host": "tracks.shop.example"});
         things.create("/hosts", host).await?;
         let config = "/tenants/shop/config/units";
-        put(&things.api, config, &things.operator, &json!("km")).await?;
+        things
+            .api
+            .put(config, &things.operator, &json!("km"))
+            .await?
+            .ok()?;
         things.schema = things.subject("shop.kept").await?;
         things.drive(deployment).await?;
         Ok(things)
@@ -110,7 +114,7 @@ impl Things {
         let made = self.api.post(&path, &self.owner, &schema).await?.ok()?;
         let level = format!("/registry/config/{name}");
         let any = json!({"compatibility": "NONE"});
-        put(&self.api, &level, &self.owner, &any).await?;
+        self.api.put(&level, &self.owner, &any).await?.ok()?;
         made["id"].as_u64().context("the id of a schema")
     }
 
@@ -151,7 +155,10 @@ impl Things {
             let tenants = &path[..start];
             let key = format!("{tenants}/config/units");
             let config = "/tenants/shop/config/units";
-            put(&self.api, config, &self.operator, &json!("km")).await?;
+            self.api
+                .put(config, &self.operator, &json!("km"))
+                .await?
+                .ok()?;
             return Ok(key);
         }
         if route.method == "DELETE" {

@@ -12,8 +12,8 @@ use serde_json::json;
 use tempfile::TempDir;
 use tokio::process::Command;
 
-use crate::markdown::{blocks, blocks_in};
-use crate::truck;
+use super::markdown::{blocks, blocks_in};
+use super::truck;
 
 const BOUND: Duration = Duration::from_secs(180);
 /// What builds and starts is done before: not run again.

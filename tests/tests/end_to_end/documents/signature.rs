@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
-use crate::markdown::blocks_in;
-use crate::truck;
+use super::markdown::blocks_in;
+use super::truck;
 
 const BOUND: Duration = Duration::from_secs(30);
 
