@@ -68,7 +68,7 @@ pub async fn run(bench: &mut Bench) -> Result<()> {
     let ours = (
         address(bench.deployment.ingest.base()),
         bench.deployment.stream_address()?,
-        format!("/stream?types=laneway.position {reader}\n"),
+        format!("/stream?event_types=laneway.position {reader}\n"),
     );
     let floor = (floor_ingest, floor_stream, "/stream/all none\n".to_owned());
     let tokens = tokens_file.display().to_string();

@@ -99,7 +99,12 @@ pub async fn run(bench: &mut Bench) -> Result<()> {
         let ours_way = Way {
             pid: sink,
             address: address.clone(),
-            paths: paths(&|n| ("/stream?types=laneway.position".to_owned(), keys[n].clone())),
+            paths: paths(&|n| {
+                (
+                    "/stream?event_types=laneway.position".to_owned(),
+                    keys[n].clone(),
+                )
+            }),
         };
         let floors_way = Way {
             pid: floor.0.pid(),
@@ -119,7 +124,7 @@ pub async fn run(bench: &mut Bench) -> Result<()> {
         bench,
         sink,
         &address,
-        ("/stream?types=laneway.window", &keys[0]),
+        ("/stream?event_types=laneway.window", &keys[0]),
     )
     .await?;
     let least = idle(bench, floor.0.pid(), &floor.1, ("/stream/idle", "")).await?;

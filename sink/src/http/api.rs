@@ -45,7 +45,7 @@ pub struct Problem {
     path = "/stream",
     description = "The tenant's events as CloudEvents: over a websocket (`Upgrade: websocket`), or as server-sent events (`Accept: text/event-stream`). Needs a key with the grant `stream:read`; a tenant's key reads its namespaces at `/t/{namespace}/stream`.",
     params(
-        ("types" = Option<String>, Query, description = "Event types, comma-separated; all without it"),
+        ("event_types" = Option<String>, Query, description = "Event types, comma-separated; all without it"),
         ("devices" = Option<String>, Query, description = "Devices, comma-separated, at most 1000; all without it"),
         ("from" = Option<String>, Query, description = "`live` (the default), `earliest`, a token, or a time (RFC 3339)"),
         ("grant" = Option<String>, Query, description = "The grant by which a partner reads"),

@@ -41,7 +41,7 @@ pub struct Asked {
     pub subscribe: Option<Subscribe>,
 }
 
-/// `grant`, and `types`, `devices` (comma-separated) and `from`.
+/// `grant`, and `event_types`, `devices` (comma-separated) and `from`.
 pub fn query(query: Option<&str>) -> Result<Asked, Problem> {
     let (mut types, mut devices, mut from, mut grant) = (None, None, None, None);
     for pair in query
@@ -52,7 +52,7 @@ pub fn query(query: Option<&str>) -> Result<Asked, Problem> {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let value = percent_decode(value)?;
         let slot = match name {
-            "types" => &mut types,
+            "event_types" => &mut types,
             "devices" => &mut devices,
             "from" => &mut from,
             "grant" => &mut grant,
@@ -63,7 +63,7 @@ pub fn query(query: Option<&str>) -> Result<Asked, Problem> {
             }
             other => {
                 return Err(Problem::bad_request(format!(
-                    "The query has {other:?}; it may have `types`, `devices`, `from` and `grant`."
+                    "The query has {other:?}; it may have `event_types`, `devices`, `from` and `grant`."
                 )));
             }
         };
@@ -141,7 +141,9 @@ mod tests {
         let asked = query(Some(&format!("grant={id}"))).unwrap();
         assert_eq!((asked.grant, asked.subscribe), (Some(id), None));
         assert!(query(Some("grant=7")).is_err());
-        let asked = query(Some("types=laneway.position&devices=a%2Cb&from=earliest"));
+        let asked = query(Some(
+            "event_types=laneway.position&devices=a%2Cb&from=earliest",
+        ));
         let subscribe = asked.unwrap().subscribe.unwrap();
         assert_eq!(subscribe.start, Start::Earliest);
         assert!(subscribe.filter.wants(EventType::Position, "b"));

@@ -317,7 +317,7 @@ async fn a_tenant_is_warned_once_of_each_quota_and_day(database: Database) {
     let address = rig
         .sink(|s| (s.metering.enabled, s.delivery.enabled) = (false, false))
         .await;
-    let query = "?types=laneway.quota.warning&devices=a&from=earliest";
+    let query = "?event_types=laneway.quota.warning&devices=a&from=earliest";
     let mut named = Sse::open(address, &tenant.key, query, None).await;
     assert_eq!(named.next().await.1["id"], ids[0]);
     rig.append(&tenant, "a", [now / 1000]).await;

@@ -97,7 +97,7 @@ async fn a_partner_sees_its_grants_apart_and_of_each_no_more_than_it_gives() {
     let asks = json!({"type": "subscribe", "devices": ["c"]});
     let mut refused = subscribed(address, &partner.key, some, asks).await;
     assert_eq!(refused.next("error").await["problem"]["status"], 403);
-    let query = format!("?grant={some}&from=earliest&types=laneway.window");
+    let query = format!("?grant={some}&from=earliest&event_types=laneway.window");
     let refused = get(address, &partner.key, &query, None).await;
     assert_eq!(refused.status(), StatusCode::FORBIDDEN);
     let query = format!("?grant={some}&from=earliest");

@@ -35,7 +35,7 @@ async fn an_event_stream_resumes_after_every_id() {
     let mut live = Sse::open(
         address,
         &tenant.key,
-        "?types=laneway.position&devices=b",
+        "?event_types=laneway.position&devices=b",
         Some(id),
     )
     .await;
