@@ -53,11 +53,11 @@ impl Rates {
     }
 
     pub(crate) fn of_key(&self, caller: &Authenticated, now_us: i64) -> Result<(), Problem> {
-        let key = match caller.scope.principal() {
-            Principal::Key { id, .. } => Caller::Key(id.as_u128()),
-            _ => Caller::Tenant(caller.tenant.id),
+        let (key, who) = match caller.scope.principal() {
+            Principal::Key { id, .. } => (Caller::Key(id.as_u128()), "This key"),
+            _ => (Caller::Tenant(caller.tenant.id), "This namespace"),
         };
-        self.keys.take(key, now_us, "This key")
+        self.keys.take(key, now_us, who)
     }
 }
 

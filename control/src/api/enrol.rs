@@ -11,25 +11,33 @@ use http::{StatusCode, header};
 use laneway_directory::Chain;
 use laneway_runtime::Problem;
 use laneway_runtime::http::Peer;
-use laneway_store::{Enrolled, Enrolment, NewToken, NotEnrolled, StoreError};
-use laneway_tenancy::details::check_labels;
+use laneway_store::{Enrolled, Enrolment, NewDevice, NewToken, NotEnrolled, StoreError};
+use laneway_tenancy::details::{DeviceDetails, check_labels};
 use laneway_tenancy::options::Options;
 use laneway_tenancy::{
-    AuthError, ChangeKind, CredentialId, DeviceId, ProvisioningSecret, Token, TokenKind, new_id,
+    AuthError, ChangeKind, CredentialId, DeviceId, Grant, ProvisioningSecret, Token, TokenKind,
+    new_id,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::Control;
-use crate::caller::App;
+use crate::caller::{Acting, App};
 use crate::error::{ApiError, ApiResult};
 use crate::json::{Json, answer};
 use crate::trail;
 
-/// Who has a provisioning key, as far as can be told before the store is asked.
+/// Who asks to be let in.
 pub(crate) struct Newcomer {
-    secret: ProvisioningSecret,
+    by: By,
     address: Option<IpAddr>,
+}
+
+enum By {
+    /// What may be a provisioning key, as far as can be told before the store is asked.
+    Key(ProvisioningSecret),
+    /// Where authentication is off.
+    Anyone(Acting),
 }
 
 impl FromRequestParts<App> for Newcomer {
@@ -37,13 +45,15 @@ impl FromRequestParts<App> for Newcomer {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> ApiResult<Self> {
         let address = parts.extensions.get::<Peer>().and_then(|p| p.address);
-        let authorization = parts.headers.get(header::AUTHORIZATION);
-        let secret = app
-            .control()?
-            .deps
-            .authenticator
-            .provisioning(authorization.map(|value| value.as_bytes()), address)?;
-        Ok(Newcomer { secret, address })
+        let authenticator = &app.control()?.deps.authenticator;
+        let by = if authenticator.is_off() {
+            By::Anyone(Acting::from_request_parts(parts, app).await?)
+        } else {
+            let authorization = parts.headers.get(header::AUTHORIZATION);
+            let secret = authorization.map(|value| value.as_bytes());
+            By::Key(authenticator.provisioning(secret, address)?)
+        };
+        Ok(Newcomer { by, address })
     }
 }
 
@@ -72,6 +82,7 @@ pub(crate) struct EnrolledView {
 }
 
 #[utoipa::path(post, path = "/enrol", tag = "enrolment", request_body = EnrolNew,
+    description = "A device registers itself with a provisioning key, and gets a token of its own. Where authentication is off it takes no key, and what the device says of itself becomes its labels.",
     responses((status = 201, body = EnrolledView),
         (status = 200, description = "It was in already, and has proved to be the same", body = EnrolledView),
         (status = 401, description = "There is no such provisioning key"),
@@ -96,20 +107,44 @@ pub(crate) async fn enrol(
     let hasher = deps.authenticator.hasher();
     let token = Token::generate(TokenKind::Device, &*deps.random);
     let credential = CredentialId::from_u128(new_id(&*deps.random, now));
+    let its = NewToken {
+        credential,
+        hash: hasher.hash(token.reveal().as_bytes()),
+    };
+    let view = |slug: String| EnrolledView {
+        device_id: device.to_string(),
+        tenant: slug,
+        credential: credential.to_string(),
+        token: token.reveal().to_owned(),
+    };
+    let Newcomer { by, address } = newcomer;
+    let secret = match by {
+        By::Key(secret) => secret,
+        By::Anyone(acting) => {
+            let details = DeviceDetails {
+                labels: new.hardware,
+                ..DeviceDetails::default()
+            };
+            let scope = acting.may(Grant::DevicesWrite)?;
+            let new = NewDevice {
+                id: device.clone(),
+                details,
+                token: Some(its),
+            };
+            deps.store.devices(scope).register(new, now).await?;
+            return Ok(answer(StatusCode::CREATED, &view(acting.slug)));
+        }
+    };
     let enrolment = Enrolment {
         device: device.clone(),
         proof: new.proof.map(|proof| hasher.hash(proof.as_bytes())),
         hardware: new.hardware,
-        token: NewToken {
-            credential,
-            hash: hasher.hash(token.reveal().as_bytes()),
-        },
+        token: its,
     };
-    let address = newcomer.address;
     let takes = |options: &Options| Chain::of(options).lets_in(address);
     let outcome = deps
         .store
-        .enrol(&deps.authority, &newcomer.secret, enrolment, takes, now)
+        .enrol(&deps.authority, &secret, enrolment, takes, now)
         .await?;
     let enrolled = match outcome {
         Ok(enrolled) => enrolled,
@@ -133,13 +168,7 @@ pub(crate) async fn enrol(
     } else {
         StatusCode::CREATED
     };
-    let view = EnrolledView {
-        device_id: device.to_string(),
-        tenant: slug,
-        credential: credential.to_string(),
-        token: token.reveal().to_owned(),
-    };
-    Ok(answer(status, &view))
+    Ok(answer(status, &view(slug)))
 }
 
 fn refused(control: &Control, why: NotEnrolled, address: Option<IpAddr>) -> ApiError {

@@ -25,6 +25,14 @@ async fn anyone_does_everything_in_the_one_namespace(database: Database) {
     let buoy = json!({"id": "buoy"});
     let made = rig.ask("POST", "/devices", "", &buoy).await;
     assert_eq!(made.status, 201, "{}", made.body);
+    let enrols = json!({"device_id": "drone", "hardware": {"serial": "S-1"}});
+    let enrolled = rig.ask("POST", "/enrol", "", &enrols).await;
+    assert_eq!(enrolled.status, 201, "{}", enrolled.body);
+    assert_eq!(enrolled.body["tenant"], "default");
+    let again = rig.ask("POST", "/enrol", "", &enrols).await;
+    assert_eq!(again.status, 409, "{}", again.body);
+    let (_, drone) = rig.get("/devices/drone", "").await;
+    assert_eq!(drone["labels"], json!({"serial": "S-1"}));
     for path in [
         "/devices/buoy",
         "/t/default/devices/buoy",
