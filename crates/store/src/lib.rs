@@ -66,7 +66,7 @@ pub use leases::Leases;
 pub use open::{Store, StoreConfig};
 pub use outbox::{Outbox, OutboxRow};
 pub use positions::{LatestPosition, Positions};
-pub use projection::{PositionRow, ProjectionBatch, SessionRow};
+pub use projection::{PositionRow, Projected, ProjectionBatch, SessionRow};
 pub use provisioning::{ProvisioningKey, ProvisioningKeys, ProvisioningTerms};
 pub use rotation::{Rotated, Rotation};
 pub use schemas::{Deletion, RegisteredSchema, SchemaStore};

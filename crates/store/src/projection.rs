@@ -88,47 +88,77 @@ pub(crate) struct Rows {
     sessions: Vec<SessionRow>,
 }
 
+/// Where the databases are in a partition: the next offset that each lacks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Projected {
+    main: Option<u64>,
+    shards: BTreeMap<String, u64>,
+}
+
+impl Projected {
+    /// The next offset that has to be read: the least of them. A database that was added and has
+    /// been nowhere yet begins with the others.
+    pub fn least(&self) -> Option<u64> {
+        let shards = self.shards.values().copied();
+        self.main.map(|main| shards.fold(main, u64::min))
+    }
+
+    /// Whether one is beyond `end`.
+    pub fn is_beyond(&self, end: u64) -> bool {
+        self.main
+            .iter()
+            .chain(self.shards.values())
+            .any(|at| *at > end)
+    }
+}
+
 impl Store {
-    /// The next offset that the projection has to read of a partition: the least of where the
-    /// databases are. One that was added and has been nowhere yet begins with the others. One
-    /// that is away is passed over: should it be further behind, the first batch that has rows
-    /// for it is refused when it is back ([`StoreError::Moved`]), and the projection begins again.
+    /// Where the databases are in a partition. One that is away is passed over: should it be
+    /// further behind, the first batch that has rows for it is refused when it is back
+    /// ([`StoreError::Moved`]), and the projection begins again.
     pub async fn projected(
         &self,
         _authority: &RoleAuthority,
         generation: u32,
         partition: u32,
-    ) -> Result<Option<u64>> {
-        let Some(mut least) = self.stands_at(generation, partition).await? else {
-            return Ok(None);
-        };
+    ) -> Result<Projected> {
+        let main = self.stands_at(generation, partition).await?;
+        let mut shards = BTreeMap::new();
         for shard in self.0.shards.each() {
             let at = match shard.store() {
                 Ok(store) => store.stands_at(generation, partition).await,
                 Err(away) => Err(away),
             };
             match at {
-                Ok(at) => least = least.min(at.unwrap_or(least)),
+                Ok(at) => shards.extend(at.map(|at| (shard.name().to_owned(), at))),
                 Err(away) if away.is_transient() => {}
                 Err(error) => return Err(error),
             }
         }
-        Ok(Some(least))
+        Ok(Projected { main, shards })
     }
 
-    /// Lets every database that is beyond `end`, where the log ends, begin again at `to`; whether
-    /// there was one. The only way back; one that is away stays as it is.
+    /// Lets every database that was found beyond `end`, where the log ended after it was found,
+    /// begin again at `to`; whether there was one. The only way back. One that is away stays as it
+    /// is, and so does one that has moved since: whoever asks may have stood still in between.
     pub async fn project_again(
         &self,
         _authority: &RoleAuthority,
-        (generation, partition): (u32, u32),
+        place: (u32, u32),
+        found: &Projected,
         end: u64,
         to: u64,
     ) -> Result<bool> {
-        let mut again = self.go_back(generation, partition, end, to).await?;
+        let mut again = match found.main {
+            Some(at) if at > end => self.go_back(place, at, to).await?,
+            _ => false,
+        };
         for shard in self.0.shards.each() {
+            let Some(at) = found.shards.get(shard.name()).filter(|at| **at > end) else {
+                continue;
+            };
             let gone_back = match shard.store() {
-                Ok(store) => store.go_back(generation, partition, end, to).await,
+                Ok(store) => store.go_back(place, *at, to).await,
                 Err(away) => Err(away),
             };
             match gone_back {
@@ -207,15 +237,16 @@ impl Store {
         Ok(at)
     }
 
-    async fn go_back(&self, generation: u32, partition: u32, end: u64, to: u64) -> Result<bool> {
+    async fn go_back(&self, place: (u32, u32), from: u64, to: u64) -> Result<bool> {
+        let (generation, partition) = place;
         let mut tx = self.write(Access::Projection(String::new())).await?;
         let gone_back = sqlx::query(
             "UPDATE projection_positions SET next_offset = $4
-             WHERE generation = $1 AND partition = $2 AND next_offset > $3",
+             WHERE generation = $1 AND partition = $2 AND next_offset = $3",
         )
         .bind(i64::from(generation))
         .bind(i64::from(partition))
-        .bind(stored(end))
+        .bind(stored(from))
         .bind(stored(to))
         .execute(&mut *tx.inner)
         .await

@@ -118,11 +118,12 @@ impl Session<'_> {
         committed: Option<u64>,
     ) -> Result<(), StoredError> {
         let deps = &self.metering.deps;
-        let bounds = deps.log.bounds(topic, partition).await?;
         let stored = deps
             .store
             .metered(&deps.authority, GENERATION, topic.name(), partition)
             .await?;
+        // Asked second: by then others may have gone on, in the log as in the store.
+        let bounds = deps.log.bounds(topic, partition).await?;
         let mut at = stored.unwrap_or(bounds.earliest);
         if at > bounds.end {
             tracing::error!(%topic, partition, at, end = bounds.end,

@@ -115,22 +115,26 @@ impl Session<'_> {
     /// is behind (it was restored from a backup), what lies between is read first.
     async fn begin(&mut self, partition: u32, committed: Option<u64>) -> Result<(), StoredError> {
         let projection = self.projection;
+        let (store, authority) = (&projection.store, &projection.authority);
+        let mut stored = store.projected(authority, GENERATION, partition).await?;
+        // Asked second: by then others may have gone on, in the log as in the store.
         let bounds = projection
             .log
             .bounds(Topic::TenantStreams, partition)
             .await?;
-        let (store, authority) = (&projection.store, &projection.authority);
-        let place = (GENERATION, partition);
-        let ahead = store.project_again(authority, place, bounds.end, bounds.earliest);
-        if ahead.await? {
-            tracing::error!(
-                partition,
-                end = bounds.end,
-                "the store was ahead of the log: projecting what the log has"
-            );
+        if stored.is_beyond(bounds.end) {
+            let (place, end) = ((GENERATION, partition), bounds.end);
+            let again = store.project_again(authority, place, &stored, end, bounds.earliest);
+            if again.await? {
+                tracing::error!(
+                    partition,
+                    end,
+                    "the store was ahead of the log: projecting what the log has"
+                );
+            }
+            stored = store.projected(authority, GENERATION, partition).await?;
         }
-        let stored = store.projected(authority, GENERATION, partition).await?;
-        let at = stored.unwrap_or(bounds.earliest);
+        let at = stored.least().unwrap_or(bounds.earliest);
         // An earlier owner may have been killed before it told the group.
         self.told.next(Topic::TenantStreams, partition, at);
         let start = committed.unwrap_or(bounds.earliest).max(bounds.earliest);
