@@ -1,14 +1,24 @@
 //! Closing tenants: everything that a tenant has is erased, step by step. Each step may be done
 //! twice and is noted when it is done, so that a node that dies on the way leaves nothing behind
 //! that the next one would not finish.
+//!
+//! What the tenant had sent before may still be on its way, and would write rows after they were
+//! erased. So two steps wait before: until all that was accepted has been processed, and until
+//! all that was derived of it has been written.
 
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use anyhow::Context;
 use laneway_log::Topic;
+use laneway_log::groups::{Group, METERING, PROCESSOR, PROJECTION};
 use laneway_runtime::Lifecycle;
 use laneway_store::{Closure, ClosureStep, StoreError, TenantChange};
 use laneway_tenancy::control::{TenantKind, TenantState};
-use laneway_tenancy::{OperatorScope, TenantScope};
+use laneway_tenancy::{OperatorScope, TenantId, TenantScope};
 
 use crate::erasing::{self, Of};
+use crate::underway::{SETTLE_US, behind};
 use crate::{Control, rounds};
 
 const LEASE: &str = "closing";
@@ -16,6 +26,14 @@ const LEASE_US: i64 = 60_000_000;
 /// Closures that are looked at in one round.
 const MOST: u32 = 100;
 const PAGE: u32 = 500;
+
+/// Steps that wait.
+const ACCEPTED: &str = "accepted";
+const DERIVED: &str = "derived";
+/// Read what was accepted, and write what comes of it.
+const OF_ACCEPTED: [Group; 2] = [PROCESSOR, METERING];
+/// Writes rows of what was derived.
+const OF_DERIVED: [Group; 1] = [PROJECTION];
 
 /// Compacted topics that a tenant leaves records in, by the name of their step.
 const TOPICS: [Topic; 4] = [
@@ -27,13 +45,34 @@ const TOPICS: [Topic; 4] = [
 
 /// Carries closures out until the drain.
 pub(crate) async fn run(control: &Control, lifecycle: &Lifecycle) -> anyhow::Result<()> {
-    rounds::until_drain(lifecycle, "tenants are not being closed", || round(control)).await
+    let waits = Waits::default();
+    let round = || round(control, &waits);
+    rounds::until_drain(lifecycle, "tenants are not being closed", round).await
 }
 
-async fn round(control: &Control) -> anyhow::Result<()> {
+/// The group that each closure was last said to wait for.
+#[derive(Default)]
+struct Waits(Mutex<HashMap<TenantId, &'static str>>);
+
+impl Waits {
+    fn keep(&self, open: &[Closure]) {
+        let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        said.retain(|tenant, _| open.iter().any(|c| c.tenant == *tenant));
+    }
+
+    /// Whether it was not said before.
+    fn first(&self, tenant: TenantId, group: &'static str) -> bool {
+        let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        said.insert(tenant, group) != Some(group)
+    }
+}
+
+async fn round(control: &Control, waits: &Waits) -> anyhow::Result<()> {
     let deps = &control.deps;
     let closures = deps.store.closures(&deps.authority);
-    for mut closure in closures.open(MOST).await? {
+    let open = closures.open(MOST).await?;
+    waits.keep(&open);
+    for mut closure in open {
         let leases = deps.store.leases(&deps.authority);
         let now = deps.clock.now_us();
         if !leases
@@ -43,7 +82,7 @@ async fn round(control: &Control) -> anyhow::Result<()> {
             return Ok(());
         }
         // One whose database is away does not keep the others waiting.
-        if let Err(error) = close(control, &mut closure).await {
+        if let Err(error) = close(control, &mut closure, waits).await {
             tracing::warn!(
                 tenant = %closure.tenant,
                 error = format!("{error:#}"),
@@ -55,7 +94,7 @@ async fn round(control: &Control) -> anyhow::Result<()> {
 }
 
 /// Goes as far as it can.
-async fn close(control: &Control, closure: &mut Closure) -> anyhow::Result<()> {
+async fn close(control: &Control, closure: &mut Closure, waits: &Waits) -> anyhow::Result<()> {
     let deps = &control.deps;
     let operator = OperatorScope::of_role(&deps.authority);
     let scope = operator.scope(closure.tenant);
@@ -74,6 +113,9 @@ async fn close(control: &Control, closure: &mut Closure) -> anyhow::Result<()> {
         closures
             .note(closure, step(control, "grants", count))
             .await?;
+    }
+    if !nothing_under_way(control, closure, waits).await? {
+        return Ok(());
     }
     if !closure.has_done("rows") {
         let count = closures.erase(closure.tenant).await?;
@@ -97,6 +139,56 @@ async fn close(control: &Control, closure: &mut Closure) -> anyhow::Result<()> {
         .await?;
     tracing::info!(tenant = %closure.tenant, "a tenant is closed");
     Ok(())
+}
+
+/// Whether nothing is on its way any more that would write something of the tenant.
+async fn nothing_under_way(
+    control: &Control,
+    closure: &mut Closure,
+    waits: &Waits,
+) -> anyhow::Result<bool> {
+    let deps = &control.deps;
+    let closures = deps.store.closures(&deps.authority);
+    let settled = closure.begun_at.saturating_add(SETTLE_US);
+    if !closure.has_done(ACCEPTED) {
+        if deps.clock.now_us() < settled
+            || is_waiting(control, closure, waits, &OF_ACCEPTED, settled).await?
+        {
+            return Ok(false);
+        }
+        closures.note(closure, step(control, ACCEPTED, 0)).await?;
+    }
+    if !closure.has_done(DERIVED) {
+        let accepted = closure.done.iter().find(|step| step.what == ACCEPTED);
+        let accepted_at = accepted.map_or(settled, |step| step.at);
+        if is_waiting(control, closure, waits, &OF_DERIVED, accepted_at).await? {
+            return Ok(false);
+        }
+        closures.note(closure, step(control, DERIVED, 0)).await?;
+    }
+    Ok(true)
+}
+
+/// Whether one of the groups has not read what there was of the tenant before a time.
+async fn is_waiting(
+    control: &Control,
+    closure: &Closure,
+    waits: &Waits,
+    groups: &[Group],
+    before: i64,
+) -> anyhow::Result<bool> {
+    let (deps, tenant) = (&control.deps, closure.tenant);
+    let operator = OperatorScope::of_role(&deps.authority);
+    let found = deps.store.tenants(&operator).find(tenant).await?;
+    let found = found.context("a tenant that is being closed is not in the store")?;
+    let placement = &found.body.placement;
+    let behind = behind(&*deps.log, Of::Tenant(tenant), placement, groups, before).await?;
+    if let Some(behind) = &behind
+        && waits.first(tenant, behind.group)
+    {
+        tracing::info!(%tenant, %behind, "a tenant is closed once what it has sent is through");
+    }
+    Ok(behind.is_some())
 }
 
 fn step(control: &Control, what: &str, count: u64) -> ClosureStep {

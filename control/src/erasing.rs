@@ -22,25 +22,38 @@ pub(crate) enum Of<'a> {
 }
 
 impl Of<'_> {
-    fn tenant(self) -> TenantId {
+    pub(crate) fn tenant(self) -> TenantId {
         match self {
             Of::Tenant(tenant) | Of::Device(tenant, _) => tenant,
         }
     }
 
-    /// What the keys begin with, or are.
-    fn key(self) -> String {
-        match self {
+    pub(crate) fn keys(self) -> Keys {
+        let whole = match self {
             Of::Tenant(tenant) => tenant.to_string(),
             Of::Device(tenant, device) => format!("{tenant}/{device}"),
-        }
+        };
+        let prefix = format!("{whole}/");
+        Keys { whole, prefix }
     }
 
-    fn lanes(self, placement: &Placement) -> Vec<u32> {
+    pub(crate) fn lanes(self, placement: &Placement) -> Vec<u32> {
         match self {
             Of::Tenant(_) => placement.lanes.clone(),
             Of::Device(_, device) => vec![placement.lane(device.as_str())],
         }
+    }
+}
+
+/// What the keys of its records are, or begin with.
+pub(crate) struct Keys {
+    whole: String,
+    prefix: String,
+}
+
+impl Keys {
+    pub(crate) fn has(&self, key: &[u8]) -> bool {
+        key == self.whole.as_bytes() || key.starts_with(self.prefix.as_bytes())
     }
 }
 
@@ -82,8 +95,7 @@ async fn keys(
     partition: u32,
 ) -> anyhow::Result<HashSet<Vec<u8>>> {
     let log = &control.deps.log;
-    let whole = of.key();
-    let prefix = format!("{whole}/");
+    let its = of.keys();
     let itself = format!("{}/tenant/", of.tenant());
     let bounds = log.bounds(topic, partition).await?;
     let mut keys = HashSet::new();
@@ -93,8 +105,9 @@ async fn keys(
         let batch = reader.next().await?;
         at = batch.next_offset();
         for record in batch.iter() {
-            let its = record.key == whole.as_bytes() || record.key.starts_with(prefix.as_bytes());
-            if !its || (topic == Topic::TenantEvents && record.key.starts_with(itself.as_bytes())) {
+            if !its.has(record.key)
+                || (topic == Topic::TenantEvents && record.key.starts_with(itself.as_bytes()))
+            {
                 continue;
             }
             if record.value.is_none() {

@@ -2,19 +2,11 @@
 
 use std::time::Duration;
 
-use laneway_log::{Log, LogError, Topic, group_lag};
+use laneway_log::{Log, LogError, group_lag, groups};
 use laneway_runtime::Lifecycle;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// What each group reads.
-const GROUPS: [(&str, &[Topic]); 5] = [
-    ("processor", &[Topic::LocationUpdates, Topic::SessionEvents]),
-    ("sink", &[Topic::TenantStreams]),
-    ("projection", &[Topic::TenantStreams]),
-    ("metering", &[Topic::LocationUpdates, Topic::SessionEvents]),
-    ("metering-deliveries", &[Topic::SinkCursors]),
-];
 const EVERY: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -37,11 +29,11 @@ pub(crate) struct LaneLag {
 /// Of every group, topic and lane.
 pub(crate) async fn lanes(log: &dyn Log) -> Result<Vec<LaneLag>, LogError> {
     let (mut lanes, sets) = (Vec::new(), log.sets());
-    for (group, topics) in GROUPS {
-        for topic in topics {
-            let lags = group_lag(log, group, *topic).await?;
+    for group in groups::ALL {
+        for topic in group.topics {
+            let lags = group_lag(log, group.name, *topic).await?;
             lanes.extend(lags.into_iter().map(|l| LaneLag {
-                group,
+                group: group.name,
                 topic: topic.name(),
                 lane: l.partition,
                 topics: sets.name(sets.place(l.partition).0).map(str::to_owned),

@@ -14,6 +14,7 @@ mod hosts;
 mod idempotency;
 mod json;
 mod lag;
+mod late;
 mod openapi;
 mod platform;
 mod quarantine;
@@ -24,6 +25,7 @@ mod requests;
 mod rounds;
 mod settings;
 mod trail;
+mod underway;
 mod watching;
 
 pub use control::{Backup, Control, ControlDeps};

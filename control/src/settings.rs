@@ -18,6 +18,10 @@ pub struct ControlSettings {
     /// How long the log keeps events, in seconds: the log's own setting. 0 where that is not known.
     #[serde(skip)]
     pub retention_seconds: u64,
+    /// After how long without input a processor says what it held back of a device, in seconds:
+    /// the processor's own setting.
+    #[serde(skip)]
+    pub idle_close_seconds: u64,
     /// Lets destinations have `http://` addresses.
     pub allow_plain_http: bool,
     /// Requests a second of one key; 0 is no limit.
@@ -80,6 +84,7 @@ impl Default for ControlSettings {
             relay_poll_ms: 100,
             relay_lease_ms: 45_000,
             retention_seconds: 7 * 86_400,
+            idle_close_seconds: 120,
             allow_plain_http: false,
             key_requests_per_second: 1000,
             address_requests_per_second: 2000,

@@ -241,6 +241,7 @@ fn control(
     let mut settings = config.control.clone();
     settings.node = config.instance.clone();
     settings.retention_seconds = config.log.retention_seconds;
+    settings.idle_close_seconds = config.processor.idle_close_seconds;
     settings.hosts = config.hosts.proof.clone();
     let control = Control::build(ControlDeps {
         store,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use laneway_directory::Directory;
-use laneway_log::{Log, Topic};
+use laneway_log::{Log, Topic, groups};
 use laneway_runtime::{Clock, Lifecycle};
 use laneway_schemas::Codecs;
 
@@ -12,9 +12,9 @@ use crate::settings::ProcessorSettings;
 use crate::shared::Shared;
 
 /// The consumer group of all processors.
-pub const GROUP: &str = "processor";
+pub const GROUP: &str = groups::PROCESSOR.name;
 /// What it consumes; partition p of both has one owner.
-pub const TOPICS: [Topic; 2] = [Topic::LocationUpdates, Topic::SessionEvents];
+pub const TOPICS: &[Topic] = groups::PROCESSOR.topics;
 
 pub struct ProcessorDeps {
     pub log: Arc<dyn Log>,

@@ -53,7 +53,7 @@ async fn member(processor: &mut Processor, lifecycle: &Lifecycle) -> Result<(), 
     let log = processor.log.clone();
     let spec = GroupSpec {
         set: processor.set,
-        ..GroupSpec::new(GROUP, &TOPICS, &processor.instance)
+        ..GroupSpec::new(GROUP, TOPICS, &processor.instance)
     };
     let mut member = tokio::select! {
         () = lifecycle.draining() => return Ok(()),

@@ -3,7 +3,7 @@
 
 use foldhash::{HashMap, HashMapExt};
 use laneway_directory::Directory;
-use laneway_tenancy::control::RoleAuthority;
+use laneway_tenancy::control::{RoleAuthority, TenantState};
 use laneway_tenancy::{TenantId, TenantScope};
 
 pub struct Tenant {
@@ -20,6 +20,14 @@ pub struct Tenant {
     pub until: i64,
     /// Control version that the above is of; none yet at `None`.
     version: Option<i64>,
+}
+
+/// Whether a tenant is closed, or being closed: nothing more is said of it by itself, or kept.
+pub fn is_closed(id: TenantId, directory: &Directory) -> bool {
+    directory.tenant_ever(id).is_some_and(|tenant| {
+        let state = tenant.body.state;
+        tenant.deleted_at.is_some() || matches!(state, TenantState::Closing | TenantState::Closed)
+    })
 }
 
 #[derive(Default)]

@@ -75,7 +75,7 @@ impl Work<'_> {
         if numbers.is_empty() {
             return Ok(());
         }
-        let restored = restore(self.log, numbers, GROUP, &TOPICS, self.shared).await?;
+        let restored = restore(self.log, numbers, GROUP, TOPICS, self.shared).await?;
         let devices: usize = restored.iter().map(|p| p.devices.len()).sum();
         tracing::info!(partitions = ?numbers, devices, epoch = epoch.0, "partitions assigned and restored");
         self.partitions

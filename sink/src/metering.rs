@@ -13,6 +13,7 @@ mod warning;
 use std::sync::Arc;
 
 use laneway_directory::Directory;
+use laneway_log::groups::{METERING, METERING_DELIVERIES};
 use laneway_log::{Log, Topic};
 use laneway_runtime::{Clock, Lifecycle};
 use laneway_schemas::Codecs;
@@ -48,15 +49,15 @@ enum Counted {
 impl Counted {
     fn group(self) -> &'static str {
         match self {
-            Counted::Accepted => "metering",
-            Counted::Delivered => "metering-deliveries",
+            Counted::Accepted => METERING.name,
+            Counted::Delivered => METERING_DELIVERIES.name,
         }
     }
 
     fn topics(self) -> &'static [Topic] {
         match self {
-            Counted::Accepted => &[Topic::LocationUpdates, Topic::SessionEvents],
-            Counted::Delivered => &[Topic::SinkCursors],
+            Counted::Accepted => METERING.topics,
+            Counted::Delivered => METERING_DELIVERIES.topics,
         }
     }
 }

@@ -93,7 +93,7 @@ pub(crate) struct ErasedDeviceView {
 }
 
 #[utoipa::path(delete, path = "/devices/{device}/personal", tag = "devices", params(("device" = String, Path)),
-    description = "Removes a device and erases what is kept of it, also of one that was removed before. Needs the grant `tenant:own`. What destinations were sent is theirs. Repeating is safe, and takes what was on its way the first time.",
+    description = "Removes a device and erases what is kept of it, also of one that was removed before. Needs the grant `tenant:own`. What destinations were sent is theirs. What it had sent before and is still on its way is erased as well once it has come, within minutes where all roles run; a device that is registered again under the name meanwhile keeps it. Repeating is safe.",
     responses((status = 200, body = ErasedDeviceView), (status = 404, description = "Nothing is kept of such a device")))]
 pub(crate) async fn erase(
     acting: Acting,

@@ -17,6 +17,7 @@ mod enrolment;
 mod families;
 mod hosts;
 mod keys;
+mod late;
 mod namespaces;
 mod notices;
 mod openapi;

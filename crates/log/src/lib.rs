@@ -14,6 +14,7 @@ mod config;
 pub mod embedded;
 mod error;
 mod follower;
+pub mod groups;
 pub mod kafka;
 mod seam;
 mod sets;

@@ -17,12 +17,13 @@ use crate::shards::{OF_TENANTS, unmark};
 /// it refers to; beside them those of [`OF_TENANTS`], wherever they are. What stays is the
 /// tenant's own row and slugs, its audit trail without personal fields, and counts by day. Its
 /// creation is forgotten since it was created.
-const ERASED: [&str; 16] = [
+const ERASED: [&str; 17] = [
     "credentials",
     "enrolments",
     "provisioning_keys",
     "device_labels",
     "devices",
+    "erasures",
     "api_keys",
     "service_accounts",
     "destinations",
@@ -41,7 +42,8 @@ const CHUNK: i64 = 5000;
 /// A step of a closure that is done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClosureStep {
-    /// What went: `tenants`, `destinations`, `rows`, a topic's name.
+    /// What went: `destinations`, `grants`, `rows`, a topic's name; or, of a step that waits, what
+    /// for: `accepted`, `derived`.
     pub what: String,
     /// How many.
     pub count: u64,

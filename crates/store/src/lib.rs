@@ -20,6 +20,7 @@ mod demands;
 mod destinations;
 mod devices;
 mod enrolment;
+mod erasures;
 mod error;
 mod grants;
 mod hosts;
@@ -57,6 +58,7 @@ pub use devices::{
     Seen,
 };
 pub use enrolment::{Enrolled, EnrolledBy, Enrolment, NotEnrolled};
+pub use erasures::{Erasure, Erasures};
 pub use error::{Result, StoreError};
 pub use grants::{Granted, NewGrant, PartnerGrant, PartnerGrants};
 pub use hosts::{Host, HostCertificate, HostProof, HostProofs, Hosts, NewCertificate, NewHost};

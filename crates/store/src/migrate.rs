@@ -29,6 +29,7 @@ macro_rules! files {
             "0011_shards",
             "0012_sockets",
             "0013_topic_sets",
+            "0014_erasures",
         )
     };
     ($folder:literal: $($name:literal,)+) => {

@@ -9,6 +9,7 @@ use laneway_schemas::{EncodeError, ProcessorState, StateKind};
 use super::{Partition, touch};
 use crate::derive::Derived;
 use crate::shared::Shared;
+use crate::tenants::is_closed;
 use crate::unit::OpenUnit;
 use crate::views::StateView;
 
@@ -99,6 +100,7 @@ impl Partition {
             codecs,
             bounds,
             idle_close_us,
+            directory,
             ..
         } = shared;
         while let Some(Reverse((at, place))) = self.due.peek().copied() {
@@ -112,7 +114,8 @@ impl Partition {
                 self.due.push(Reverse((due, place)));
                 continue;
             }
-            if device.waits() {
+            let tenant = self.tenants.get(device.tenant).id;
+            if device.waits() && !is_closed(tenant, directory) {
                 let touch = touch(
                     &mut self.touches,
                     &mut self.touched,

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use laneway_log::{Records, Topic, group_lag};
 use laneway_processor::GROUP;
 use laneway_schemas::{Position, SessionAction, SessionStopped, SessionUpdated, Window};
+use laneway_tenancy::TenantId;
 
 use crate::model;
 use crate::support::{self, PARTITIONS, Read, Running, SECOND, START, World, fix, session, tenant};
@@ -269,6 +270,52 @@ async fn an_idle_window_is_closed_by_a_tick_also_after_a_restart_and_only_once()
     let position: Position = world.codecs.decode(&read[2].value).unwrap();
     assert!(position.latest && position.fix_id == "f-2");
     running.drain().await;
+}
+
+#[tokio::test]
+async fn of_a_tenant_that_is_being_closed_no_idle_window_is_said_and_no_state_is_kept() {
+    let mut world = World::new().await;
+    let (closing, stays) = (tenant(1), tenant(2));
+    let mut versions = Vec::new();
+    for id in [closing, stays] {
+        world.add_tenant(id, &[2]);
+        versions.push((id, world.add_device(id, "truck")));
+    }
+    let running = world.start("a");
+    for (id, version) in versions {
+        let fix = fix(id, "truck", "f-1", START + SECOND, version);
+        world.append_fix(2, &fix).await;
+    }
+    let mut read = Vec::new();
+    let mut follower = world.follow(Topic::TenantStreams).await;
+    follower
+        .until("the positions", &mut read, |r| r.len() >= 2)
+        .await;
+    let mut states = world.follow(Topic::ProcessorState).await;
+    let mut kept = Vec::new();
+    let is_of = |r: &Read, id: TenantId| r.key.starts_with(&format!("{id}/"));
+    states
+        .until("the states", &mut kept, |r| {
+            [closing, stays]
+                .iter()
+                .all(|id| r.iter().any(|r| is_of(r, *id)))
+        })
+        .await;
+    let before = kept.len();
+
+    world.close_tenant(closing);
+    world.clock.set(START + 3600 * SECOND);
+    follower
+        .until("the idle window of the other", &mut read, |r| r.len() >= 3)
+        .await;
+    running.drain().await;
+    states
+        .until("its state", &mut kept, |r| {
+            r[before..].iter().any(|r| is_of(r, stays))
+        })
+        .await;
+    assert!(is_of(&read[2], stays) && read.len() == 3, "{read:?}");
+    assert!(!kept[before..].iter().any(|r| is_of(r, closing)));
 }
 
 #[tokio::test]

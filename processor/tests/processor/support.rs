@@ -16,7 +16,7 @@ use laneway_schemas::{
     Attributes, Codecs, ControlKind, LocationUpdate, MemoryRegistry, SessionAction, SessionEvent,
     TenantEvent,
 };
-use laneway_tenancy::control::{DeviceBody, TenantBody};
+use laneway_tenancy::control::{DeviceBody, TenantBody, TenantState};
 use laneway_tenancy::{Placement, TenantId};
 use tokio::task::JoinHandle;
 
@@ -214,13 +214,22 @@ impl World {
             lanes: lanes.to_vec(),
         };
         let body = TenantBody::plain(id.to_string(), placement);
-        self.change(
-            id,
-            ControlKind::Tenant,
-            &id.to_string(),
-            serde_json::to_string(&body).unwrap(),
-            false,
-        )
+        self.change_tenant(id, &body)
+    }
+
+    fn change_tenant(&mut self, id: TenantId, body: &TenantBody) -> i64 {
+        let body = serde_json::to_string(body).unwrap();
+        self.change(id, ControlKind::Tenant, &id.to_string(), body, false)
+    }
+
+    /// Begins to close it.
+    pub fn close_tenant(&mut self, id: TenantId) -> i64 {
+        let entry = self.directory.tenant(id).expect("it was made before");
+        let body = TenantBody {
+            state: TenantState::Closing,
+            ..entry.body.clone()
+        };
+        self.change_tenant(id, &body)
     }
 
     pub fn add_device(&mut self, id: TenantId, device: &str) -> i64 {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use foldhash::HashMap;
 use futures_util::future::{join_all, try_join_all};
 use laneway_directory::DirectoryChange;
+use laneway_log::groups::DELIVERIES;
 use laneway_log::{
     Committer, Epoch, GroupSpec, LogError, Member, MemberEvent, Records, Topic, Unit,
 };
@@ -21,7 +22,6 @@ use super::lane::{Command, Lane, Snapshot};
 use super::restore;
 use super::shared::{DeliveryDeps, Shared};
 
-const GROUP: &str = "sink";
 /// A small part of what a request to a receiver takes.
 const FETCH_WAIT: Duration = Duration::from_millis(20);
 const REJOIN: Duration = Duration::from_secs(1);
@@ -96,7 +96,7 @@ impl Deliveries {
             .join(GroupSpec {
                 set,
                 fetch_wait: FETCH_WAIT,
-                ..GroupSpec::new(GROUP, &[Topic::TenantStreams], &deps.instance)
+                ..GroupSpec::new(DELIVERIES.name, DELIVERIES.topics, &deps.instance)
             })
             .await?;
         let mut session = Session {
@@ -163,7 +163,10 @@ impl Session<'_> {
     async fn assigned(&mut self, partitions: Vec<u32>) -> Result<(), LogError> {
         let shared = self.shared;
         let deps = &shared.deps;
-        let committed = deps.log.committed(GROUP, Topic::TenantStreams).await?;
+        let committed = deps
+            .log
+            .committed(DELIVERIES.name, Topic::TenantStreams)
+            .await?;
         let opened = try_join_all(partitions.into_iter().map(|partition| {
             let committed = committed.get(partition as usize).copied().flatten();
             async move {

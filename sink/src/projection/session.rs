@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use foldhash::HashMap;
+use laneway_log::groups::PROJECTION;
 use laneway_log::{Batch, Committer, Epoch, GroupSpec, LogError, MemberEvent, Reader, Topic};
 use laneway_runtime::Lifecycle;
 use laneway_store::StoreError;
@@ -16,8 +17,6 @@ use super::Projection;
 use super::lane::{Lane, try_again, written};
 use super::rows::add;
 use crate::stored::{COMMIT, GENERATION, StoredError, Told, every};
-
-const GROUP: &str = "projection";
 
 struct Session<'a> {
     projection: &'a Projection,
@@ -35,7 +34,7 @@ pub async fn run(projection: &Projection, lifecycle: &Lifecycle) -> Result<(), S
     let spec = GroupSpec {
         set: projection.set,
         fetch_wait: linger,
-        ..GroupSpec::new(GROUP, &[Topic::TenantStreams], &projection.instance)
+        ..GroupSpec::new(PROJECTION.name, PROJECTION.topics, &projection.instance)
     };
     let mut member = projection.log.join(spec).await?;
     let mut session = Session {
@@ -87,7 +86,7 @@ impl Session<'_> {
                 let committed = self
                     .projection
                     .log
-                    .committed(GROUP, Topic::TenantStreams)
+                    .committed(PROJECTION.name, Topic::TenantStreams)
                     .await?;
                 for partition in partitions {
                     let committed = committed.get(partition as usize).copied().flatten();

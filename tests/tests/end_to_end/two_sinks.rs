@@ -10,7 +10,8 @@ use laneway_testkit::{embedded_only, laneway_binary, trace, wait};
 use laneway_tests::deployment::{Deployment, Servers};
 use laneway_tests::recompute::{DeviceTotals, recompute};
 use laneway_tests::sender::{Progress, Sender};
-use laneway_tests::tenant::Tenant;
+use laneway_tests::tenant::{Tenant, key};
+use serde_json::json;
 use sqlx::{Connection, PgConnection, Row};
 
 const BOUND: Duration = Duration::from_secs(180);
@@ -218,4 +219,91 @@ async fn a_projector_that_stood_still_until_its_partitions_had_moved_changes_not
         tokio::time::sleep(Duration::from_millis(250)).await;
     }
     run.deployment.stop().await
+}
+
+/// Devices of tenants that a table has rows of.
+async fn devices_in(
+    database: &mut PgConnection,
+    table: &str,
+    tenants: [&Tenant; 2],
+) -> Result<Vec<(String, String)>> {
+    let query = format!("SELECT tenant_id, device_id FROM {table} ORDER BY 1, 2");
+    let rows: Vec<(String, String)> = sqlx::query_as(sqlx::AssertSqlSafe(query))
+        .fetch_all(database)
+        .await?;
+    let slug = |id: &str| tenants.iter().find(|t| t.id == id).map(|t| t.slug.clone());
+    let of = |(id, device): (String, String)| Some((slug(&id)?, device));
+    Ok(rows.into_iter().filter_map(of).collect())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_no_sink_had_written_when_it_was_erased_does_not_come_back() -> Result<()> {
+    if embedded_only("a sink that is away while a tenant is closed, on Apache Kafka") {
+        return Ok(());
+    }
+    let folder = tempfile::tempdir()?;
+    let servers = Servers::shared("erased_late", 4).await?;
+    let settings = [("LANEWAY_PROCESSOR_IDLE_CLOSE_SECONDS", "3".to_owned())];
+    let binary = laneway_binary()?;
+    let mut deployment =
+        Deployment::distributed_with(&binary, folder.path(), &servers, &settings).await?;
+    let devices = ["van-1".to_owned(), "van-2".to_owned()];
+    let stays = Tenant::create(&deployment, "acme", &devices).await?;
+    let closes = Tenant::create(&deployment, "globex", &devices).await?;
+    deployment.node("sink")?.kill()?;
+    let now = jiff::Timestamp::now().to_string();
+    let start = json!({ "session_id": "trip", "started_at": now });
+    let fix = json!({ "recorded_at": now, "lat": 52.5, "lon": 13.4, "session_id": "trip" });
+    for token in stays.tokens.values().chain(closes.tokens.values()) {
+        for (path, body) in [
+            ("/location/session/start", &start),
+            ("/location/update", &fix),
+        ] {
+            deployment.ingest.post(path, token, body).await?.ok()?;
+        }
+    }
+    let owner = key(&deployment, "acme", "tenant:own").await?;
+    let erase = deployment.control.delete("/devices/van-1/personal", &owner);
+    erase.await?.ok()?;
+    deployment.admin(&["tenant", "close", "globex"]).await?;
+    let closure = ["tenant", "closure", "globex"];
+    // For longer than until everybody has heard of it.
+    for _ in 0..20 {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let closure = deployment.admin(&closure).await?;
+        ensure!(closure["closed_at"].is_null(), "{closure}");
+    }
+
+    deployment.node("sink")?.restart()?;
+    deployment.node("sink")?.ready().await?;
+    wait::until("the closure", BOUND, || async {
+        let closure = deployment.admin(&closure).await;
+        closure.is_ok_and(|closure| closure["closed_at"].is_string())
+    })
+    .await?;
+    let mut database = connect(&servers.postgres).await?;
+    let both = [&stays, &closes];
+    let left = [("acme".to_owned(), "van-2".to_owned())];
+    let erased = async {
+        while !devices_in(&mut database, "erasures", both)
+            .await?
+            .is_empty()
+        {
+            tokio::time::sleep(Duration::from_millis(250)).await;
+        }
+        anyhow::Ok(())
+    };
+    tokio::time::timeout(BOUND, erased)
+        .await
+        .context("waiting for the erasure to be done")??;
+    for table in ["latest_positions", "sessions"] {
+        let there = devices_in(&mut database, table, both).await?;
+        ensure!(there == left, "{table}: {there:?}");
+    }
+    let counted = devices_in(&mut database, "usage_devices", both).await?;
+    ensure!(
+        counted.iter().all(|(slug, _)| slug == "acme"),
+        "{counted:?}"
+    );
+    deployment.stop().await
 }

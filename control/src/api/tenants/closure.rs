@@ -20,7 +20,8 @@ pub(crate) struct ClosureView {
     #[schema(value_type = String)]
     tenant_id: TenantId,
     begun_at: String,
-    /// What went, in that order.
+    /// What is done, in that order. Before any rows go, all that the tenant had sent is waited for:
+    /// until then it would write more.
     erased: Vec<ErasedView>,
     /// Since then nothing is left of it but its name, its audit trail without personal data, its
     /// usage by day, and what is in the topics below.
@@ -33,6 +34,8 @@ pub(crate) struct ClosureView {
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ErasedView {
     /// `destinations`, `grants` to it, `rows` of the database, or keys of a compacted topic by its name.
+    /// Of `accepted` nothing goes: since then all that the tenant had sent has been processed; nor of
+    /// `derived`: what came of it has been written.
     what: String,
     count: u64,
     at: String,

@@ -3,7 +3,9 @@
 use laneway_tenancy::DeviceId;
 
 use super::{Devices, list, missing, remove};
+use crate::Store;
 use crate::access::{Access, Tx};
+use crate::erasures::{self, Erasure};
 use crate::error::{Doing, Result};
 use crate::outbox::next_versions;
 use crate::shards::OF_TENANTS;
@@ -20,26 +22,14 @@ pub struct ErasedDevice {
 impl Devices<'_> {
     /// Removes a device with its credentials, positions and sessions, and what the audit trail
     /// says of it that is personal. Also of one that was removed before. `personal` is the name
-    /// under which the trail has it.
+    /// under which the trail has it. What is on its way is noted to be erased when it has come.
     pub async fn erase(&self, id: &DeviceId, personal: &str, at: i64) -> Result<ErasedDevice> {
         let tenant = self.scope.tenant();
-        let shard = match self.store.shard_of(tenant).await? {
-            Some(name) => Some(self.store.0.shards.get(&name)?),
-            None => None,
-        };
+        let shard = self.own_shard().await?;
         let mut tx = self.store.write(Access::Tenant(tenant)).await?;
         next_versions(&mut tx, tenant, 0).await?;
         let there = list::one(&mut tx, tenant, id).await?.is_some();
-        // What a shard has goes first: what is interrupted after it is asked for again.
-        let projected = match shard {
-            Some(shard) => {
-                let mut there = shard.write(Access::Tenant(tenant)).await?;
-                let erased = self.erase_projected(&mut there, id).await?;
-                there.commit().await?;
-                erased
-            }
-            None => self.erase_projected(&mut tx, id).await?,
-        };
+        let projected = self.erase_projected(shard, &mut tx, id).await?;
         let personal = crate::audit::erase(&mut tx, tenant, personal).await?;
         if there {
             remove(&mut tx, self.scope, id, at).await?;
@@ -48,6 +38,7 @@ impl Devices<'_> {
         } else {
             return Err(missing(id));
         }
+        erasures::begin(&mut tx, self.scope, id, at).await?;
         self.store.commit_change(tx).await?;
         Ok(ErasedDevice {
             projected,
@@ -55,7 +46,51 @@ impl Devices<'_> {
         })
     }
 
-    async fn erase_projected(&self, tx: &mut Tx, id: &DeviceId) -> Result<u64> {
+    /// Erases what the projection has written of a device since it was erased: how much. The
+    /// erasure then waits for what is accepted before `next`, or is done. One that is registered
+    /// again keeps what it has, and nothing more is waited for.
+    pub async fn erase_late(&self, erasure: &Erasure, next: Option<i64>) -> Result<u64> {
+        let tenant = self.scope.tenant();
+        let shard = self.own_shard().await?;
+        let mut tx = self.store.write(Access::Tenant(tenant)).await?;
+        // Nobody registers it meanwhile.
+        next_versions(&mut tx, tenant, 0).await?;
+        let there = list::one(&mut tx, tenant, &erasure.device).await?.is_some();
+        let (erased, next) = if there {
+            (0, None)
+        } else {
+            let erased = self.erase_projected(shard, &mut tx, &erasure.device);
+            (erased.await?, next)
+        };
+        erasures::end(&mut tx, erasure, next).await?;
+        tx.commit().await?;
+        Ok(erased)
+    }
+
+    async fn own_shard(&self) -> Result<Option<&Store>> {
+        match self.store.shard_of(self.scope.tenant()).await? {
+            Some(name) => self.store.0.shards.get(&name).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// What a shard has goes first: what is interrupted after it is asked for again.
+    async fn erase_projected(
+        &self,
+        shard: Option<&Store>,
+        tx: &mut Tx,
+        id: &DeviceId,
+    ) -> Result<u64> {
+        let Some(shard) = shard else {
+            return self.erase_rows(tx, id).await;
+        };
+        let mut there = shard.write(Access::Tenant(self.scope.tenant())).await?;
+        let erased = self.erase_rows(&mut there, id).await?;
+        there.commit().await?;
+        Ok(erased)
+    }
+
+    async fn erase_rows(&self, tx: &mut Tx, id: &DeviceId) -> Result<u64> {
         let mut erased = 0;
         for table in OF_TENANTS {
             erased += sqlx::query(sqlx::AssertSqlSafe(format!(
