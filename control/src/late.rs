@@ -17,6 +17,8 @@ use crate::{Control, rounds};
 
 const LEASE: &str = "erasing";
 const LEASE_US: i64 = 60_000_000;
+/// It is renewed when it is this old.
+const RENEW_US: i64 = LEASE_US / 6;
 const PAGE: u32 = 100;
 
 /// Erases what comes late until the drain.
@@ -31,6 +33,7 @@ async fn round(control: &Control) -> anyhow::Result<()> {
     // Whose database is away does not keep the others waiting.
     let mut away: HashSet<TenantId> = HashSet::new();
     let mut last: Option<Erasure> = None;
+    let mut leased_at = None;
     loop {
         let due = deps.clock.now_us() - SETTLE_US;
         let page = erasures.open(due, last.as_ref(), PAGE).await?;
@@ -39,10 +42,13 @@ async fn round(control: &Control) -> anyhow::Result<()> {
         }
         for erasure in &page {
             let now = deps.clock.now_us();
-            let leases = deps.store.leases(&deps.authority);
-            let node = &deps.settings.node;
-            if !leases.take(LEASE, node, now, LEASE_US).await? {
-                return Ok(());
+            if leased_at.is_none_or(|at| at + RENEW_US <= now) {
+                let leases = deps.store.leases(&deps.authority);
+                let node = &deps.settings.node;
+                if !leases.take(LEASE, node, now, LEASE_US).await? {
+                    return Ok(());
+                }
+                leased_at = Some(now);
             }
             if away.contains(&erasure.tenant) {
                 continue;

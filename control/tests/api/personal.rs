@@ -1,9 +1,12 @@
 //! What is kept of a device: exported, and erased.
 
+use std::time::Duration;
+
 use laneway_log::{Records, Topic};
 use laneway_store::{PositionRow, ProjectionBatch};
 use laneway_tenancy::control::RoleAuthority;
 use laneway_testkit::Database;
+use laneway_testkit::wait::until;
 use serde_json::{Value, json};
 
 use crate::support::{Rig, rig};
@@ -11,6 +14,8 @@ use crate::support::{Rig, rig};
 laneway_testkit::on_both_databases!(
     what_is_kept_of_a_device_is_exported_and_erased_for_its_own_tenant_alone,
 );
+
+const BOUND: Duration = Duration::from_secs(20);
 
 /// What the projection and the processor keep of a device that has sent.
 async fn sent(rig: &Rig, tenant: &str, device: &str, from_offset: u64) {
@@ -98,7 +103,11 @@ async fn what_is_kept_of_a_device_is_exported_and_erased_for_its_own_tenant_alon
     assert_eq!(left["audit"].as_array().unwrap().len(), 1, "{left}");
     assert!(kept.to_string().contains("127.0.0.1"));
     assert!(!left.to_string().contains("127.0.0.1"), "{left}");
-    assert!(rig.who(&device).await.is_err());
+    until("its secret to be refused", BOUND, || async {
+        rig.who(&device).await.is_err()
+    })
+    .await
+    .unwrap();
     let again = rig.ask("DELETE", path, &acme, &Value::Null).await;
     assert_eq!(again.status, 404, "{}", again.body);
     // What has the same name elsewhere, or a name that begins alike, is another.

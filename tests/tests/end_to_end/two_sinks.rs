@@ -251,9 +251,9 @@ async fn what_no_sink_had_written_when_it_was_erased_does_not_come_back() -> Res
     let stays = Tenant::create(&deployment, "acme", &devices).await?;
     let closes = Tenant::create(&deployment, "globex", &devices).await?;
     deployment.node("sink")?.kill()?;
-    let now = jiff::Timestamp::now().to_string();
-    let start = json!({ "session_id": "trip", "started_at": now });
-    let fix = json!({ "recorded_at": now, "lat": 52.5, "lon": 13.4, "session_id": "trip" });
+    let at = "2026-01-31T12:00:00Z";
+    let start = json!({ "session_id": "trip", "started_at": at });
+    let fix = json!({ "recorded_at": at, "lat": 52.5, "lon": 13.4, "session_id": "trip" });
     for token in stays.tokens.values().chain(closes.tokens.values()) {
         for (path, body) in [
             ("/location/session/start", &start),
