@@ -212,13 +212,19 @@ async fn states(rig: &Rig, lane: u32) -> usize {
 }
 
 async fn what_a_device_had_sent_before_it_was_erased_is_erased_when_it_comes(database: Database) {
-    const IDLE: u64 = 15;
+    const IDLE: u64 = 30;
     let rig = rig_with(database, |settings| settings.idle_close_seconds = IDLE).await;
     let key = rig.acme().await;
     let (tenant, lane) = acme(&rig).await;
     register(&rig, &key, "truck").await;
     append(&rig, Topic::LocationUpdates, lane, tenant, "truck").await;
     erase(&rig, &key, "truck").await;
+    // For longer than until everybody has heard of it.
+    for _ in 0..28 {
+        tokio::time::sleep(Duration::from_millis(250)).await;
+        let waits = erasures(&rig).await;
+        assert!(waits.len() == 1 && waits[0].processed_at.is_none());
+    }
     // The processor comes to it, then the projection.
     for topic in [Topic::TenantStreams, Topic::ProcessorState] {
         append(&rig, topic, lane, tenant, "truck").await;
@@ -230,7 +236,10 @@ async fn what_a_device_had_sent_before_it_was_erased_is_erased_when_it_comes(dat
     .await
     .unwrap();
     project(&rig, tenant, "truck", 0).await;
-    assert!(has_position(&rig, tenant, "truck").await);
+    for _ in 0..8 {
+        tokio::time::sleep(Duration::from_millis(250)).await;
+        assert!(has_position(&rig, tenant, "truck").await);
+    }
     reads(&rig, PROJECTION, lane).await;
     until("the late position to be gone", BOUND, || async {
         !has_position(&rig, tenant, "truck").await
