@@ -206,6 +206,8 @@ async fn insert(tx: &mut Tx, entry: &AuditEntry) -> Result<()> {
     }
 }
 
+/// Of a tenant that is being closed nothing personal is kept any more: what was refused is written
+/// up to a minute later.
 async fn insert_personal(tx: &mut Tx, entry: &AuditEntry) -> Result<()> {
     let opened = &entry.personal;
     for (field, salted) in [
@@ -216,7 +218,8 @@ async fn insert_personal(tx: &mut Tx, entry: &AuditEntry) -> Result<()> {
         let Some(salted) = salted else { continue };
         sqlx::query(
             "INSERT INTO audit_personal (tenant_id, seq, field, principal, salt, value)
-             VALUES ($1, $2, $3, $4, $5, $6)",
+             SELECT $1, $2, $3, $4, $5, $6
+             WHERE NOT EXISTS (SELECT 1 FROM closures WHERE tenant_id = $1)",
         )
         .bind(entry.tenant.as_str())
         .bind(entry.seq)

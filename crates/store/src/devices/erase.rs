@@ -1,10 +1,11 @@
 //! Erasing a device: it, and what the store knows of it.
 
-use laneway_tenancy::DeviceId;
+use laneway_tenancy::{DeviceId, Principal};
 
 use super::{Devices, list, missing, remove};
 use crate::Store;
 use crate::access::{Access, Tx};
+use crate::audit::principal_name;
 use crate::erasures::{self, Erasure};
 use crate::error::{Doing, Result};
 use crate::outbox::next_versions;
@@ -46,8 +47,9 @@ impl Devices<'_> {
         })
     }
 
-    /// Erases what the projection has written of a device since it was erased: how much. The
-    /// erasure then waits for what is accepted before `next`, or is done. One that is registered
+    /// Erases what the projection has written of a device since it was erased, and what is
+    /// personal in the audit trail's entries of refusals, which come up to a minute late: how
+    /// much. The erasure then waits for what is accepted before `next`, or is done. One that is registered
     /// again keeps what it has, and nothing more is waited for.
     pub async fn erase_late(&self, erasure: &Erasure, next: Option<i64>) -> Result<u64> {
         let tenant = self.scope.tenant();
@@ -60,7 +62,10 @@ impl Devices<'_> {
             (0, None)
         } else {
             let erased = self.erase_projected(shard, &mut tx, &erasure.device);
-            (erased.await?, next)
+            let erased = erased.await?;
+            let named = principal_name(&Principal::Device(erasure.device.clone()));
+            let personal = crate::audit::erase(&mut tx, tenant, &named).await?;
+            (erased + personal, next)
         };
         erasures::end(&mut tx, erasure, next).await?;
         tx.commit().await?;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use laneway_store::audit::{
     AuditEntry, AuditQuery, Denial, Denials, Facts, Origin, Personal, Verifier, Who, acting,
 };
+use laneway_tenancy::control::TenantState;
 use laneway_tenancy::{KeyId, TenantScope};
 use laneway_testkit::Database;
 use laneway_testkit::wait::until;
@@ -19,6 +20,7 @@ laneway_testkit::on_both_databases!(
     entries_that_come_at_once_have_neither_gaps_nor_forks,
     an_entry_can_neither_be_changed_nor_removed,
     what_is_personal_can_be_erased_and_the_chain_still_verifies,
+    of_a_tenant_that_is_being_closed_nothing_personal_is_kept_any_more,
     entries_are_found_by_time_action_and_principal,
     refusals_are_written_once_and_counted_after_that,
     a_truncated_chain_is_noticed_by_its_noted_head,
@@ -208,6 +210,22 @@ async fn what_is_personal_can_be_erased_and_the_chain_still_verifies(database: D
         before[1].commitments.address,
         all(&rig, &other).await[1].commitments.address
     );
+}
+
+async fn of_a_tenant_that_is_being_closed_nothing_personal_is_kept_any_more(database: Database) {
+    let rig = rig(database).await;
+    let (tenant, scope) = rig.tenant("acme").await;
+    let operator = operator();
+    let tenants = rig.store.tenants(&operator);
+    let closing = tenants.set_state(tenant.id, TenantState::Closing, NOW);
+    closing.await.unwrap();
+    // What was refused before is written later.
+    add_device(&rig, &scope, "truck").await;
+    let entries = all(&rig, &scope).await;
+    assert_eq!(verify(&entries), 3);
+    let last = &entries[2];
+    assert_eq!(last.facts.principal, key());
+    assert!(last.personal.address.is_none() && !last.commitments.address.is_empty());
 }
 
 async fn entries_are_found_by_time_action_and_principal(database: Database) {
