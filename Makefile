@@ -1,7 +1,6 @@
 # The commands of this repository; `make` alone lists them.
 
 .DEFAULT_GOAL := help
-.NOTPARALLEL:
 .PHONY: help demo test test-embedded test-servers bench fmt fmt-check clippy deny build toolchain
 
 # Where scripts/test-servers.sh installs, and leaves the addresses of servers that Docker runs.
