@@ -20,7 +20,7 @@ pub mod webhook;
 pub use binary::laneway_binary;
 pub use databases::{Database, EmptyDatabase};
 pub use process::LanewayProcess;
-pub use proxy::FaultProxy;
+pub use proxy::{FaultProxy, Way};
 pub use servers::{KafkaCluster, KafkaOptions, Postgres, Registry, embedded_only};
 pub use trace::Fix;
 pub use wait::eventually;

@@ -1,14 +1,16 @@
 //! A TCP proxy on loopback that can fail on purpose.
 
+use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
@@ -19,20 +21,61 @@ const CHUNK: usize = 16 * 1024;
 /// Chunks on their way in one direction of one connection.
 const IN_FLIGHT: usize = 256;
 
-/// Forwards connections to a target until told otherwise. Ends when it is dropped.
+/// Forwards connections to a target until told otherwise. Ends when it is dropped, or with the
+/// runtime that it was started on.
 #[derive(Debug)]
 pub struct FaultProxy {
     address: SocketAddr,
     target: String,
-    conduct: watch::Sender<Conduct>,
+    conduct: Arc<watch::Sender<Conduct>>,
+    trap: Arc<Mutex<Option<Trap>>>,
     accepted: Arc<AtomicUsize>,
     acceptor: Mutex<Option<Acceptor>>,
+    runtime: Handle,
+}
+
+/// Which way bytes go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    ToServer,
+    ToClient,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
 struct Conduct {
-    stalled: bool,
+    to_server_stalled: bool,
+    to_client_stalled: bool,
     latency: Duration,
+}
+
+impl Conduct {
+    fn stall(&mut self, way: Way) {
+        match way {
+            Way::ToServer => self.to_server_stalled = true,
+            Way::ToClient => self.to_client_stalled = true,
+        }
+    }
+
+    fn stalled(&self, way: Way) -> bool {
+        match way {
+            Way::ToServer => self.to_server_stalled,
+            Way::ToClient => self.to_client_stalled,
+        }
+    }
+}
+
+/// A stall that waits for what a client sends.
+struct Trap {
+    way: Way,
+    picks: Box<dyn FnMut(&[u8]) -> bool + Send>,
+}
+
+impl fmt::Debug for Trap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Trap")
+            .field("way", &self.way)
+            .finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug)]
@@ -48,9 +91,11 @@ impl FaultProxy {
         let proxy = Self {
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, ports::free()?)),
             target: target.to_owned(),
-            conduct: watch::Sender::new(Conduct::default()),
+            conduct: Arc::default(),
+            trap: Arc::default(),
             accepted: Arc::default(),
             acceptor: Mutex::new(None),
+            runtime: Handle::current(),
         };
         proxy.restore().await?;
         Ok(proxy)
@@ -68,11 +113,7 @@ impl FaultProxy {
 
     /// Closes every connection and refuses new ones, from before this returns until [`restore`](Self::restore).
     pub async fn cut(&self) -> Result<()> {
-        let acceptor = self
-            .acceptor
-            .lock()
-            .map_err(|_| anyhow!("the proxy's lock is poisoned"))?
-            .take();
+        let acceptor = lock(&self.acceptor)?.take();
         if let Some(Acceptor { task, stop }) = acceptor {
             drop(stop);
             task.await.context("ending the proxy's connections")?;
@@ -83,7 +124,34 @@ impl FaultProxy {
     /// Keeps connections and accepts new ones, but moves no byte until [`restore`](Self::restore),
     /// which then delivers what was held.
     pub fn stall(&self) {
-        self.conduct.send_modify(|conduct| conduct.stalled = true);
+        self.conduct.send_modify(|conduct| {
+            conduct.stall(Way::ToServer);
+            conduct.stall(Way::ToClient);
+        });
+    }
+
+    /// Moves no byte of any connection `way` from the moment that a client has sent what `picks`
+    /// looks for, until [`restore`](Self::restore). Held `ToClient`, the server still gets it, and
+    /// its answer is what waits.
+    pub fn stall_at(
+        &self,
+        way: Way,
+        picks: impl FnMut(&[u8]) -> bool + Send + 'static,
+    ) -> Result<()> {
+        *lock(&self.trap)? = Some(Trap {
+            way,
+            picks: Box::new(picks),
+        });
+        Ok(())
+    }
+
+    /// Waits until a stall has begun.
+    pub async fn stalled(&self) {
+        let stalled =
+            |conduct: &Conduct| conduct.stalled(Way::ToServer) || conduct.stalled(Way::ToClient);
+        let mut conduct = self.conduct.subscribe();
+        // Its sender is this proxy's.
+        let _begun = conduct.wait_for(stalled).await;
     }
 
     /// Delays every byte by `each_way`, in each direction, without narrowing the stream.
@@ -92,44 +160,67 @@ impl FaultProxy {
             .send_modify(|conduct| conduct.latency = each_way);
     }
 
-    /// Ends a cut and a stall. A latency stays; it ends with `latency(Duration::ZERO)`.
+    /// Ends a cut and a stall, also one that has yet to begin. A latency stays; it ends with
+    /// `latency(Duration::ZERO)`.
     pub async fn restore(&self) -> Result<()> {
-        self.conduct.send_modify(|conduct| conduct.stalled = false);
-        let running = self
-            .acceptor
-            .lock()
-            .map_err(|_| anyhow!("the proxy's lock is poisoned"))?
-            .is_some();
-        if running {
+        *lock(&self.trap)? = None;
+        self.conduct.send_modify(|conduct| {
+            *conduct = Conduct {
+                latency: conduct.latency,
+                ..Conduct::default()
+            };
+        });
+        if lock(&self.acceptor)?.is_some() {
             return Ok(());
         }
-        let listener = TcpListener::bind(self.address)
-            .await
+        let listener = self
+            .runtime
+            .spawn(TcpListener::bind(self.address))
+            .await?
             .with_context(|| format!("listening on the proxy's port {}", self.address))?;
         let (stop, stopped) = watch::channel(());
-        let task = accept(
-            listener,
-            self.target.clone(),
-            self.conduct.subscribe(),
-            Arc::clone(&self.accepted),
-            stopped,
-        );
-        let acceptor = Acceptor {
-            task: tokio::spawn(task),
-            stop,
+        let faults = Faults {
+            conduct: Arc::clone(&self.conduct),
+            trap: Arc::clone(&self.trap),
         };
-        *self
-            .acceptor
-            .lock()
-            .map_err(|_| anyhow!("the proxy's lock is poisoned"))? = Some(acceptor);
+        let accepted = Arc::clone(&self.accepted);
+        let task = accept(listener, self.target.clone(), faults, accepted, stopped);
+        *lock(&self.acceptor)? = Some(Acceptor {
+            task: self.runtime.spawn(task),
+            stop,
+        });
         Ok(())
+    }
+}
+
+fn lock<T>(of_proxy: &Mutex<T>) -> Result<MutexGuard<'_, T>> {
+    of_proxy
+        .lock()
+        .map_err(|_| anyhow!("the proxy's lock is poisoned"))
+}
+
+/// What a connection has to know of how the proxy shall fail.
+#[derive(Clone)]
+struct Faults {
+    conduct: Arc<watch::Sender<Conduct>>,
+    trap: Arc<Mutex<Option<Trap>>>,
+}
+
+impl Faults {
+    /// Begins the stall that waits for these bytes of a client, if they are what it looks for.
+    fn look(&self, chunk: &[u8]) {
+        let mut trap = self.trap.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(sprung) = trap.take_if(|trap| (trap.picks)(chunk)) {
+            self.conduct
+                .send_modify(|conduct| conduct.stall(sprung.way));
+        }
     }
 }
 
 async fn accept(
     listener: TcpListener,
     target: String,
-    conduct: watch::Receiver<Conduct>,
+    faults: Faults,
     accepted: Arc<AtomicUsize>,
     mut stopped: watch::Receiver<()>,
 ) {
@@ -141,7 +232,7 @@ async fn accept(
             Some(_) = connections.join_next() => {}
             Ok((client, _)) = listener.accept() => {
                 accepted.fetch_add(1, Ordering::Relaxed);
-                connections.spawn(forward(client, target.clone(), conduct.clone()));
+                connections.spawn(forward(client, target.clone(), faults.clone()));
             }
         }
     }
@@ -150,7 +241,7 @@ async fn accept(
 }
 
 /// Until both directions have ended, or one fails: then both sides are closed.
-async fn forward(client: TcpStream, target: String, conduct: watch::Receiver<Conduct>) {
+async fn forward(client: TcpStream, target: String, faults: Faults) {
     let Ok(server) = TcpStream::connect(&target).await else {
         return;
     };
@@ -160,17 +251,19 @@ async fn forward(client: TcpStream, target: String, conduct: watch::Receiver<Con
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
     let _closed = tokio::try_join!(
-        pump(from_client, to_server, conduct.clone()),
-        pump(from_server, to_client, conduct),
+        pump(from_client, to_server, Way::ToServer, faults.clone()),
+        pump(from_server, to_client, Way::ToClient, faults),
     );
 }
 
 async fn pump(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
-    mut conduct: watch::Receiver<Conduct>,
+    way: Way,
+    faults: Faults,
 ) -> std::io::Result<()> {
     let (sender, mut receiver) = mpsc::channel::<(Instant, Bytes)>(IN_FLIGHT);
+    let mut conduct = faults.conduct.subscribe();
     let latency = conduct.clone();
     let read = async move {
         loop {
@@ -187,7 +280,11 @@ async fn pump(
     let write = async move {
         while let Some((due, chunk)) = receiver.recv().await {
             tokio::time::sleep_until(due).await;
-            if conduct.wait_for(|conduct| !conduct.stalled).await.is_err() {
+            if way == Way::ToServer {
+                faults.look(&chunk);
+            }
+            let moving = |conduct: &Conduct| !conduct.stalled(way);
+            if conduct.wait_for(moving).await.is_err() {
                 return Ok(());
             }
             to.write_all(&chunk).await?;

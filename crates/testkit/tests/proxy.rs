@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use laneway_testkit::{FaultProxy, wait};
+use laneway_testkit::{FaultProxy, Way, wait};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -86,6 +86,27 @@ async fn a_stall_holds_bytes_and_restore_delivers_them() -> Result<()> {
         assert_eq!(&held, b"held");
     }
     Ok(())
+}
+
+#[tokio::test]
+async fn a_stall_begins_at_what_a_client_sends_and_holds_one_way() -> Result<()> {
+    let proxy = FaultProxy::start(&echo_server().await?).await?;
+    let mut client = TcpStream::connect(proxy.address()).await?;
+    for (way, word) in [(Way::ToClient, b"answer"), (Way::ToServer, b"demand")] {
+        proxy.stall_at(way, move |chunk| chunk == word)?;
+        echoed(&mut client, b"before").await?;
+        client.write_all(word).await?;
+        tokio::time::timeout(BOUND, proxy.stalled()).await?;
+        let read = tokio::time::timeout(QUIET, client.read(&mut [0; 6])).await;
+        assert!(read.is_err(), "a byte passed");
+        proxy.restore().await?;
+        let mut held = [0; 6];
+        tokio::time::timeout(BOUND, client.read_exact(&mut held)).await??;
+        assert_eq!(&held, word);
+    }
+    proxy.stall_at(Way::ToClient, |_| true)?;
+    proxy.restore().await?;
+    echoed(&mut client, b"after").await
 }
 
 #[tokio::test]

@@ -51,6 +51,7 @@ impl Kind {
             sasl_ssl: TLS,
             own: true,
             settings,
+            ..KafkaOptions::default()
         }
     }
 }

@@ -1,5 +1,9 @@
 //! What the suite cannot say of every backend.
 
+mod any_moment;
+mod lost_answers;
+mod proxied;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -14,6 +14,7 @@ use self::node::Node;
 use self::settings::{Ports, Security};
 use super::process::ProcessGroup;
 use super::{address, install};
+use crate::FaultProxy;
 
 const INSTALL: &str = "kafka-4.3.1";
 
@@ -27,6 +28,9 @@ pub struct KafkaOptions {
     pub sasl_ssl: bool,
     /// A private cluster even where the environment has an address: for tests that kill brokers.
     pub own: bool,
+    /// Clients reach each broker through a [`FaultProxy`] alone, and so does whoever follows what
+    /// the brokers advertise. It implies `own`.
+    pub proxied: bool,
     /// Broker settings that replace or add to those of this crate. They imply `own`.
     pub settings: Vec<(String, String)>,
 }
@@ -37,6 +41,7 @@ impl Default for KafkaOptions {
             brokers: 1,
             sasl_ssl: false,
             own: false,
+            proxied: false,
             settings: Vec::new(),
         }
     }
@@ -47,6 +52,7 @@ impl Default for KafkaOptions {
 pub struct KafkaCluster {
     bootstrap: String,
     security: Option<Security>,
+    proxies: Vec<FaultProxy>,
     // Before the folder, so that the nodes are gone when it is removed.
     nodes: Vec<Node>,
     _folder: Option<TempDir>,
@@ -60,12 +66,16 @@ impl KafkaCluster {
             "a test cluster has 1 or 3 brokers, not {}",
             options.brokers
         );
-        let particular =
-            options.own || options.sasl_ssl || options.brokers > 1 || !options.settings.is_empty();
+        let particular = options.own
+            || options.proxied
+            || options.sasl_ssl
+            || options.brokers > 1
+            || !options.settings.is_empty();
         if let Some(bootstrap) = address("LANEWAY_TEST_KAFKA").filter(|_| !particular) {
             return Ok(Self {
                 bootstrap,
                 security: None,
+                proxies: Vec::new(),
                 nodes: Vec::new(),
                 _folder: None,
             });
@@ -73,13 +83,21 @@ impl KafkaCluster {
         let java = node::java_options(&install::installed(INSTALL)?)?;
         let folder = install::temporary_folder("kafka")?;
         let security = options.sasl_ssl.then(Security::generate).transpose()?;
-        let nodes = (1..=options.brokers)
+        let mut nodes = (1..=options.brokers)
             .map(|id| Node::new(id, folder.path(), &java))
             .collect::<Result<Vec<_>>>()?;
+        let mut proxies = Vec::new();
+        if options.proxied {
+            for node in &mut nodes {
+                let proxy = FaultProxy::start(&format!("127.0.0.1:{}", node.ports.clients)).await?;
+                node.ports.advertised = proxy.address().port();
+                proxies.push(proxy);
+            }
+        }
         let all: Vec<Ports> = nodes.iter().map(|node| node.ports).collect();
         let clients = all
             .iter()
-            .map(|ports| format!("127.0.0.1:{}", ports.clients));
+            .map(|ports| format!("127.0.0.1:{}", ports.advertised));
         let bootstrap = clients.collect::<Vec<_>>().join(",");
         try_join_all(
             nodes
@@ -90,6 +108,7 @@ impl KafkaCluster {
         let started = Self {
             bootstrap,
             security,
+            proxies,
             nodes,
             _folder: Some(folder),
         };
@@ -123,6 +142,19 @@ impl KafkaCluster {
     /// [`ca_pem`](Self::ca_pem), [`username`](Self::username) and [`password`](Self::password).
     pub fn bootstrap(&self) -> String {
         self.bootstrap.clone()
+    }
+
+    /// As [`bootstrap`](Self::bootstrap), past the proxies and in plain text.
+    pub fn bootstrap_inside(&self) -> String {
+        let inside = |node: &Node| format!("127.0.0.1:{}", node.ports.brokers);
+        self.nodes.iter().map(inside).collect::<Vec<_>>().join(",")
+    }
+
+    /// The proxy in front of the broker `index` (from 0).
+    pub fn proxy(&self, index: usize) -> Result<&FaultProxy> {
+        self.proxies.get(index).with_context(|| {
+            format!("there is no proxy in front of Kafka broker {index}: start the cluster with `proxied: true`")
+        })
     }
 
     /// The certificate that signed the brokers', if they speak TLS.

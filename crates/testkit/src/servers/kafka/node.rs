@@ -32,8 +32,10 @@ impl Node {
         let folder = folder.join(format!("node-{id}"));
         std::fs::create_dir(&folder)
             .with_context(|| format!("creating the Kafka folder {}", folder.display()))?;
+        let clients = ports::free()?;
         let ports = Ports {
-            clients: ports::free()?,
+            clients,
+            advertised: clients,
             brokers: ports::free()?,
             controllers: ports::free()?,
         };

@@ -10,8 +10,10 @@ use crate::certificates;
 /// The loopback ports of one node.
 #[derive(Debug, Clone, Copy)]
 pub struct Ports {
-    /// Advertised to clients.
+    /// Where clients come in.
     pub clients: u16,
+    /// What they are told of that: the same, or a proxy's.
+    pub advertised: u16,
     /// Between brokers and for this crate's own questions, always plain text.
     pub brokers: u16,
     pub controllers: u16,
@@ -97,7 +99,7 @@ controller.quorum.bootstrap.servers={controllers}
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=BROKERS
 listeners=CLIENTS://127.0.0.1:{clients},BROKERS://127.0.0.1:{brokers},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=CLIENTS://127.0.0.1:{clients},BROKERS://127.0.0.1:{brokers}
+advertised.listeners=CLIENTS://127.0.0.1:{advertised},BROKERS://127.0.0.1:{brokers}
 listener.security.protocol.map=CLIENTS:{protocol},BROKERS:PLAINTEXT,CONTROLLER:PLAINTEXT
 log.dirs={data}
 default.replication.factor={replicas}
@@ -110,6 +112,7 @@ share.coordinator.state.topic.min.isr={in_sync}
 {FIXED}",
         controllers = controllers.join(","),
         clients = own.clients,
+        advertised = own.advertised,
         brokers = own.brokers,
         controller = own.controllers,
         data = folder.join("data").display(),
@@ -174,6 +177,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let ports = [Ports {
             clients: 1,
+            advertised: 1,
             brokers: 2,
             controllers: 3,
         }];
