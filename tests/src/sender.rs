@@ -6,16 +6,20 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use laneway_testkit::Fix;
+use laneway_testkit::{Fix, wait};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use crate::client::{Client, Reply};
+use crate::deployment::Deployment;
+use crate::tenant::Tenant;
 
 /// Between tries while a server is down.
 const PAUSE: Duration = Duration::from_millis(100);
 /// A server that is down for longer is not coming back.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// Of a trace that takes longer, something is wrong.
+const BOUND: Duration = Duration::from_secs(600);
 
 /// How far the senders are.
 #[derive(Debug, Default)]
@@ -69,6 +73,72 @@ impl Sender {
         while let Some(done) = running.join_next().await {
             done??;
         }
+        Ok(())
+    }
+}
+
+/// How a tenant's devices send: as in [`Sender`].
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    pub batch: usize,
+    pub concurrency: usize,
+    pub rate: Option<u32>,
+}
+
+/// Traces that are being sent, each by a tenant's devices.
+pub struct Sending {
+    client: Client,
+    pace: Pace,
+    progress: Arc<Progress>,
+    total: u64,
+    senders: JoinSet<Result<()>>,
+}
+
+impl Sending {
+    pub fn new(deployment: &Deployment, pace: Pace) -> Self {
+        Sending {
+            client: deployment.ingest.clone(),
+            pace,
+            progress: Arc::default(),
+            total: 0,
+            senders: JoinSet::new(),
+        }
+    }
+
+    /// Begins to send one more.
+    pub fn begin(&mut self, tenant: &Tenant, trace: Vec<Fix>) {
+        let sender = Sender {
+            client: self.client.clone(),
+            tokens: Arc::clone(&tenant.tokens),
+            batch: self.pace.batch,
+            concurrency: self.pace.concurrency,
+            rate: self.pace.rate,
+            progress: Arc::clone(&self.progress),
+        };
+        self.total += trace.len() as u64;
+        self.senders.spawn(async move { sender.send(&trace).await });
+    }
+
+    /// Waits until that share of all fixes has been confirmed, in percent.
+    pub async fn confirmed(&self, percent: u64) -> Result<()> {
+        let share = self.total * percent / 100;
+        wait::until("a share of the trace to be confirmed", BOUND, || async {
+            self.progress.accepted.load(Ordering::Relaxed) >= share
+        })
+        .await
+    }
+
+    /// Waits until everything has been confirmed.
+    pub async fn all(&mut self) -> Result<()> {
+        while let Some(sent) = self.senders.join_next().await {
+            sent??;
+        }
+        let accepted = self.progress.accepted.load(Ordering::Relaxed);
+        ensure!(
+            accepted == self.total,
+            "{accepted} of {} were accepted",
+            self.total
+        );
         Ok(())
     }
 }

@@ -3,19 +3,16 @@
 //! killed.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use laneway_testkit::{Database, embedded_only, laneway_binary, trace, wait};
 use laneway_tests::deployment::{Deployment, Servers};
 use laneway_tests::recompute::{DeviceTotals, recompute};
-use laneway_tests::sender::{Progress, Sender};
+use laneway_tests::sender::{Pace, Sending};
 use laneway_tests::tenant::Tenant;
 use serde_json::Value;
 use tokio::process::Command;
-use tokio::task::JoinHandle;
 
 const BOUND: Duration = Duration::from_secs(180);
 /// Of each topic, where the roles are apart.
@@ -75,48 +72,34 @@ async fn a_dedicated_tenant_where_the_roles_are_apart() -> Result<()> {
 }
 
 /// A tenant whose devices send.
-struct Sending {
+struct Party {
     tenant: Tenant,
     expected: BTreeMap<String, DeviceTotals>,
-    progress: Arc<Progress>,
-    total: u64,
-    sending: JoinHandle<Result<()>>,
+    sending: Sending,
 }
 
-impl Sending {
+impl Party {
     async fn start(deployment: &Deployment, slug: &str, with: &[&str], seed: u64) -> Result<Self> {
         let trace = trace::generated(20, 100, seed);
         let expected = recompute(&trace);
         let tenant = Tenant::create_with(deployment, slug, with, expected.keys()).await?;
-        let progress = Arc::new(Progress::default());
-        let sender = Sender {
-            client: deployment.ingest.clone(),
-            tokens: Arc::clone(&tenant.tokens),
+        let pace = Pace {
             batch: 10,
             concurrency: 20,
             rate: Some(RATE),
-            progress: Arc::clone(&progress),
         };
-        let total = trace.len() as u64;
-        Ok(Sending {
+        let mut sending = Sending::new(deployment, pace);
+        sending.begin(&tenant, trace);
+        Ok(Party {
             tenant,
             expected,
-            progress,
-            total,
-            sending: tokio::spawn(async move { sender.send(&trace).await }),
+            sending,
         })
-    }
-
-    async fn sent(&self, percent: u64) -> Result<()> {
-        wait::until("a share of the trace to be confirmed", BOUND, || async {
-            self.progress.accepted.load(Ordering::Relaxed) >= self.total * percent / 100
-        })
-        .await
     }
 
     /// Everything at the webhook, at the websocket and in the database, and nothing else.
-    async fn arrived(self, deployment: &Deployment) -> Result<()> {
-        self.sending.await??;
+    async fn arrived(mut self, deployment: &Deployment) -> Result<()> {
+        self.sending.all().await?;
         let tenant = &self.tenant;
         let complete = || {
             let websocket = tenant
@@ -155,8 +138,8 @@ impl Sending {
 
 async fn apart(mut deployment: Deployment, partitions: u64) -> Result<()> {
     let own = ["--topics", "bank", "--database", "bank"];
-    let bank = Sending::start(&deployment, "bank", &own, 1).await?;
-    let acme = Sending::start(&deployment, "acme", &[], 2).await?;
+    let bank = Party::start(&deployment, "bank", &own, 1).await?;
+    let acme = Party::start(&deployment, "acme", &[], 2).await?;
     let lanes = async |slug: &str| -> Result<Vec<u64>> {
         let shown = deployment.admin(&["tenant", "show", slug]).await?;
         let lanes = shown["lanes"].as_array().context("lanes")?;
@@ -178,8 +161,8 @@ async fn apart(mut deployment: Deployment, partitions: u64) -> Result<()> {
         "{refused:?}"
     );
     for (percent, role) in [(20, "ingest"), (40, "processor"), (60, "sink")] {
-        for sending in [&bank, &acme] {
-            sending.sent(percent).await?;
+        for party in [&bank, &acme] {
+            party.sending.confirmed(percent).await?;
         }
         let role = if deployment.nodes.len() == 1 {
             "all"
@@ -191,8 +174,8 @@ async fn apart(mut deployment: Deployment, partitions: u64) -> Result<()> {
         node.restart()?;
         node.ready().await?;
     }
-    for sending in [bank, acme] {
-        sending.arrived(&deployment).await?;
+    for party in [bank, acme] {
+        party.arrived(&deployment).await?;
     }
     let behind = async || -> Result<Vec<Value>> {
         let lag = deployment.admin(&["lag"]).await?;

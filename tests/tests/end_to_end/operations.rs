@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use laneway_testkit::{laneway_binary, trace, wait};
 use laneway_tests::deployment::Deployment;
 use laneway_tests::recompute::recompute;
-use laneway_tests::sender::{Progress, Sender};
+use laneway_tests::sender::{Pace, Sending};
 use laneway_tests::tenant::Tenant;
 
 const BOUND: Duration = Duration::from_secs(60);
@@ -20,15 +20,14 @@ async fn lag_and_requests_are_told_without_naming_devices_and_not_in_public() ->
     let trace = trace::generated(2, 50, 3);
     let expected = recompute(&trace);
     let tenant = Tenant::create(&deployment, "acme", expected.keys()).await?;
-    let sender = Sender {
-        client: deployment.ingest.clone(),
-        tokens: tenant.tokens.clone(),
+    let pace = Pace {
         batch: 10,
         concurrency: 2,
         rate: None,
-        progress: std::sync::Arc::new(Progress::default()),
     };
-    sender.send(&trace).await?;
+    let mut sending = Sending::new(&deployment, pace);
+    sending.begin(&tenant, trace);
+    sending.all().await?;
     wait::until("everything to arrive", BOUND, || async {
         tenant
             .subscriber

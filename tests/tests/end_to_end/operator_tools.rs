@@ -3,14 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use laneway_testkit::{embedded_only, laneway_binary, servers, trace, wait};
 use laneway_tests::deployment::{Deployment, Servers};
 use laneway_tests::recompute::recompute;
-use laneway_tests::sender::{Progress, Sender};
+use laneway_tests::sender::{Pace, Sending};
 use laneway_tests::tenant::{Tenant, key};
 use serde_json::Value;
 use tokio::process::Command;
@@ -35,16 +34,15 @@ async fn confluents_client_decodes_every_topic() -> Result<()> {
     let acme = Tenant::create(&deployment, "acme", expected.keys()).await?;
     let own = ["--topics", "bank"];
     let bank = Tenant::create_with(&deployment, "first-bank", &own, expected.keys()).await?;
+    let pace = Pace {
+        batch: 20,
+        concurrency: 3,
+        rate: None,
+    };
+    let mut sending = Sending::new(&deployment, pace);
     for tenant in [&acme, &bank] {
-        let sender = Sender {
-            client: deployment.ingest.clone(),
-            tokens: Arc::clone(&tenant.tokens),
-            batch: 20,
-            concurrency: 3,
-            rate: None,
-            progress: Arc::new(Progress::default()),
-        };
-        sender.send(&trace).await?;
+        sending.begin(tenant, trace.clone());
+        sending.all().await?;
         wait::until("everything to arrive", BOUND, || async {
             let tally = &tenant.subscriber;
             tally.with_tally(|tally| tally.is_complete(&expected))

@@ -2,15 +2,13 @@
 //! both backends, while every process is killed; what comes out equals the recomputation.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use laneway_testkit::{Fix, embedded_only, laneway_binary, trace, wait};
 use laneway_tests::deployment::{Deployment, Servers};
 use laneway_tests::recompute::{DeviceTotals, recompute};
-use laneway_tests::sender::{Progress, Sender};
+use laneway_tests::sender::{Pace, Sending};
 use laneway_tests::tenant::Tenant;
 
 /// Kills of each role on the way.
@@ -57,36 +55,23 @@ async fn kafka_totals_equal_the_recomputation_over_kills() -> Result<()> {
 }
 
 async fn run(mut deployment: Deployment) -> Result<()> {
-    let traces = real_trace()?;
-    let total: usize = traces.values().map(Vec::len).sum();
-    let progress = Arc::new(Progress::default());
+    let pace = Pace {
+        batch: 100,
+        concurrency: 8,
+        rate: None,
+    };
+    let mut sending = Sending::new(&deployment, pace);
     let mut tenants = Vec::new();
-    let mut senders = tokio::task::JoinSet::new();
-    for (slug, trace) in &traces {
-        let expected = recompute(trace);
+    for (slug, trace) in real_trace()? {
+        let expected = recompute(&trace);
         let tenant = Tenant::create(&deployment, slug, expected.keys()).await?;
-        let sender = Sender {
-            client: deployment.ingest.clone(),
-            tokens: Arc::clone(&tenant.tokens),
-            batch: 100,
-            concurrency: 8,
-            rate: None,
-            progress: Arc::clone(&progress),
-        };
-        let trace = trace.clone();
-        senders.spawn(async move { sender.send(&trace).await });
+        sending.begin(&tenant, trace);
         tenants.push((tenant, expected));
     }
 
     // Each role is killed when another share of the trace has been confirmed.
     for kill in 1..=KILLS {
-        let share = total as u64 * kill / (KILLS + 1);
-        wait::until(
-            "the next share of the trace to be confirmed",
-            BOUND,
-            || async { progress.accepted.load(Ordering::Relaxed) >= share },
-        )
-        .await?;
+        sending.confirmed(100 * kill / (KILLS + 1)).await?;
         for node in &mut deployment.nodes {
             node.kill()?;
             node.restart()?;
@@ -95,10 +80,7 @@ async fn run(mut deployment: Deployment) -> Result<()> {
             node.ready().await?;
         }
     }
-    while let Some(sent) = senders.join_next().await {
-        sent??;
-    }
-    ensure!(progress.accepted.load(Ordering::Relaxed) == total as u64);
+    sending.all().await?;
 
     for (tenant, expected) in &tenants {
         arrived(tenant, expected).await?;

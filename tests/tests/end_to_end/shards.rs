@@ -1,17 +1,20 @@
 //! Tenants in databases of their own, with the whole program: where their positions are, and that
-//! nothing of them is lost when the process is killed.
+//! nothing of them is lost when the process is killed or the database is away.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use http::StatusCode;
-use laneway_testkit::{laneway_binary, wait};
+use laneway_testkit::{Database, FaultProxy, embedded_only, laneway_binary, trace, wait};
 use laneway_tests::client::Client;
-use laneway_tests::deployment::Deployment;
-use laneway_tests::tenant::{device_token, key};
-use serde_json::json;
-use sqlx::{ConnectOptions, Connection, Row};
+use laneway_tests::deployment::{Deployment, Servers};
+use laneway_tests::recompute::{DeviceTotals, recompute};
+use laneway_tests::sender::{Pace, Sending};
+use laneway_tests::tenant::{Tenant, device_token, key};
+use serde_json::{Value, json};
+use sqlx::{ConnectOptions, Connection, PgConnection, Row};
 
 const BOUND: Duration = Duration::from_secs(60);
 const SHARDS: &str = "eu=sqlite:{data_dir}/eu.db";
@@ -112,5 +115,188 @@ async fn positions_are_in_the_tenants_database_and_survive_a_kill() -> Result<()
     ensure!(done.status.success(), "{done:?}");
     assert_eq!(tenants_in(&restored.join("eu.db")).await?, [acme.id]);
     assert_eq!(tenants_in(&restored.join("laneway.db")).await?, [globex.id]);
+    deployment.stop().await
+}
+
+/// A tenant in one lane, whose devices send.
+struct Party {
+    tenant: Tenant,
+    lane: Value,
+    expected: BTreeMap<String, DeviceTotals>,
+    sending: Sending,
+}
+
+impl Party {
+    async fn start(deployment: &Deployment, slug: &str, database: &str, seed: u64) -> Result<Self> {
+        let trace = trace::generated(10, 100, seed);
+        let expected = recompute(&trace);
+        let with = ["--database", database, "--lanes", "1"];
+        let tenant = Tenant::create_with(deployment, slug, &with, expected.keys()).await?;
+        let shown = deployment.admin(&["tenant", "show", slug]).await?;
+        let pace = Pace {
+            batch: 5,
+            concurrency: 10,
+            rate: Some(100),
+        };
+        let mut sending = Sending::new(deployment, pace);
+        sending.begin(&tenant, trace);
+        Ok(Party {
+            tenant,
+            lane: shown["lanes"].clone(),
+            expected,
+            sending,
+        })
+    }
+
+    /// Everything has been sent, and is at the webhook and at the websocket, once.
+    async fn delivered(&mut self) -> Result<()> {
+        self.sending.all().await?;
+        let (receiver, subscriber) = (&self.tenant.receiver, &self.tenant.subscriber);
+        wait::until("everything to be delivered", BOUND, || async {
+            receiver.tally().is_complete(&self.expected)
+                && subscriber.with_tally(|tally| tally.is_complete(&self.expected))
+        })
+        .await
+        .with_context(|| format!("{:?}", receiver.tally().by_type()))?;
+        receiver.tally().check(&self.expected)?;
+        subscriber.with_tally(|tally| tally.check(&self.expected))
+    }
+
+    /// Its database has everything.
+    async fn projected(&self, deployment: &Deployment) -> Result<()> {
+        for (device, totals) in &self.expected {
+            let latest = jiff::Timestamp::from_microsecond(totals.latest_us)?;
+            let path = format!("/devices/{device}/position");
+            wait::until("the latest position", BOUND, || async {
+                let reply = deployment.control.get(&path, &self.tenant.reader_key).await;
+                let at = |r: &Value| r["recorded_at"].as_str()?.parse().ok();
+                reply.is_ok_and(|r| at(&r.body) == Some(latest))
+            })
+            .await
+            .with_context(|| format!("{device} should be at {latest}"))?;
+            let token = &self.tenant.tokens[device];
+            wait::until("the session's totals", BOUND, || async {
+                let reply = deployment.ingest.get("/location/session/trip", token).await;
+                reply.is_ok_and(|r| r.body["fixes"] == totals.session.fixes)
+            })
+            .await
+            .with_context(|| format!("{device} has {} fixes", totals.session.fixes))?;
+        }
+        Ok(())
+    }
+
+    async fn position(&self, deployment: &Deployment) -> Result<StatusCode> {
+        let device = self.expected.keys().next().context("a device")?;
+        let path = format!("/devices/{device}/position");
+        let reply = deployment.control.get(&path, &self.tenant.reader_key);
+        Ok(reply.await?.status)
+    }
+}
+
+/// Until each process says that of itself.
+async fn all_are(deployment: &Deployment, status: &str, roles: &[&str]) -> Result<()> {
+    for node in deployment.nodes.iter().filter(|n| roles.contains(&n.role)) {
+        let ops = node.ops();
+        wait::until("health to follow", BOUND, || async {
+            let ready = ops.get("/health/ready", "").await;
+            ready.is_ok_and(|r| r.status == StatusCode::OK && r.body["status"] == status)
+        })
+        .await
+        .with_context(|| format!("{} should be {status}", node.role))?;
+    }
+    Ok(())
+}
+
+/// How a database is away.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Away {
+    /// Nobody listens.
+    Closed,
+    /// Connections stay, and nothing is answered.
+    Silent,
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tenant_whose_database_is_closed_waits_alone_and_loses_nothing() -> Result<()> {
+    waits_alone("shard_closed", Away::Closed).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tenant_whose_database_is_silent_waits_alone_and_loses_nothing() -> Result<()> {
+    waits_alone("shard_silent", Away::Silent).await
+}
+
+async fn waits_alone(name: &str, how: Away) -> Result<()> {
+    if embedded_only("a tenant's own PostgreSQL that goes away, on Apache Kafka") {
+        return Ok(());
+    }
+    let folder = tempfile::tempdir()?;
+    let servers = Servers::shared(name, 8).await?;
+    let eu = Database::Postgres.empty().await?;
+    let (server, database) = eu.url.rsplit_once('/').context("a database")?;
+    let (login, address) = server.rsplit_once('@').context("a login")?;
+    let proxy = FaultProxy::start(address).await?;
+    let settings = [
+        (
+            "LANEWAY_STORE_SHARDS_URLS",
+            format!("eu={login}@{}/{database}", proxy.address()),
+        ),
+        ("LANEWAY_STORE_ACQUIRE_TIMEOUT_MS", "1000".to_owned()),
+    ];
+    let deployment =
+        Deployment::distributed_with(&laneway_binary()?, folder.path(), &servers, &settings)
+            .await?;
+    let mut acme = Party::start(&deployment, "acme", "eu", 1).await?;
+    let mut others = 0;
+    let mut globex = loop {
+        let slug = format!("globex-{others}");
+        let other = Party::start(&deployment, &slug, "main", 2).await?;
+        if other.lane != acme.lane {
+            break other;
+        }
+        others += 1;
+        ensure!(others < 20, "every tenant is in lane {}", acme.lane);
+    };
+    for party in [&acme, &globex] {
+        party.sending.confirmed(30).await?;
+        wait::until("a position", BOUND, || async {
+            let status = party.position(&deployment).await;
+            status.is_ok_and(|status| status == StatusCode::OK)
+        })
+        .await?;
+    }
+
+    match how {
+        Away::Closed => proxy.cut().await?,
+        Away::Silent => proxy.stall(),
+    }
+    for party in [&mut acme, &mut globex] {
+        party.delivered().await?;
+    }
+    globex.projected(&deployment).await?;
+    let away = acme.position(&deployment).await?;
+    ensure!(away == StatusCode::SERVICE_UNAVAILABLE, "{away}");
+    all_are(&deployment, "degraded", &["sink"]).await?;
+
+    proxy.restore().await?;
+    acme.projected(&deployment).await?;
+    all_are(
+        &deployment,
+        "ok",
+        &["control", "ingest", "processor", "sink"],
+    )
+    .await?;
+    let mut database = PgConnection::connect(&eu.url).await?;
+    for statement in [
+        "SET ROLE laneway_app",
+        "SELECT set_config('laneway.tenant', '*', false)",
+    ] {
+        sqlx::query(statement).execute(&mut database).await?;
+    }
+    let tenants = sqlx::query("SELECT DISTINCT tenant_id::text FROM latest_positions")
+        .fetch_all(&mut database)
+        .await?;
+    let tenants: Vec<String> = tenants.iter().map(|row| row.get(0)).collect();
+    ensure!(tenants == [acme.tenant.id.clone()], "{tenants:?}");
     deployment.stop().await
 }

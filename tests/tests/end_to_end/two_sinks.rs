@@ -1,15 +1,13 @@
 //! Sinks that come, go, and stand still, as whole processes on Apache Kafka and PostgreSQL.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use laneway_testkit::{embedded_only, laneway_binary, trace, wait};
 use laneway_tests::deployment::{Deployment, Servers};
 use laneway_tests::recompute::{DeviceTotals, recompute};
-use laneway_tests::sender::{Progress, Sender};
+use laneway_tests::sender::{Pace, Sending};
 use laneway_tests::tenant::{Tenant, key};
 use serde_json::json;
 use sqlx::{Connection, PgConnection, Row};
@@ -21,9 +19,7 @@ struct Run {
     servers: Servers,
     tenant: Tenant,
     expected: BTreeMap<String, DeviceTotals>,
-    total: u64,
-    progress: Arc<Progress>,
-    sending: Option<tokio::task::JoinHandle<Result<()>>>,
+    sending: Sending,
     _folder: tempfile::TempDir,
 }
 
@@ -37,41 +33,21 @@ impl Run {
         let trace = trace::generated(40, 300, 11);
         let expected = recompute(&trace);
         let tenant = Tenant::create(&deployment, "acme", expected.keys()).await?;
-        let progress = Arc::new(Progress::default());
-        let sender = Sender {
-            client: deployment.ingest.clone(),
-            tokens: Arc::clone(&tenant.tokens),
+        let pace = Pace {
             batch: 10,
             concurrency: 40,
             rate: Some(rate),
-            progress: Arc::clone(&progress),
         };
-        let total = trace.len() as u64;
-        let sending = tokio::spawn(async move { sender.send(&trace).await });
+        let mut sending = Sending::new(&deployment, pace);
+        sending.begin(&tenant, trace);
         Ok(Run {
             deployment,
             servers,
             tenant,
             expected,
-            total,
-            progress,
-            sending: Some(sending),
+            sending,
             _folder: folder,
         })
-    }
-
-    /// Waits until that share of the fixes has been confirmed, in percent.
-    async fn sent(&self, percent: u64) -> Result<()> {
-        let share = self.total * percent / 100;
-        wait::until("a share of the trace to be confirmed", BOUND, || async {
-            self.progress.accepted.load(Ordering::Relaxed) >= share
-        })
-        .await
-    }
-
-    async fn all_sent(&mut self) -> Result<()> {
-        let sending = self.sending.take().context("it is sent once")?;
-        sending.await?
     }
 
     async fn delivered(&self) -> Result<()> {
@@ -99,14 +75,14 @@ async fn lanes_that_move_between_sinks_lose_nothing_and_keep_each_devices_order(
         return Ok(());
     }
     let mut run = Run::start("two_sinks", 800).await?;
-    run.sent(20).await?;
+    run.sending.confirmed(20).await?;
     run.deployment.add("sink", "sink-2").await?;
-    run.sent(45).await?;
+    run.sending.confirmed(45).await?;
     run.deployment.node("sink")?.kill()?;
-    run.sent(70).await?;
+    run.sending.confirmed(70).await?;
     run.deployment.node("sink")?.restart()?;
     run.deployment.node("sink")?.ready().await?;
-    run.all_sent().await?;
+    run.sending.all().await?;
     run.delivered().await?;
     run.deployment.stop().await
 }
@@ -171,12 +147,12 @@ async fn a_projector_that_stood_still_until_its_partitions_had_moved_changes_not
         return Ok(());
     }
     let mut run = Run::start("stood_still", 800).await?;
-    run.sent(20).await?;
+    run.sending.confirmed(20).await?;
     run.deployment.add("sink", "sink-2").await?;
-    run.sent(40).await?;
+    run.sending.confirmed(40).await?;
     // In the middle of its work, for longer than it may be silent.
     run.deployment.node("sink")?.process().pause()?;
-    run.all_sent().await?;
+    run.sending.all().await?;
     for (device, totals) in &run.expected {
         let latest = jiff::Timestamp::from_microsecond(totals.latest_us)?;
         let path = format!("/devices/{device}/position");
