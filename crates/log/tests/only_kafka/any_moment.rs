@@ -16,7 +16,7 @@ use crate::conformance::support::{append_numbers, bounded, caught_up, read_numbe
 /// Of each partition, in units of at most so many.
 const RECORDS: u64 = 300;
 const IN_A_UNIT: usize = 6;
-const FAULTS: usize = 30;
+const FAULTS: usize = 14;
 /// The shorter of them end in time for the transaction, the longest do not.
 const TRANSACTION_TIMEOUT_MS: u32 = 1_000;
 const HOLDS_MS: [u64; 6] = [5, 30, 100, 300, 1_500, 2_500];

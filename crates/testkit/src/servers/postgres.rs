@@ -238,7 +238,7 @@ impl Server {
             "unix_socket_directories=",
             "fsync=off",
             "shared_buffers=64MB",
-            "max_connections=200",
+            "max_connections=1000",
         ];
         for setting in settings {
             command.args(["-c", setting]);
