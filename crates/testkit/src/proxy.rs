@@ -64,10 +64,13 @@ impl Conduct {
     }
 }
 
+/// Whether what a client has sent is what is looked for.
+type Picks = dyn FnMut(&[u8]) -> bool + Send;
+
 /// A stall that waits for what a client sends.
 struct Trap {
     way: Way,
-    picks: Box<dyn FnMut(&[u8]) -> bool + Send>,
+    picks: Box<Picks>,
 }
 
 impl fmt::Debug for Trap {
