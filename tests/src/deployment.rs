@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::client::Client;
 
-const START: Duration = Duration::from_secs(60);
+const START: Duration = Duration::from_secs(180);
 
 /// One process of the deployment.
 pub struct Node {

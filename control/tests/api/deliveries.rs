@@ -17,7 +17,7 @@ laneway_testkit::on_both_databases!(
     the_status_of_a_destination_is_what_the_sinks_say_of_it,
 );
 
-const BOUND: Duration = Duration::from_secs(20);
+const BOUND: Duration = Duration::from_secs(60);
 
 struct Destination {
     tenant: String,

@@ -26,7 +26,7 @@ laneway_testkit::on_both_databases!(
     a_tenant_is_created_with_its_hosts_or_not_at_all,
 );
 
-const BOUND: Duration = Duration::from_secs(20);
+const BOUND: Duration = Duration::from_secs(60);
 
 fn settings(dns: &Dns) -> HostProofSettings {
     HostProofSettings {

@@ -21,7 +21,7 @@ laneway_testkit::on_both_databases!(
     a_device_that_is_registered_again_keeps_what_it_has,
 );
 
-const BOUND: Duration = Duration::from_secs(40);
+const BOUND: Duration = Duration::from_secs(60);
 
 fn authority() -> RoleAuthority {
     RoleAuthority::for_role("control")

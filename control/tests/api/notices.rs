@@ -22,7 +22,7 @@ laneway_testkit::on_both_databases!(
     what_is_seen_of_all_tenants_is_counted_and_names_nobody,
 );
 
-const BOUND: Duration = Duration::from_secs(30);
+const BOUND: Duration = Duration::from_secs(60);
 
 /// What the namespace of notices has, with its event ids, and where it is.
 async fn notices(rig: &Rig) -> (TenantId, BTreeMap<String, Notice>) {

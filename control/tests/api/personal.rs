@@ -15,7 +15,7 @@ laneway_testkit::on_both_databases!(
     what_is_kept_of_a_device_is_exported_and_erased_for_its_own_tenant_alone,
 );
 
-const BOUND: Duration = Duration::from_secs(20);
+const BOUND: Duration = Duration::from_secs(60);
 
 /// What the projection and the processor keep of a device that has sent.
 async fn sent(rig: &Rig, tenant: &str, device: &str, from_offset: u64) {

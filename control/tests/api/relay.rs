@@ -17,7 +17,7 @@ laneway_testkit::on_both_databases!(
     while_another_node_holds_the_lease_nothing_is_relayed,
 );
 
-const BOUND: Duration = Duration::from_secs(20);
+const BOUND: Duration = Duration::from_secs(60);
 
 async fn tenant_id(rig: &Rig, slug: &str) -> TenantId {
     let found = rig

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::log::Outage;
 use crate::rig::{NOW, PARTITIONS, Rig};
 
-const BOUND: Duration = Duration::from_secs(20);
+const BOUND: Duration = Duration::from_secs(60);
 
 fn batch(fixes: i64) -> String {
     let fixes: Vec<Value> = (0..fixes)

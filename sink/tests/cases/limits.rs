@@ -19,7 +19,7 @@ use sqlx::Executor;
 use crate::rig::client::{Sse, Subscriber, get, ids};
 use crate::rig::{Rig, TOKEN_KEY, Tenant};
 
-const BOUND: Duration = Duration::from_secs(10);
+const BOUND: Duration = Duration::from_secs(60);
 const FULL: StatusCode = StatusCode::TOO_MANY_REQUESTS;
 
 fn seconds_now() -> u64 {

@@ -33,7 +33,7 @@ use laneway_tenancy::{
 use sqlx::{Connection, SqliteConnection};
 
 pub const TOKEN_KEY: &str = "an unguessable key of more than 32 bytes";
-pub const BOUND: Duration = Duration::from_secs(30);
+pub const BOUND: Duration = Duration::from_secs(60);
 const HASH_KEY: [u8; 32] = [7; 32];
 
 #[derive(Default)]

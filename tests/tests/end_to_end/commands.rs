@@ -10,7 +10,7 @@ use laneway_tests::deployment::Deployment;
 use laneway_tests::tenant::key;
 use serde_json::Value;
 
-const BOUND: Duration = Duration::from_secs(60);
+const BOUND: Duration = Duration::from_secs(180);
 
 /// With a tenant, its device `truck` and a key that may do all that a client does.
 async fn deployment(folder: &Path, events_per_second: u32) -> Result<(Deployment, String)> {

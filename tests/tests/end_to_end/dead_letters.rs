@@ -8,7 +8,7 @@ use laneway_tests::deployment::{Deployment, Servers};
 use laneway_tests::tenant::Tenant;
 use serde_json::{Value, json};
 
-const BOUND: Duration = Duration::from_secs(90);
+const BOUND: Duration = Duration::from_secs(180);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_event_is_parked_and_redriven_once_under_its_id_embedded() -> Result<()> {

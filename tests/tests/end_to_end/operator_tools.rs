@@ -14,7 +14,7 @@ use laneway_tests::tenant::{Tenant, key};
 use serde_json::Value;
 use tokio::process::Command;
 
-const BOUND: Duration = Duration::from_secs(60);
+const BOUND: Duration = Duration::from_secs(180);
 /// As scripts/test-servers.sh installs it.
 const CLIENT: &str = "confluent-kafka-2.16.0";
 

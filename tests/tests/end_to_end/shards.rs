@@ -16,7 +16,7 @@ use laneway_tests::tenant::{Tenant, device_token, key};
 use serde_json::{Value, json};
 use sqlx::{ConnectOptions, Connection, PgConnection, Row};
 
-const BOUND: Duration = Duration::from_secs(60);
+const BOUND: Duration = Duration::from_secs(180);
 const SHARDS: &str = "eu=sqlite:{data_dir}/eu.db";
 
 /// A tenant with the device `truck`.

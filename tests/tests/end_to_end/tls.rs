@@ -11,7 +11,7 @@ use laneway_tests::deployment::{Deployment, Servers};
 use rustls_pki_types::{CertificateDer, ServerName};
 use tokio::net::TcpStream;
 
-const BOUND: Duration = Duration::from_secs(30);
+const BOUND: Duration = Duration::from_secs(180);
 const FIXES: usize = 20;
 
 /// Where the processes find their certificate.

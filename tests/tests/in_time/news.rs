@@ -13,7 +13,7 @@ use laneway_tests::tenant::{device_token, text};
 use serde_json::{Value, json};
 
 const ROUNDS: usize = 5;
-const BOUND: Duration = Duration::from_secs(30);
+const BOUND: Duration = Duration::from_secs(60);
 const REVOKED: Duration = Duration::from_secs(1);
 const CHANGED: Duration = Duration::from_secs(2);
 

@@ -15,7 +15,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use super::markdown::blocks_in;
 use super::truck;
 
-const BOUND: Duration = Duration::from_secs(30);
+const BOUND: Duration = Duration::from_secs(180);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn events_and_messages_of_the_stream_have_the_fields_that_are_shown() -> Result<()> {

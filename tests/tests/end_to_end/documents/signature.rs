@@ -15,7 +15,7 @@ use tokio::process::Command;
 use super::markdown::blocks_in;
 use super::truck;
 
-const BOUND: Duration = Duration::from_secs(30);
+const BOUND: Duration = Duration::from_secs(180);
 
 /// Takes the delivery from standard input.
 const CHECK: &str = r#"

@@ -10,7 +10,7 @@ use laneway_tests::deployment::Deployment;
 use laneway_tests::tenant::{device_token, text};
 use serde_json::{Value, json};
 
-const BOUND: Duration = Duration::from_secs(30);
+const BOUND: Duration = Duration::from_secs(180);
 
 /// Who asks for what the tenant `shop` has, which is below `acme`.
 pub const CALLERS: [&str; 15] = [

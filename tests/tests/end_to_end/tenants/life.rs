@@ -15,7 +15,7 @@ use laneway_tests::subscriber::Subscriber;
 use laneway_tests::tenant::text;
 use serde_json::{Value, json};
 
-const BOUND: Duration = Duration::from_secs(90);
+const BOUND: Duration = Duration::from_secs(180);
 const DEVICES: usize = 20;
 /// What `shop` may send in a day.
 const QUOTA: u64 = 500;

@@ -14,7 +14,7 @@ use super::table::Route;
 
 /// Of the tenant alone.
 const SCHEMA: &str = r#"{"type":"record","name":"Kept","namespace":"shop","fields":[]}"#;
-const BOUND: Duration = Duration::from_secs(60);
+const BOUND: Duration = Duration::from_secs(180);
 
 pub struct Things {
     api: Client,
