@@ -104,7 +104,7 @@ pub(crate) async fn erase(
     let deps = &control.deps;
     let now = deps.clock.now_us();
     let devices = deps.store.devices(scope);
-    let erased = devices.erase(&path.device, &named(&path), now).await?;
+    let erased = devices.erase(&path.device, now).await?;
     let processor_state = marks(&control, scope, &path).await?;
     let erased = ErasedDeviceView {
         rows: erased.projected,

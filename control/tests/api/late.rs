@@ -6,7 +6,7 @@ use std::time::Duration;
 use laneway_log::groups::{Group, METERING, PROCESSOR, PROJECTION};
 use laneway_log::{GroupSpec, MemberEvent, Records, Topic, Unit};
 use laneway_runtime::{Clock, SystemClock};
-use laneway_store::{Erasure, PositionRow, ProjectionBatch};
+use laneway_store::Erasure;
 use laneway_tenancy::TenantId;
 use laneway_tenancy::control::RoleAuthority;
 use laneway_testkit::Database;
@@ -62,28 +62,6 @@ async fn reads(rig: &Rig, group: Group, lane: u32) {
     };
     member.committer().commit(unit).await.unwrap();
     member.leave().await;
-}
-
-/// The projection writes a position, as the next of its first partition.
-async fn project(rig: &Rig, tenant: TenantId, device: &str, offset: u64) {
-    let row = PositionRow {
-        tenant,
-        device: device.parse().unwrap(),
-        recorded_at: 1,
-        received_at: 1,
-        fix_id: "f1".to_owned(),
-        revision: 1,
-        body: json!({"lat": 52.5}).to_string(),
-    };
-    let batch = ProjectionBatch {
-        generation: 1,
-        partition: 0,
-        from_offset: offset,
-        to_offset: offset + 1,
-        positions: vec![row],
-        ..ProjectionBatch::default()
-    };
-    rig.store.project(&authority(), batch).await.unwrap();
 }
 
 async fn has_position(rig: &Rig, tenant: TenantId, device: &str) -> bool {
@@ -160,7 +138,7 @@ async fn a_tenant_is_closed_once_what_it_had_sent_is_through(database: Database)
     .unwrap();
     stays_at(&rig, &accepted, 2).await;
 
-    project(&rig, tenant, "truck", 0).await;
+    rig.projected(tenant, "truck", 0).await;
     assert!(has_position(&rig, tenant, "truck").await);
     reads(&rig, PROJECTION, lane).await;
     until("the closure", BOUND, || async { closure(&rig).await.1 })
@@ -235,7 +213,7 @@ async fn what_a_device_had_sent_before_it_was_erased_is_erased_when_it_comes(dat
     })
     .await
     .unwrap();
-    project(&rig, tenant, "truck", 0).await;
+    rig.projected(tenant, "truck", 0).await;
     for _ in 0..8 {
         tokio::time::sleep(Duration::from_millis(250)).await;
         assert!(has_position(&rig, tenant, "truck").await);
@@ -256,7 +234,7 @@ async fn what_a_device_had_sent_before_it_was_erased_is_erased_when_it_comes(dat
     for topic in [Topic::TenantStreams, Topic::ProcessorState] {
         append(&rig, topic, lane, tenant, "truck").await;
     }
-    project(&rig, tenant, "truck", 1).await;
+    rig.projected(tenant, "truck", 1).await;
     reads(&rig, PROJECTION, lane).await;
     until("the erasure to be done", BOUND, || async {
         erasures(&rig).await.is_empty()
@@ -275,7 +253,7 @@ async fn a_device_that_is_registered_again_keeps_what_it_has(database: Database)
     append(&rig, Topic::LocationUpdates, lane, tenant, "truck").await;
     erase(&rig, &key, "truck").await;
     register(&rig, &key, "truck").await;
-    project(&rig, tenant, "truck", 0).await;
+    rig.projected(tenant, "truck", 0).await;
     until("the erasure to be forgotten", BOUND, || async {
         erasures(&rig).await.is_empty()
     })

@@ -3,8 +3,6 @@
 use std::time::Duration;
 
 use laneway_log::{Records, Topic};
-use laneway_store::{PositionRow, ProjectionBatch};
-use laneway_tenancy::control::RoleAuthority;
 use laneway_testkit::Database;
 use laneway_testkit::wait::until;
 use serde_json::{Value, json};
@@ -20,25 +18,7 @@ const BOUND: Duration = Duration::from_secs(60);
 /// What the projection and the processor keep of a device that has sent.
 async fn sent(rig: &Rig, tenant: &str, device: &str, from_offset: u64) {
     let entry = rig.heard(tenant, |_| true).await;
-    let row = PositionRow {
-        tenant: entry.id,
-        device: device.parse().unwrap(),
-        recorded_at: 1,
-        received_at: 1,
-        fix_id: "f1".to_owned(),
-        revision: 1,
-        body: json!({"lat": 52.5}).to_string(),
-    };
-    let batch = ProjectionBatch {
-        generation: 1,
-        partition: 0,
-        from_offset,
-        to_offset: from_offset + 1,
-        positions: vec![row],
-        ..ProjectionBatch::default()
-    };
-    let authority = RoleAuthority::for_role("sink");
-    rig.store.project(&authority, batch).await.unwrap();
+    rig.projected(entry.id, device, from_offset).await;
     let mut records = Records::new();
     let lane = entry.body.placement.lane(device);
     for part in ["", "/1"] {

@@ -17,10 +17,12 @@ use laneway_notices::{Announcer, AnnouncerDeps};
 use laneway_runtime::http::{ListenConfig, Server};
 use laneway_runtime::{Clock, Lifecycle, SystemClock, TenantMetrics};
 use laneway_schemas::Codecs;
-use laneway_store::{ShardConfig, Store, StoreConfig, StoreCredentials};
+use laneway_store::{
+    PositionRow, ProjectionBatch, ShardConfig, Store, StoreConfig, StoreCredentials,
+};
 use laneway_tenancy::control::RoleAuthority;
 use laneway_tenancy::hosts::HostSettings;
-use laneway_tenancy::{AuthSettings, Authenticator, LocalSocket, SystemRandom};
+use laneway_tenancy::{AuthSettings, Authenticator, LocalSocket, SystemRandom, TenantId};
 use laneway_testkit::wait::until;
 use laneway_testkit::{Database, EmptyDatabase};
 use serde_json::{Value, json};
@@ -251,6 +253,29 @@ fn log_config(path: PathBuf) -> LogConfig {
 }
 
 impl Rig {
+    /// The projection writes a position, as what its first partition has at this offset.
+    pub async fn projected(&self, tenant: TenantId, device: &str, offset: u64) {
+        let row = PositionRow {
+            tenant,
+            device: device.parse().unwrap(),
+            recorded_at: 1,
+            received_at: 1,
+            fix_id: "f1".to_owned(),
+            revision: 1,
+            body: json!({"lat": 52.5}).to_string(),
+        };
+        let batch = ProjectionBatch {
+            generation: 1,
+            partition: 0,
+            from_offset: offset,
+            to_offset: offset + 1,
+            positions: vec![row],
+            ..ProjectionBatch::default()
+        };
+        let authority = RoleAuthority::for_role("sink");
+        self.store.project(&authority, batch).await.unwrap();
+    }
+
     /// A request over TCP, with `authorization` where it is not empty.
     pub async fn ask(&self, method: &str, path: &str, authorization: &str, body: &Value) -> Answer {
         let stream = TcpStream::connect(self.address).await.unwrap();

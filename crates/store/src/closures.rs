@@ -135,12 +135,12 @@ impl Closures<'_> {
     /// one, is marked as its own no more.
     pub async fn erase(&self, tenant: TenantId) -> Result<u64> {
         let mut erased = 0;
-        let data = self.store.data(tenant).await?;
+        let shard = self.store.own_shard(tenant).await?;
         for table in OF_TENANTS {
-            erased += erase_from(data, table, tenant).await?;
+            erased += erase_from(shard.unwrap_or(self.store), table, tenant).await?;
         }
-        if self.store.shard_of(tenant).await?.is_some() {
-            unmark(data, tenant).await?;
+        if let Some(shard) = shard {
+            unmark(shard, tenant).await?;
         }
         for table in ERASED {
             erased += erase_from(self.store, table, tenant).await?;

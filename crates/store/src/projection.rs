@@ -125,15 +125,9 @@ impl Store {
         let main = self.stands_at(generation, partition).await?;
         let mut shards = BTreeMap::new();
         for shard in self.0.shards.each() {
-            let at = match shard.store() {
-                Ok(store) => store.stands_at(generation, partition).await,
-                Err(away) => Err(away),
-            };
-            match at {
-                Ok(at) => shards.extend(at.map(|at| (shard.name().to_owned(), at))),
-                Err(away) if away.is_transient() => {}
-                Err(error) => return Err(error),
-            }
+            let at = async { shard.store()?.stands_at(generation, partition).await };
+            let at = unless_away(at.await)?.flatten();
+            shards.extend(at.map(|at| (shard.name().to_owned(), at)));
         }
         Ok(Projected { main, shards })
     }
@@ -157,15 +151,8 @@ impl Store {
             let Some(at) = found.shards.get(shard.name()).filter(|at| **at > end) else {
                 continue;
             };
-            let gone_back = match shard.store() {
-                Ok(store) => store.go_back(place, *at, to).await,
-                Err(away) => Err(away),
-            };
-            match gone_back {
-                Ok(its) => again |= its,
-                Err(away) if away.is_transient() => {}
-                Err(error) => return Err(error),
-            }
+            let gone_back = async { shard.store()?.go_back(place, *at, to).await };
+            again |= unless_away(gone_back.await)?.unwrap_or(false);
         }
         Ok(again)
     }
@@ -253,6 +240,14 @@ impl Store {
         .doing("letting the projection begin again")?;
         tx.commit().await?;
         Ok(gone_back.rows_affected() > 0)
+    }
+}
+
+/// What a database answers; none where it is away.
+fn unless_away<T>(answer: Result<T>) -> Result<Option<T>> {
+    match answer {
+        Err(away) if away.is_transient() => Ok(None),
+        answer => answer.map(Some),
     }
 }
 

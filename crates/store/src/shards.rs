@@ -254,9 +254,14 @@ impl Store {
 
     /// Where what the stream writes of the tenant is kept.
     pub(crate) async fn data(&self, tenant: TenantId) -> Result<&Store> {
+        Ok(self.own_shard(tenant).await?.unwrap_or(self))
+    }
+
+    /// The tenant's shard; none where its data is in the main database.
+    pub(crate) async fn own_shard(&self, tenant: TenantId) -> Result<Option<&Store>> {
         match self.shard_of(tenant).await? {
-            Some(name) => self.0.shards.get(&name),
-            None => Ok(self),
+            Some(name) => self.0.shards.get(&name).map(Some),
+            None => Ok(None),
         }
     }
 

@@ -127,25 +127,14 @@ impl Query {
         timestamp_ms: i64,
     ) -> Result<u64> {
         self.ask("looking up an offset by time", move |clients| {
-            let mut list = TopicPartitionList::with_capacity(1);
             let at = Offset::Offset(timestamp_ms.max(0));
-            let (name, number) = clients.names.physical(topic, partition);
-            list.add_partition_offset(name, number, at)?;
+            let place = clients.names.physical(topic, partition);
             // Before looking: what is appended meanwhile may be of that time.
             let last_stable = clients.bounds(topic, partition)?.last_stable;
-            let found = asking(&clients.stable, name, |client, timeout| {
-                client.offsets_for_times(list.clone(), timeout)
+            let found = asking(&clients.stable, place.0, |client, timeout| {
+                found_for(client, place, at, timeout)
             })?;
-            let element = found
-                .elements()
-                .into_iter()
-                .next()
-                .ok_or(KafkaError::NoMessageReceived)?;
-            element.error()?;
-            match element.offset() {
-                Offset::Offset(offset) => Ok(offset.unsigned_abs()),
-                _ => Ok(last_stable),
-            }
+            Ok(found.unwrap_or(last_stable))
         })
         .await
     }
@@ -310,16 +299,28 @@ pub(super) fn offset_for<C: ConsumerContext>(
     edge: Offset,
     timeout: Duration,
 ) -> Result<u64, KafkaError> {
+    let found = found_for(client, (topic, partition), edge, timeout)?;
+    found.ok_or(KafkaError::NoMessageReceived)
+}
+
+/// The offset of an edge, or of the first record of a time (in milliseconds, as an offset) or
+/// later; none where there is no such record.
+fn found_for<C: ConsumerContext>(
+    client: &BaseConsumer<C>,
+    (topic, partition): (&str, i32),
+    what: Offset,
+    timeout: Duration,
+) -> Result<Option<u64>, KafkaError> {
     let mut list = TopicPartitionList::with_capacity(1);
-    list.add_partition_offset(topic, partition, edge)?;
+    list.add_partition_offset(topic, partition, what)?;
     let found = client.offsets_for_times(list, timeout)?;
     let element = found.elements_for_topic(topic);
     let element = element.first().ok_or(KafkaError::NoMessageReceived)?;
     element.error()?;
-    match element.offset() {
-        Offset::Offset(offset) => Ok(offset.unsigned_abs()),
-        _ => Err(KafkaError::NoMessageReceived),
-    }
+    Ok(match element.offset() {
+        Offset::Offset(offset) => Some(offset.unsigned_abs()),
+        _ => None,
+    })
 }
 
 fn committed(

@@ -22,16 +22,16 @@ pub struct ErasedDevice {
 
 impl Devices<'_> {
     /// Removes a device with its credentials, positions and sessions, and what the audit trail
-    /// says of it that is personal. Also of one that was removed before. `personal` is the name
-    /// under which the trail has it. What is on its way is noted to be erased when it has come.
-    pub async fn erase(&self, id: &DeviceId, personal: &str, at: i64) -> Result<ErasedDevice> {
+    /// says of it that is personal. Also of one that was removed before. What is on its way is noted
+    /// to be erased when it has come.
+    pub async fn erase(&self, id: &DeviceId, at: i64) -> Result<ErasedDevice> {
         let tenant = self.scope.tenant();
-        let shard = self.own_shard().await?;
+        let shard = self.store.own_shard(tenant).await?;
         let mut tx = self.store.write(Access::Tenant(tenant)).await?;
         next_versions(&mut tx, tenant, 0).await?;
         let there = list::one(&mut tx, tenant, id).await?.is_some();
         let projected = self.erase_projected(shard, &mut tx, id).await?;
-        let personal = crate::audit::erase(&mut tx, tenant, personal).await?;
+        let personal = self.erase_personal(&mut tx, id).await?;
         if there {
             remove(&mut tx, self.scope, id, at).await?;
         } else if projected + personal > 0 {
@@ -49,11 +49,11 @@ impl Devices<'_> {
 
     /// Erases what the projection has written of a device since it was erased, and what is
     /// personal in the audit trail's entries of refusals, which come up to a minute late: how
-    /// much. The erasure then waits for what is accepted before `next`, or is done. One that is registered
-    /// again keeps what it has, and nothing more is waited for.
+    /// much. The erasure then waits for what is accepted before `next`, or is done. One that is
+    /// registered again keeps what it has, and nothing more is waited for.
     pub async fn erase_late(&self, erasure: &Erasure, next: Option<i64>) -> Result<u64> {
         let tenant = self.scope.tenant();
-        let shard = self.own_shard().await?;
+        let shard = self.store.own_shard(tenant).await?;
         let mut tx = self.store.write(Access::Tenant(tenant)).await?;
         // Nobody registers it meanwhile.
         next_versions(&mut tx, tenant, 0).await?;
@@ -61,10 +61,9 @@ impl Devices<'_> {
         let (erased, next) = if there {
             (0, None)
         } else {
-            let erased = self.erase_projected(shard, &mut tx, &erasure.device);
-            let erased = erased.await?;
-            let named = principal_name(&Principal::Device(erasure.device.clone()));
-            let personal = crate::audit::erase(&mut tx, tenant, &named).await?;
+            let device = &erasure.device;
+            let erased = self.erase_projected(shard, &mut tx, device).await?;
+            let personal = self.erase_personal(&mut tx, device).await?;
             (erased + personal, next)
         };
         erasures::end(&mut tx, erasure, next).await?;
@@ -72,11 +71,10 @@ impl Devices<'_> {
         Ok(erased)
     }
 
-    async fn own_shard(&self) -> Result<Option<&Store>> {
-        match self.store.shard_of(self.scope.tenant()).await? {
-            Some(name) => self.store.0.shards.get(&name).map(Some),
-            None => Ok(None),
-        }
+    /// What is personal in the audit trail.
+    async fn erase_personal(&self, tx: &mut Tx, id: &DeviceId) -> Result<u64> {
+        let named = principal_name(&Principal::Device(id.clone()));
+        crate::audit::erase(tx, self.scope.tenant(), &named).await
     }
 
     /// What a shard has goes first: what is interrupted after it is asked for again.
