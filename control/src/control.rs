@@ -130,11 +130,7 @@ impl Control {
 }
 
 impl Service for Control {
-    fn call(
-        self: Arc<Self>,
-        request: Request<Incoming>,
-        peer: Peer,
-    ) -> BoxFuture<'static, Response<Body>> {
-        Box::pin(async move { self.answer(request, peer).await })
+    fn call(&self, request: Request<Incoming>, peer: Peer) -> BoxFuture<'_, Response<Body>> {
+        Box::pin(self.answer(request, peer))
     }
 }

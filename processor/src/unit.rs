@@ -35,9 +35,13 @@ impl OpenUnit {
         self.inputs == 0 && self.records.is_empty()
     }
 
-    /// The unit, for committing; an empty one stays.
+    /// The unit, for committing; an empty one stays, with room for as much again.
     pub fn take(&mut self, epoch: Epoch) -> Unit {
-        let open = std::mem::take(self);
+        let next = OpenUnit {
+            records: Records::with_capacity(self.records.len(), self.records.bytes()),
+            ..OpenUnit::default()
+        };
+        let open = std::mem::replace(self, next);
         let offsets = open
             .offsets
             .into_iter()

@@ -32,11 +32,7 @@ use crate::stream::websocket::Connection;
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 impl Service for Sink {
-    fn call(
-        self: Arc<Self>,
-        request: Request<Incoming>,
-        peer: Peer,
-    ) -> BoxFuture<'static, Response<Body>> {
+    fn call(&self, request: Request<Incoming>, peer: Peer) -> BoxFuture<'_, Response<Body>> {
         Box::pin(async move {
             self.answer(request, peer)
                 .await

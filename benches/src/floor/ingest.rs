@@ -37,6 +37,7 @@ pub async fn serve(port: u16, bootstrap: &str, topic: &'static str, linger_ms: &
             .set("acks", "all")
             .set("enable.idempotence", "true")
             .set("linger.ms", linger_ms)
+            .set("compression.codec", "lz4")
             .set("queue.buffering.max.messages", "1000000")
             .create_with_context(Acks)?,
     );

@@ -37,6 +37,7 @@ pub fn run(
         .set("bootstrap.servers", bootstrap)
         .set("transactional.id", format!("{group}-floor"))
         .set("linger.ms", if follow { "0" } else { "5" })
+        .set("compression.codec", "lz4")
         .set("queue.buffering.max.messages", "1000000")
         .create()?;
     producer.init_transactions(STEP)?;

@@ -63,22 +63,18 @@ impl Names {
 }
 
 impl Service for Names {
-    fn call(
-        self: Arc<Self>,
-        mut request: Request<Incoming>,
-        peer: Peer,
-    ) -> BoxFuture<'static, Response<Body>> {
+    fn call(&self, mut request: Request<Incoming>, peer: Peer) -> BoxFuture<'_, Response<Body>> {
         if let Err(problem) = name(self.directory.hosts(), &*self.clock, &mut request) {
             return Box::pin(std::future::ready(problem.into_response()));
         }
         let Some(asked) = CrossOrigin::of(&mut request) else {
-            return Arc::clone(&self.inner).call(request, peer);
+            return self.inner.call(request, peer);
         };
         if let Some(answer) = asked.preflight(&self.directory, &request) {
             return Box::pin(std::future::ready(answer));
         }
         Box::pin(async move {
-            let mut response = Arc::clone(&self.inner).call(request, peer).await;
+            let mut response = self.inner.call(request, peer).await;
             asked.mark(&self.directory, &mut response);
             response
         })

@@ -28,7 +28,7 @@ const NOW: i64 = 1_795_226_839_000_000;
 struct Nothing;
 
 impl Service for Nothing {
-    fn call(self: Arc<Self>, _: Request<Incoming>, _: Peer) -> BoxFuture<'static, Response<Body>> {
+    fn call(&self, _: Request<Incoming>, _: Peer) -> BoxFuture<'_, Response<Body>> {
         Box::pin(async { body::with_type(StatusCode::OK, "text/plain", "") })
     }
 }

@@ -3,6 +3,8 @@
 
 mod packed;
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use crate::Topic;
@@ -128,7 +130,7 @@ pub struct Batch {
     partition: u32,
     next_offset: u64,
     data: Bytes,
-    records: std::sync::Arc<[StoredMeta]>,
+    records: Arc<Vec<StoredMeta>>,
 }
 
 impl Batch {
@@ -200,11 +202,15 @@ pub struct BatchBuilder {
 
 impl BatchBuilder {
     pub fn new(topic: Topic, partition: u32) -> Self {
+        Self::with_capacity(topic, partition, 0, 0)
+    }
+
+    pub fn with_capacity(topic: Topic, partition: u32, records: usize, bytes: usize) -> Self {
         BatchBuilder {
             topic,
             partition,
-            data: Vec::new(),
-            records: Vec::new(),
+            data: Vec::with_capacity(bytes),
+            records: Vec::with_capacity(records),
         }
     }
 
@@ -248,7 +254,7 @@ impl BatchBuilder {
             partition: self.partition,
             next_offset,
             data: Bytes::from(self.data),
-            records: self.records.into(),
+            records: Arc::new(self.records),
         }
     }
 }

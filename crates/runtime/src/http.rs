@@ -14,7 +14,6 @@ mod server;
 mod tls;
 
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -43,9 +42,5 @@ pub struct Peer {
 
 /// What a role answers over HTTP.
 pub trait Service: Send + Sync + 'static {
-    fn call(
-        self: Arc<Self>,
-        request: Request<Incoming>,
-        peer: Peer,
-    ) -> BoxFuture<'static, Response<Body>>;
+    fn call(&self, request: Request<Incoming>, peer: Peer) -> BoxFuture<'_, Response<Body>>;
 }

@@ -2,9 +2,10 @@
 //! signal, or the drain's bound). Every task is tracked; one that fails takes the process down.
 
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -16,6 +17,9 @@ struct Inner {
     drain: CancellationToken,
     hard: CancellationToken,
     tasks: TaskTracker,
+    /// Those that end at the hard stop. They are aborted: one that looked for it would do so every
+    /// time that it is woken.
+    detached: Mutex<JoinSet<()>>,
     failure: Mutex<Option<anyhow::Error>>,
 }
 
@@ -31,6 +35,7 @@ impl Lifecycle {
             drain: CancellationToken::new(),
             hard: CancellationToken::new(),
             tasks: TaskTracker::new(),
+            detached: Mutex::default(),
             failure: Mutex::new(None),
         }))
     }
@@ -63,13 +68,17 @@ impl Lifecycle {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let hard = self.0.hard.clone();
-        self.0.tasks.spawn(async move {
-            tokio::select! {
-                () = task => {}
-                () = hard.cancelled() => {}
-            }
-        });
+        let mut detached = lock(&self.0.detached);
+        while detached.try_join_next().is_some() {}
+        detached.spawn(self.0.tasks.track_future(task));
+        drop(detached);
+        if self.0.hard.is_cancelled() {
+            self.abort_detached();
+        }
+    }
+
+    fn abort_detached(&self) {
+        lock(&self.0.detached).abort_all();
     }
 
     /// Begins the drain because of an error; the first one is what the process exits with.
@@ -78,13 +87,7 @@ impl Lifecycle {
             error = format!("{error:#}"),
             "stopping because of a failure"
         );
-        let mut failure = self
-            .0
-            .failure
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        failure.get_or_insert(error);
-        drop(failure);
+        lock(&self.0.failure).get_or_insert(error);
         self.drain();
     }
 
@@ -122,12 +125,11 @@ impl Lifecycle {
             () = tokio::time::sleep(bound) => tracing::warn!(?bound, "the drain took too long: stopping at once"),
         }
         self.0.hard.cancel();
-        let failure = self
-            .0
-            .failure
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        failure.map_or(Ok(()), Err)
+        self.abort_detached();
+        lock(&self.0.failure).take().map_or(Ok(()), Err)
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -25,11 +25,7 @@ struct Echo {
 }
 
 impl Service for Echo {
-    fn call(
-        self: Arc<Self>,
-        request: Request<Incoming>,
-        peer: Peer,
-    ) -> BoxFuture<'static, Response<Body>> {
+    fn call(&self, request: Request<Incoming>, peer: Peer) -> BoxFuture<'_, Response<Body>> {
         Box::pin(async move {
             if request.uri().path() == "/slow" {
                 self.entered.notify_one();

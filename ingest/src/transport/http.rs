@@ -10,8 +10,6 @@ mod route;
 mod session;
 mod update;
 
-use std::sync::Arc;
-
 use futures_util::future::BoxFuture;
 use http::{HeaderValue, Request, Response, header};
 use hyper::body::Incoming;
@@ -22,21 +20,17 @@ use crate::Ingest;
 use route::{Miss, Route};
 
 impl Service for Ingest {
-    fn call(
-        self: Arc<Self>,
-        request: Request<Incoming>,
-        peer: Peer,
-    ) -> BoxFuture<'static, Response<Body>> {
+    fn call(&self, request: Request<Incoming>, peer: Peer) -> BoxFuture<'_, Response<Body>> {
         Box::pin(async move {
             let route = match Route::of(request.method(), request.uri().path()) {
                 Ok(route) => route,
                 Err(miss) => return missed(&miss),
             };
             let answer = match route {
-                Route::Update => update::update(&self, request, &peer).await,
-                Route::Start => session::start(&self, request, &peer).await,
-                Route::Session(session) => session::find(&self, &session, &request, &peer).await,
-                Route::Stop(session) => session::stop(&self, &session, request, &peer).await,
+                Route::Update => update::update(self, request, &peer).await,
+                Route::Start => session::start(self, request, &peer).await,
+                Route::Session(session) => session::find(self, &session, &request, &peer).await,
+                Route::Stop(session) => session::stop(self, &session, request, &peer).await,
             };
             answer.unwrap_or_else(Problem::into_response)
         })

@@ -7,6 +7,8 @@
 //! bytes, checksum `u64`; then per record offset − first `u32`, key, headers and value
 //! lengths `u32` (value `u32::MAX`: tombstone), timestamp `i64`; then the data.
 
+use std::sync::Arc;
+
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use super::{Batch, BatchBuilder, OutgoingMeta, Records, Spans, StoredMeta, slice};
@@ -173,7 +175,7 @@ impl Batch {
             partition: self.partition,
             next_offset: self.next_offset,
             data: self.data.slice(start..),
-            records,
+            records: Arc::new(records),
         }
     }
 }

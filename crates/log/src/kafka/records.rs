@@ -26,6 +26,8 @@ pub(super) const POLL: Duration = Duration::from_millis(50);
 pub(super) struct Gatherer {
     names: Names,
     open: Option<Open>,
+    /// Records and bytes of the batch before: the next is likely to be as large.
+    last: (usize, usize),
 }
 
 struct Open {
@@ -40,6 +42,7 @@ impl Gatherer {
         Gatherer {
             names: names.clone(),
             open: None,
+            last: (0, 0),
         }
     }
 
@@ -59,7 +62,7 @@ impl Gatherer {
                 topic,
                 partition,
                 next_offset: 0,
-                builder: BatchBuilder::new(topic, partition),
+                builder: BatchBuilder::with_capacity(topic, partition, self.last.0, self.last.1),
             });
         }
         let open = self.open.as_mut()?;
@@ -86,9 +89,9 @@ impl Gatherer {
     }
 
     pub(super) fn take(&mut self) -> Option<Batch> {
-        self.open
-            .take()
-            .map(|open| open.builder.build(open.next_offset))
+        let open = self.open.take()?;
+        self.last = (open.builder.len(), open.builder.bytes());
+        Some(open.builder.build(open.next_offset))
     }
 }
 

@@ -2,11 +2,13 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::task::AtomicWaker;
 use hyper::body::{Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
@@ -35,9 +37,27 @@ macro_rules! on_transport {
     };
 }
 
-/// What a connection is at. Shared by its stream, its requests and its watch.
-#[derive(Debug)]
-pub(super) struct Activity(Mutex<State>);
+/// What a connection is at, and what it is told. Shared by its stream, its requests and its watch.
+#[derive(Debug, Default)]
+pub(super) struct Activity {
+    state: Mutex<State>,
+    /// An [`Order`], or 0.
+    order: AtomicU8,
+    /// Of the connection, while it does not know its order.
+    waker: AtomicWaker,
+}
+
+/// What a connection is told from elsewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Order {
+    /// To end once what it is answering is answered.
+    Finish = 1,
+    /// To end as it is.
+    Close,
+    /// Nothing: it has ended, or is none of HTTP any more.
+    Over,
+}
 
 #[derive(Debug)]
 struct State {
@@ -59,18 +79,42 @@ pub(super) enum TooLong {
     Stuck,
 }
 
-impl Activity {
-    pub(super) fn new() -> Arc<Self> {
-        Arc::new(Activity(Mutex::new(State {
+impl Default for State {
+    fn default() -> Self {
+        State {
             in_flight: 0,
             head_since: None,
             idle_since: Instant::now(),
             stuck_since: None,
-        })))
+        }
+    }
+}
+
+impl Activity {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// A later order counts only where it is the sterner one.
+    pub(super) fn tell(&self, order: Order) {
+        if self.order.fetch_max(order as u8, Ordering::AcqRel) < order as u8 {
+            self.waker.wake();
+        }
+    }
+
+    /// What it is told, or else that it will be woken for it.
+    pub(super) fn told(&self, cx: &mut Context<'_>) -> Option<Order> {
+        self.waker.register(cx.waker());
+        match self.order.load(Ordering::Acquire) {
+            0 => None,
+            1 => Some(Order::Finish),
+            2 => Some(Order::Close),
+            _ => Some(Order::Over),
+        }
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.order.load(Ordering::Acquire) == Order::Over as u8
     }
 
     /// A request is being answered until what this returns is dropped.

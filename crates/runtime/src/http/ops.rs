@@ -51,11 +51,7 @@ impl HealthService {
 }
 
 impl Service for HealthService {
-    fn call(
-        self: Arc<Self>,
-        request: Request<Incoming>,
-        _peer: Peer,
-    ) -> BoxFuture<'static, Response<Body>> {
+    fn call(&self, request: Request<Incoming>, _peer: Peer) -> BoxFuture<'_, Response<Body>> {
         Box::pin(std::future::ready(only_get(&request, |path| {
             self.answer(path, false)
         })))
@@ -85,11 +81,7 @@ impl OpsService {
 }
 
 impl Service for OpsService {
-    fn call(
-        self: Arc<Self>,
-        request: Request<Incoming>,
-        _peer: Peer,
-    ) -> BoxFuture<'static, Response<Body>> {
+    fn call(&self, request: Request<Incoming>, _peer: Peer) -> BoxFuture<'_, Response<Body>> {
         Box::pin(std::future::ready(only_get(&request, |path| match path {
             "/metrics" => {
                 let mut text = self.metrics.render();

@@ -43,13 +43,9 @@ fn matches(prefix: &str, path: &str) -> bool {
 }
 
 impl Service for Routes {
-    fn call(
-        self: Arc<Self>,
-        request: Request<Incoming>,
-        peer: Peer,
-    ) -> BoxFuture<'static, Response<Body>> {
+    fn call(&self, request: Request<Incoming>, peer: Peer) -> BoxFuture<'_, Response<Body>> {
         match self.find(request.uri().path()) {
-            Some(service) => service.clone().call(request, peer),
+            Some(service) => service.call(request, peer),
             None => Box::pin(std::future::ready(Problem::not_found().into_response())),
         }
     }
@@ -62,11 +58,7 @@ mod tests {
     struct Nothing;
 
     impl Service for Nothing {
-        fn call(
-            self: Arc<Self>,
-            _: Request<Incoming>,
-            _: Peer,
-        ) -> BoxFuture<'static, Response<Body>> {
+        fn call(&self, _: Request<Incoming>, _: Peer) -> BoxFuture<'_, Response<Body>> {
             Box::pin(std::future::ready(Problem::not_found().into_response()))
         }
     }

@@ -1,9 +1,11 @@
 //! Listeners: an accept loop of our own, so that every timeout and bound is set.
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -13,10 +15,10 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use rustls::ServerConfig;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::Instant;
+use tokio::time::{Instant, Interval, MissedTickBehavior};
 use tokio_rustls::TlsAcceptor;
 
-use super::connection::{Activity, Answering, Stream, TooLong, Transport};
+use super::connection::{Activity, Answering, Order, Stream, TooLong, Transport};
 use super::even::even;
 use super::forwarded::{Cidr, client_address};
 use super::listen::{Listener, Socket, listen, listen_unix};
@@ -149,6 +151,8 @@ impl Server {
     async fn accept(self, service: Arc<dyn Service>, lifecycle: Lifecycle) -> anyhow::Result<()> {
         let draining = lifecycle.draining();
         tokio::pin!(draining);
+        let mut watched = Watched::default();
+        let mut look = self.bounds.look();
         loop {
             let accepted = async {
                 let place = self.places.clone().acquire_owned().await?;
@@ -156,6 +160,10 @@ impl Server {
             };
             let (accepted, place) = tokio::select! {
                 () = &mut draining => break,
+                _ = look.tick() => {
+                    watched.look(&self.bounds);
+                    continue;
+                }
                 accepted = accepted => accepted?,
             };
             match accepted {
@@ -165,8 +173,9 @@ impl Server {
                         bounds: self.bounds.clone(),
                         tls: self.tls.clone(),
                         address,
+                        activity: watched.one_more(),
                     };
-                    lifecycle.spawn_detached(connection.run(socket, place, lifecycle.clone()));
+                    lifecycle.spawn_detached(connection.run(socket, place));
                 }
                 // The other end went away between connecting and being accepted.
                 Err(error) if error.kind() == std::io::ErrorKind::ConnectionAborted => {}
@@ -176,6 +185,7 @@ impl Server {
                 }
             }
         }
+        watched.finish();
         if let Listener::Unix(_, path) = &self.listener {
             // What is left of it is replaced at the next start.
             let _ = std::fs::remove_file(path);
@@ -184,37 +194,97 @@ impl Server {
     }
 }
 
+impl Bounds {
+    /// When to look whether a connection takes too long.
+    fn look(&self) -> Interval {
+        let every = self
+            .header_timeout
+            .min(self.idle_timeout)
+            .max(Duration::from_millis(10));
+        let mut look = tokio::time::interval_at(Instant::now() + every, every);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        look
+    }
+}
+
+/// The connections of one listener, looked at together: one that looked by itself would do so
+/// every time that it is woken.
+#[derive(Default)]
+struct Watched {
+    activities: Vec<Arc<Activity>>,
+    /// As many, and those that are over are let go.
+    tidy_at: usize,
+}
+
+impl Watched {
+    fn one_more(&mut self) -> Arc<Activity> {
+        if self.activities.len() >= self.tidy_at {
+            self.tidy();
+        }
+        let activity = Arc::new(Activity::default());
+        self.activities.push(activity.clone());
+        activity
+    }
+
+    fn tidy(&mut self) {
+        // Of one that broke off nobody else has it any more.
+        self.activities
+            .retain(|activity| !activity.is_over() && Arc::strong_count(activity) > 1);
+        self.tidy_at = (self.activities.len() * 2).max(1024);
+    }
+
+    fn look(&mut self, bounds: &Bounds) {
+        self.tidy();
+        for activity in &self.activities {
+            match activity.too_long(bounds.header_timeout, bounds.idle_timeout) {
+                None => {}
+                Some(TooLong::Idle) => activity.tell(Order::Finish),
+                Some(why) => {
+                    tracing::debug!(?why, "closing a connection that takes too long");
+                    activity.tell(Order::Close);
+                }
+            }
+        }
+    }
+
+    fn finish(&self) {
+        for activity in &self.activities {
+            activity.tell(Order::Finish);
+        }
+    }
+}
+
 struct Connection {
     service: Arc<dyn Service>,
     bounds: Arc<Bounds>,
     tls: Option<Arc<ServerConfig>>,
     address: Option<IpAddr>,
+    activity: Arc<Activity>,
 }
 
 impl Connection {
-    async fn run(self, socket: Socket, place: OwnedSemaphorePermit, lifecycle: Lifecycle) {
-        let Some(transport) = self.handshake(socket).await else {
-            return;
-        };
-        let Connection {
-            service,
-            bounds,
-            address,
-            ..
-        } = self;
-        let activity = Activity::new();
-        let stream = TokioIo::new(Stream::new(transport, activity.clone(), place));
-        let (header_timeout, idle_timeout) = (bounds.header_timeout, bounds.idle_timeout);
-        let requests = activity.clone();
-        let answer = service_fn(move |request: Request<Incoming>| {
-            let in_flight = requests.request();
+    async fn run(self, socket: Socket, place: OwnedSemaphorePermit) {
+        if let Some(transport) = self.handshake(socket).await {
+            let stream = Stream::new(transport, self.activity.clone(), place);
+            if let Err(error) = self.serve(stream).await {
+                tracing::debug!(%error, "a connection ended with an error");
+            }
+        }
+        self.activity.tell(Order::Over);
+    }
+
+    async fn serve(&self, stream: Stream) -> hyper::Result<()> {
+        let answer = service_fn(|request: Request<Incoming>| {
+            let in_flight = self.activity.request();
+            let proxies = &self.bounds.trusted_proxies;
             let peer = Peer {
-                address: address
-                    .map(|a| client_address(a, request.headers(), &bounds.trusted_proxies)),
-                local_operator: address.is_none(),
+                address: self
+                    .address
+                    .map(|address| client_address(address, request.headers(), proxies)),
+                local_operator: self.address.is_none(),
             };
             let begun = Instant::now();
-            let response = service.clone().call(request, peer);
+            let response = self.service.call(request, peer);
             async move {
                 let response = even(begun, response.await).await;
                 Ok::<_, Infallible>(response.map(|body| Answering::new(body, in_flight)))
@@ -222,40 +292,35 @@ impl Connection {
         });
         let serving = hyper::server::conn::http1::Builder::new()
             .timer(hyper_util::rt::TokioTimer::new())
-            // Ours below tells a slow head from an idle connection.
+            // Ours tells a slow head from an idle connection.
             .header_read_timeout(None)
             .max_buf_size(MAX_BUFFER)
+            // Nearly every answer is small: a copy costs less than a second segment.
+            .writev(false)
             .half_close(false)
-            .serve_connection(stream, answer)
+            .serve_connection(TokioIo::new(stream), answer)
             .with_upgrades();
-        let draining = lifecycle.draining();
-        tokio::pin!(serving, draining);
-        let every = header_timeout
-            .min(idle_timeout)
-            .max(Duration::from_millis(10));
-        let mut look = tokio::time::interval_at(Instant::now() + every, every);
-        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut drained = false;
+        tokio::pin!(serving);
+        let told = poll_fn(|cx| match self.activity.told(cx) {
+            Some(order) => Poll::Ready(Err(order)),
+            None => serving.as_mut().poll(cx).map(Ok),
+        });
+        match told.await {
+            Ok(ended) => return ended,
+            Err(Order::Finish) => serving.as_mut().graceful_shutdown(),
+            Err(Order::Close | Order::Over) => return Ok(()),
+        }
+        // The listener may be gone: from here it looks by itself.
+        let mut look = self.bounds.look();
         loop {
             tokio::select! {
-                ended = serving.as_mut() => {
-                    if let Err(error) = ended {
-                        tracing::debug!(%error, "a connection ended with an error");
+                ended = serving.as_mut() => return ended,
+                _ = look.tick() => {
+                    let (head, idle) = (self.bounds.header_timeout, self.bounds.idle_timeout);
+                    if !matches!(self.activity.too_long(head, idle), None | Some(TooLong::Idle)) {
+                        return Ok(());
                     }
-                    return;
                 }
-                () = &mut draining, if !drained => {
-                    drained = true;
-                    serving.as_mut().graceful_shutdown();
-                }
-                _ = look.tick() => match activity.too_long(header_timeout, idle_timeout) {
-                    None => {}
-                    Some(TooLong::Idle) => serving.as_mut().graceful_shutdown(),
-                    Some(why) => {
-                        tracing::debug!(?why, "closing a connection that takes too long");
-                        return;
-                    }
-                },
             }
         }
     }
