@@ -42,7 +42,7 @@ pub(crate) struct PersonalView {
 
 #[utoipa::path(get, path = "/devices/{device}/personal", tag = "devices", params(("device" = String, Path)),
     description = "All that is kept of a device by its name, for whom it is about. Needs the grant `tenant:own`.",
-    responses((status = 200, body = PersonalView), (status = 404, description = "Nothing is kept of such a device")))]
+    responses((status = 200, body = PersonalView), (status = 404, description = "There has been no such device, or nothing tells of it any more")))]
 pub(crate) async fn export(
     acting: Acting,
     control: Arc<Control>,
@@ -94,7 +94,7 @@ pub(crate) struct ErasedDeviceView {
 
 #[utoipa::path(delete, path = "/devices/{device}/personal", tag = "devices", params(("device" = String, Path)),
     description = "Removes a device and erases what is kept of it, also of one that was removed before. Needs the grant `tenant:own`. What destinations were sent is theirs. What it had sent before and is still on its way is erased as well once it has come, within minutes where all roles run; a device that is registered again under the name meanwhile keeps it. Repeating is safe.",
-    responses((status = 200, body = ErasedDeviceView), (status = 404, description = "Nothing is kept of such a device")))]
+    responses((status = 200, body = ErasedDeviceView), (status = 404, description = "There has been no such device, or nothing tells of it any more")))]
 pub(crate) async fn erase(
     acting: Acting,
     control: Arc<Control>,
@@ -104,7 +104,9 @@ pub(crate) async fn erase(
     let deps = &control.deps;
     let now = deps.clock.now_us();
     let devices = deps.store.devices(scope);
-    let erased = devices.erase(&path.device, now).await?;
+    let directory = &deps.directory;
+    let known = directory.device_ever_known(scope.tenant(), path.device.as_str());
+    let erased = devices.erase(&path.device, known, now).await?;
     let processor_state = marks(&control, scope, &path).await?;
     let erased = ErasedDeviceView {
         rows: erased.projected,

@@ -210,6 +210,15 @@ impl Directory {
         })
     }
 
+    /// Whether there is such a device, or has been.
+    pub fn device_ever_known(&self, tenant: TenantId, device: &str) -> bool {
+        self.read(|tenants| {
+            tenants
+                .get(&tenant)
+                .is_some_and(|t| t.devices.contains_key(device))
+        })
+    }
+
     pub fn destinations(&self) -> Vec<Arc<DestinationEntry>> {
         self.read(|tenants| {
             tenants

@@ -22,9 +22,10 @@ pub struct ErasedDevice {
 
 impl Devices<'_> {
     /// Removes a device with its credentials, positions and sessions, and what the audit trail
-    /// says of it that is personal. Also of one that was removed before. What is on its way is noted
+    /// says of it that is personal. Also of one that was removed before: `known` says that there
+    /// was such a device, of which nothing may have been written yet. What is on its way is noted
     /// to be erased when it has come.
-    pub async fn erase(&self, id: &DeviceId, at: i64) -> Result<ErasedDevice> {
+    pub async fn erase(&self, id: &DeviceId, known: bool, at: i64) -> Result<ErasedDevice> {
         let tenant = self.scope.tenant();
         let shard = self.store.own_shard(tenant).await?;
         let mut tx = self.store.write(Access::Tenant(tenant)).await?;
@@ -34,7 +35,7 @@ impl Devices<'_> {
         let personal = self.erase_personal(&mut tx, id).await?;
         if there {
             remove(&mut tx, self.scope, id, at).await?;
-        } else if projected + personal > 0 {
+        } else if known || projected + personal > 0 {
             tx.touches(tenant, "device", id.as_str(), true, at);
         } else {
             return Err(missing(id));
@@ -49,8 +50,9 @@ impl Devices<'_> {
 
     /// Erases what the projection has written of a device since it was erased, and what is
     /// personal in the audit trail's entries of refusals, which come up to a minute late: how
-    /// much. The erasure then waits for what is accepted before `next`, or is done. One that is
-    /// registered again keeps what it has, and nothing more is waited for.
+    /// much. The erasure then waits for what is accepted before `next`, or is done: then metering
+    /// forgets that it was seen, too. One that is registered again keeps what it has, and nothing
+    /// more is waited for.
     pub async fn erase_late(&self, erasure: &Erasure, next: Option<i64>) -> Result<u64> {
         let tenant = self.scope.tenant();
         let shard = self.store.own_shard(tenant).await?;
@@ -64,6 +66,9 @@ impl Devices<'_> {
             let device = &erasure.device;
             let erased = self.erase_projected(shard, &mut tx, device).await?;
             let personal = self.erase_personal(&mut tx, device).await?;
+            if next.is_none() {
+                self.erase_rows(&mut tx, &["usage_devices"], device).await?;
+            }
             (erased + personal, next)
         };
         erasures::end(&mut tx, erasure, next).await?;
@@ -85,17 +90,17 @@ impl Devices<'_> {
         id: &DeviceId,
     ) -> Result<u64> {
         let Some(shard) = shard else {
-            return self.erase_rows(tx, id).await;
+            return self.erase_rows(tx, &OF_TENANTS, id).await;
         };
         let mut there = shard.write(Access::Tenant(self.scope.tenant())).await?;
-        let erased = self.erase_rows(&mut there, id).await?;
+        let erased = self.erase_rows(&mut there, &OF_TENANTS, id).await?;
         there.commit().await?;
         Ok(erased)
     }
 
-    async fn erase_rows(&self, tx: &mut Tx, id: &DeviceId) -> Result<u64> {
+    async fn erase_rows(&self, tx: &mut Tx, tables: &[&str], id: &DeviceId) -> Result<u64> {
         let mut erased = 0;
-        for table in OF_TENANTS {
+        for table in tables {
             erased += sqlx::query(sqlx::AssertSqlSafe(format!(
                 "DELETE FROM {table} WHERE tenant_id = $1 AND device_id = $2"
             )))

@@ -121,7 +121,7 @@ async fn what_is_erased_of_a_device_or_a_tenant_goes_from_its_database(database:
     project(&rig.store, batch(0, 2, all.into())).await.unwrap();
     let devices = rig.store.devices(&in_eu);
     devices.create(&device("truck"), NOW).await.unwrap();
-    let erased = devices.erase(&device("truck"), NOW).await;
+    let erased = devices.erase(&device("truck"), false, NOW).await;
     assert_eq!(erased.unwrap().projected, 2);
     assert_eq!(spread(&rig).await, [(0, 0), (0, 0), (1, 1)]);
 

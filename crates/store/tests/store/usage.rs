@@ -7,12 +7,13 @@ use laneway_store::{
     Admitted, DeliveredTotal, DeviceDay, QuotaWarningRow, Said, SocketUse, StoreError, UsageBatch,
     UsageCount, UsageDay, Warned,
 };
-use laneway_tenancy::{DestinationId, TenantId};
+use laneway_tenancy::{DestinationId, DeviceId, TenantId};
 use laneway_testkit::Database;
 
 laneway_testkit::on_both_databases!(
     a_batch_is_counted_once_or_not_at_all,
     a_device_counts_once_a_day_however_often_it_sends,
+    of_an_erased_device_the_count_of_a_day_is_kept_and_not_its_name,
     deliveries_are_what_totals_grew_by,
     usage_of_one_tenant_is_not_anothers,
     what_is_used_of_a_quota_is_the_most_that_anyone_knows_of,
@@ -108,6 +109,34 @@ async fn a_batch_is_counted_once_or_not_at_all(database: Database) {
     let days = rig.store.usage(&scope).days(DAY, DAY + 5).await.unwrap();
     let found: Vec<(i64, i64, i64)> = days.iter().map(|d| (d.day, d.events, d.bytes)).collect();
     assert_eq!(found, [(DAY, 38, 3800), (DAY + 1, 1, 100)]);
+}
+
+async fn of_an_erased_device_the_count_of_a_day_is_kept_and_not_its_name(database: Database) {
+    let rig = rig(database).await;
+    let (tenant, scope) = rig.tenant("acme").await;
+    let (authority, devices) = (authority(), rig.store.devices(&scope));
+    let truck: DeviceId = "truck".parse().unwrap();
+    devices.create(&truck, NOW).await.unwrap();
+    let mut offset = 0;
+    let mut active = async || {
+        let batch = UsageBatch {
+            devices: seen(tenant.id, DAY, &["truck", "van"]),
+            ..batch(offset, offset + 1, Vec::new())
+        };
+        offset += 1;
+        rig.store.meter(&authority, &batch).await.unwrap();
+        let days = rig.store.usage(&scope).days(DAY, DAY).await.unwrap();
+        days[0].devices
+    };
+    assert_eq!(active().await, 2);
+    devices.erase(&truck, false, NOW).await.unwrap();
+    // What was accepted before may still be counted: it is told by its name until then.
+    for (next, expected) in [(Some(NOW + 1), 2), (None, 3)] {
+        let erasures = rig.store.erasures(&authority);
+        let open = erasures.open(NOW + 10, None, 10).await.unwrap();
+        devices.erase_late(&open[0], next).await.unwrap();
+        assert_eq!(active().await, expected);
+    }
 }
 
 async fn a_device_counts_once_a_day_however_often_it_sends(database: Database) {
