@@ -93,6 +93,7 @@ impl Sink {
             "Events sent to websockets and as server-sent events.",
             &[],
         );
+        let stop = CancellationToken::new();
         let stream = Arc::new(StreamContext {
             log: Arc::clone(&deps.log),
             hub,
@@ -101,13 +102,14 @@ impl Sink {
             settings: settings.stream.clone(),
             connections: Arc::new(Connections::new(
                 settings.stream.max_connections_per_tenant,
+                stop.clone(),
                 Arc::clone(&deps.clock),
             )),
             metrics: Arc::clone(&deps.metrics),
             delivered,
             clock: Arc::clone(&deps.clock),
             tasks: TaskTracker::new(),
-            stop: CancellationToken::new(),
+            stop,
         });
         let webhooks = WebhookClient::new(&settings.webhook, Arc::clone(&deps.clock))?;
         let factory = StoreDestinations {

@@ -40,6 +40,8 @@ struct Table {
 
 pub struct Connections {
     limit: usize,
+    /// Ends them all. A connection looks at its own token alone: this one is everybody's.
+    stop: CancellationToken,
     ids: AtomicU64,
     open: Arc<Mutex<Table>>,
     meter: Arc<Meter>,
@@ -68,14 +70,15 @@ pub struct Registered {
     tenant: TenantId,
     id: u64,
     ends_at: i64,
-    /// Cancelled when the connection has lost its right.
-    pub revoked: CancellationToken,
+    /// Cancelled when the connection has lost its right, and when the sink stops.
+    pub ended: CancellationToken,
 }
 
 impl Connections {
-    pub fn new(limit: usize, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(limit: usize, stop: CancellationToken, clock: Arc<dyn Clock>) -> Self {
         Connections {
             limit,
+            stop,
             ids: AtomicU64::new(0),
             open: Arc::default(),
             meter: Arc::new(Meter {
@@ -110,7 +113,7 @@ impl Connections {
             _ => (None, None),
         };
         let id = self.ids.fetch_add(1, Ordering::Relaxed);
-        let cancel = CancellationToken::new();
+        let cancel = self.stop.child_token();
         at_home.own += 1;
         at_home.open.push(Open {
             id,
@@ -139,7 +142,7 @@ impl Connections {
             tenant,
             id,
             ends_at: who.ends_at,
-            revoked: cancel,
+            ended: cancel,
         })
     }
 
@@ -262,9 +265,13 @@ mod tests {
         }
     }
 
+    fn connections(limit: usize) -> Connections {
+        Connections::new(limit, CancellationToken::new(), Arc::new(SystemClock))
+    }
+
     #[test]
     fn a_tenant_has_no_more_connections_than_its_own_limit_or_the_settings_say() {
-        let connections = Connections::new(3, Arc::new(SystemClock));
+        let connections = connections(3);
         let cases = [
             (1, 2, 0, 2),
             (2, 0, 9, 3),
@@ -286,35 +293,37 @@ mod tests {
 
     #[test]
     fn a_connection_ends_with_its_credential() {
-        let connections = Connections::new(9, Arc::new(SystemClock));
+        let connections = connections(9);
         let open = [10, 20, i64::MAX].map(|ends_at| {
             let who = reader(info(7, 0), ends_at);
             connections.register(&who, 0).unwrap()
         });
         for (now, ended) in [(9, 0), (10, 1), (30, 2)] {
             connections.end_outlived(now);
-            let revoked = open.iter().filter(|open| open.revoked.is_cancelled());
-            assert_eq!(revoked.count(), ended, "at {now}");
+            let gone = open.iter().filter(|open| open.ended.is_cancelled());
+            assert_eq!(gone.count(), ended, "at {now}");
         }
+        connections.stop.cancel();
+        assert!(open.iter().all(|open| open.ended.is_cancelled()));
         drop(open);
         assert!(lock(&connections.open).ends.is_empty());
     }
 
     #[test]
     fn only_what_is_newer_than_its_authentication_ends_a_connection() {
-        let connections = Connections::new(1, Arc::new(SystemClock));
+        let connections = connections(1);
         let open = connections
             .register(&reader(info(7, 0), i64::MAX), 0)
             .unwrap();
         connections.apply(&change(7, 3));
-        assert!(!open.revoked.is_cancelled());
+        assert!(!open.ended.is_cancelled());
         connections.apply(&change(7, 4));
-        assert!(open.revoked.is_cancelled());
+        assert!(open.ended.is_cancelled());
     }
 
     #[test]
     fn a_connection_elsewhere_ends_with_either_tenant_and_counts_at_home() {
-        let connections = Connections::new(9, Arc::new(SystemClock));
+        let connections = connections(9);
         let mut who = reader(info(7, 1), i64::MAX);
         let theirs = connections.register(&who, 0).unwrap();
         who.away_from = Some(Home {
@@ -326,16 +335,16 @@ mod tests {
         assert!(open().is_none(), "as many as its own tenant may have");
         connections.apply(&change(7, 3));
         connections.apply(&change(1, 30));
-        assert!(!one.revoked.is_cancelled());
+        assert!(!one.ended.is_cancelled());
         drop(one);
         let three = open().unwrap();
         connections.apply(&change(1, 31));
-        assert!(two.revoked.is_cancelled() && three.revoked.is_cancelled());
-        assert!(!theirs.revoked.is_cancelled());
+        assert!(two.ended.is_cancelled() && three.ended.is_cancelled());
+        assert!(!theirs.ended.is_cancelled());
         drop((two, three));
         let four = open().unwrap();
         connections.apply(&change(7, 4));
-        assert!(four.revoked.is_cancelled());
+        assert!(four.ended.is_cancelled());
         drop((four, theirs));
         assert!(lock(&connections.open).tenants.is_empty());
     }

@@ -1,5 +1,6 @@
 //! Server-sent events (WHATWG HTML, section 9.2): the same feed as an HTTP response.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -54,13 +55,12 @@ impl SseConnection {
             self.context.settings.token_seconds.max(1),
         ));
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let stop = self.context.stop.clone();
-        let revoked = self.registered.revoked.clone();
+        let ended = self.registered.ended.clone();
+        let mut ended = pin!(ended.cancelled());
         loop {
             let bytes = tokio::select! {
                 biased;
-                () = stop.cancelled() => return,
-                () = revoked.cancelled() => return end(&mut sender, &changed()).await,
+                () = &mut ended => return self.leave(&mut sender).await,
                 event = self.feed.next() => match event {
                     Ok(event) => self.events(event, &mut client),
                     Err(problem) => {
@@ -75,13 +75,19 @@ impl SseConnection {
             }
             let sent = tokio::select! {
                 biased;
-                () = stop.cancelled() => return,
-                () = revoked.cancelled() => return end(&mut sender, &changed()).await,
+                () = &mut ended => return self.leave(&mut sender).await,
                 sent = sender.send_data(bytes) => sent,
             };
             if sent.is_err() {
                 return;
             }
+        }
+    }
+
+    /// Of a sink that stops the client only connects again.
+    async fn leave(&self, sender: &mut Sender<Bytes, BodyError>) {
+        if !self.context.stop.is_cancelled() {
+            end(sender, &changed()).await;
         }
     }
 

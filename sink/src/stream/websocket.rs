@@ -1,6 +1,7 @@
 //! One websocket connection.
 
 use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -95,8 +96,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send> Connection<IO> {
         if let Some(subscribe) = given {
             return Ok(subscribe);
         }
-        let stop = self.context.stop.clone();
-        let revoked = self.registered.revoked.clone();
+        let ended = self.registered.ended.clone();
         let first = async {
             loop {
                 match poll_fn(|cx| self.socket.poll(cx)).await {
@@ -107,8 +107,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send> Connection<IO> {
             }
         };
         let text = tokio::select! {
-            () = stop.cancelled() => return Err(GOING_AWAY),
-            () = revoked.cancelled() => return Err(REVOKED),
+            () = ended.cancelled() => return Err(self.ended()),
             first = timeout(PATIENCE, first) => {
                 first.map_err(|_| End::Leaving(1008, "send a subscribe message first"))??
             }
@@ -136,14 +135,13 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send> Connection<IO> {
         };
         self.socket.send(frame::text(protocol::SUBSCRIBED));
         let mut beat = Beat::new(&self.context);
-        let stop = self.context.stop.clone();
-        let revoked = self.registered.revoked.clone();
+        let ended = self.registered.ended.clone();
+        let mut ended = pin!(ended.cancelled());
         loop {
             let room = self.socket.queued() < WINDOW;
             let step = tokio::select! {
                 biased;
-                () = stop.cancelled() => return GOING_AWAY,
-                () = revoked.cancelled() => return REVOKED,
+                () = &mut ended => return self.ended(),
                 event = poll_fn(|cx| self.socket.poll(cx)) => self.incoming(event, &mut feed, &mut beat),
                 event = feed.next(), if room => self.outgoing(event, &mut feed),
                 _ = beat.interval.tick() => self.beat(&mut feed, &mut beat),
@@ -152,6 +150,15 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send> Connection<IO> {
                 return end;
             }
         }
+    }
+
+    /// Why [`Registered::ended`] is.
+    fn ended(&self) -> End {
+        if self.context.stop.is_cancelled() {
+            return End::Leaving(1001, "the sink is stopping: connect again");
+        }
+        let changed = "the key, the grant or the tenant has changed: connect again";
+        End::Leaving(4401, changed)
     }
 
     fn incoming(
@@ -275,12 +282,6 @@ async fn open(
     .await?;
     Feed::start(context, scope, placement, subscribe.filter, from).await
 }
-
-const GOING_AWAY: End = End::Leaving(1001, "the sink is stopping: connect again");
-const REVOKED: End = End::Leaving(
-    4401,
-    "the key, the grant or the tenant has changed: connect again",
-);
 
 impl Beat {
     fn new(context: &StreamContext) -> Self {
