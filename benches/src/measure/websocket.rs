@@ -49,14 +49,9 @@ pub async fn run(bench: &mut Bench) -> Result<()> {
     let plain = Plain::open(&bench.kafka.bootstrap(), FLOOR_TOPIC)?;
     let others = ["ingest", "processor"];
     bench.stop(&others)?;
-    let arguments = |port: u16| {
-        vec![
-            port.to_string(),
-            bench.kafka.bootstrap(),
-            FLOOR_TOPIC.to_owned(),
-        ]
-    };
-    let floor = server(bench.folder.path(), "floor-fanout", arguments).await?;
+    let bootstrap = bench.kafka.bootstrap();
+    let arguments = |port: u16| vec![port.to_string(), bootstrap.clone(), FLOOR_TOPIC.to_owned()];
+    let floor = server(bench.folder.path(), "floor-fanout", &arguments).await?;
     let sink = bench.deployment.node("sink")?.process().pid();
     let address = bench.deployment.stream_address()?;
     let seconds = usize::try_from(bench.duration.as_secs())?;
@@ -120,13 +115,14 @@ pub async fn run(bench: &mut Bench) -> Result<()> {
         }
         print(load.name, &ours, &least);
     }
-    let ours = idle(
-        bench,
-        sink,
-        &address,
-        ("/stream?event_types=laneway.window", &keys[0]),
-    )
-    .await?;
+    drop(floor);
+    // Of processes that have done nothing yet: others have memory left over from before.
+    bench.stop(&["sink"])?;
+    bench.start_again(&["sink"]).await?;
+    let sink = bench.deployment.node("sink")?.process().pid();
+    let path = ("/stream?event_types=laneway.window", keys[0].as_str());
+    let ours = idle(bench, sink, &address, path).await?;
+    let floor = server(bench.folder.path(), "floor-fanout", &arguments).await?;
     let least = idle(bench, floor.0.pid(), &floor.1, ("/stream/idle", "")).await?;
     println!("websocket, an idle subscribed socket: {ours:.1} KiB (floor {least:.1} KiB)");
     bench.start_again(&others).await
