@@ -215,16 +215,13 @@ impl Hosts {
         if deepest == 0 {
             return None;
         }
-        let mut left = labels(name);
-        let mut rest = name;
+        // One more than a wildcard has: `*` stands for at least one.
+        let mut rest = last_labels(name, deepest + 1);
         while let Some((_, parent)) = rest.split_once('.') {
-            rest = parent;
-            left -= 1;
-            if left <= deepest
-                && let Some(tenant) = self.wildcards.get(parent)
-            {
+            if let Some(tenant) = self.wildcards.get(parent) {
                 return Some(tenant);
             }
+            rest = parent;
         }
         None
     }
@@ -244,6 +241,13 @@ fn below<'n>(name: &'n str, domain: &str) -> Option<&'n str> {
         return None;
     }
     name.strip_suffix(domain)?.strip_suffix('.')
+}
+
+/// The end of a name, of so many labels at most.
+fn last_labels(name: &str, most: usize) -> &str {
+    let dots = name.bytes().enumerate().rev().filter(|(_, b)| *b == b'.');
+    let before = dots.map(|(at, _)| at).nth(most.saturating_sub(1));
+    before.map_or(name, |dot| &name[dot + 1..])
 }
 
 fn labels(name: &str) -> usize {

@@ -38,6 +38,22 @@ fn claim(hosts: &Hosts, host: &str) -> Claim {
 }
 
 #[test]
+fn a_name_of_as_many_labels_as_there_can_be_falls_under_its_wildcard() {
+    let hosts = hosts(settings(Unregistered::Refuse));
+    let below = |domain: &str, labels: usize| format!("{}{domain}", "a.".repeat(labels));
+    for (name, expected) in [
+        (below("fleet.example.com", 124), Claim::Tenant(tenant(1))),
+        (
+            below("north.fleet.example.com", 115),
+            Claim::Tenant(tenant(2)),
+        ),
+        (below("fleet.example.org", 115), Claim::Unknown),
+    ] {
+        assert_eq!(claim(&hosts, &name), expected, "{name}");
+    }
+}
+
+#[test]
 fn a_host_is_understood_in_the_order_of_precedence() {
     let hosts = hosts(settings(Unregistered::Refuse));
     for platform in [
