@@ -68,10 +68,13 @@ impl Lifecycle {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let mut detached = lock(&self.0.detached);
-        while detached.try_join_next().is_some() {}
-        detached.spawn(self.0.tasks.track_future(task));
-        drop(detached);
+        let this = self.clone();
+        let task = async move {
+            task.await;
+            // Of one that has ended there is something left until it is joined.
+            while lock(&this.0.detached).try_join_next().is_some() {}
+        };
+        lock(&self.0.detached).spawn(self.0.tasks.track_future(task));
         if self.0.hard.is_cancelled() {
             self.abort_detached();
         }

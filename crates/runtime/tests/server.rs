@@ -130,6 +130,19 @@ async fn a_drain_finishes_what_is_in_flight_and_closes_the_rest() {
 }
 
 #[tokio::test]
+async fn what_is_in_flight_longer_than_the_drain_may_take_is_broken_off() {
+    let (address, service, lifecycle) = start(config());
+    let mut slow = TcpStream::connect(address).await.unwrap();
+    slow.write_all(b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\n")
+        .await
+        .unwrap();
+    service.entered.notified().await;
+    lifecycle.drain();
+    lifecycle.run(Duration::from_millis(100)).await.unwrap();
+    assert_eq!(rest(&mut slow).await, "");
+}
+
+#[tokio::test]
 async fn connections_over_the_bound_wait_for_a_place() {
     let (address, service, _) = start(ListenConfig {
         max_connections: 1,
