@@ -1,23 +1,25 @@
 //! Metering: whatever is killed, what is counted is what an offline count gives.
 
 use std::collections::HashSet;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use laneway_log::Topic;
 use laneway_runtime::{Clock, SystemClock};
 use laneway_sink::settings::DeliverySettings;
-use laneway_store::{QuotaWarningRow, Store, Warned};
+use laneway_store::{DeviceDay, QuotaWarningRow, Store, UsageBatch, UsageCount, Warned};
 use laneway_tenancy::control::{Limits, RoleAuthority};
 use laneway_testkit::{Answer, Database, Webhook, wait};
 
 use super::delivery::{accepted, first};
 use crate::rig::client::{Sse, Subscriber};
+use crate::rig::held::HeldLog;
 use crate::rig::metering::{Counted, store};
 use crate::rig::receivers::{Receivers, settings};
 use crate::rig::{BOUND, Rig, Tenant};
 
 laneway_testkit::on_both_databases!(
     meters_equal_an_offline_count_after_kills,
+    who_slept_before_it_began_counts_nothing_again,
     deliveries_are_counted_by_acknowledged_event_whatever_is_killed,
     a_dead_letter_counts_when_it_is_delivered_and_the_last_word_of_a_destination_too,
     a_tenant_is_warned_once_of_each_quota_and_day,
@@ -63,6 +65,52 @@ async fn deliveries(store: &Store, tenant: &Tenant) -> i64 {
     let today = now_ms() / DAY_MS;
     let days = store.usage(&tenant.scope).days(today - 1, today + 1).await;
     days.unwrap().iter().map(|day| day.deliveries).sum()
+}
+
+/// What others accept and count while one is about to begin is not taken for a log that lacks what
+/// the store has.
+async fn who_slept_before_it_began_counts_nothing_again(database: Database) {
+    let rig = Rig::new(1).await;
+    let (store, _database) = store(database).await;
+    let tenant = rig.tenant(1, 1).await;
+    let (now, today) = (now_ms(), now_ms() / DAY_MS);
+    let topic = Topic::LocationUpdates;
+    rig.accept(&tenant, topic, "d1", &[now, now, now]).await;
+    let log = Arc::new(HeldLog::new(Arc::clone(&rig.log), 0));
+    let sleeper = rig.meter_on(Arc::clone(&log) as _, "sink-0", &store);
+    log.asked.notified().await;
+    rig.accept(&tenant, topic, "d2", &[now, now]).await;
+    let accepted = rig.recount().await;
+    let (events, bytes, _) = accepted[&(tenant.id.to_string(), today)];
+    let others = UsageBatch {
+        generation: 1,
+        topic: topic.name(),
+        partition: 0,
+        from_offset: 0,
+        to_offset: rig.log.bounds(topic, 0).await.unwrap().end,
+        counts: vec![UsageCount {
+            tenant: tenant.id,
+            day: today,
+            events,
+            bytes,
+        }],
+        devices: ["d1", "d2"]
+            .map(|device| DeviceDay {
+                tenant: tenant.id,
+                day: today,
+                device: device.parse().unwrap(),
+            })
+            .into(),
+        ..UsageBatch::default()
+    };
+    store.meter(&authority(), &others).await.unwrap();
+    log.answer.notify_one();
+    // It is at work, and has counted what came after the others.
+    rig.accept(&tenant, topic, "d3", &[now]).await;
+    rig.metered(&store).await;
+    let found = counted(&store, &[tenant], (today, today)).await;
+    assert_eq!(found, as_counted(rig.recount().await));
+    sleeper.stop().await;
 }
 
 async fn meters_equal_an_offline_count_after_kills(database: Database) {

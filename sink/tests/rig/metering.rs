@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use laneway_log::{Records, Topic};
+use laneway_log::{Log, Records, Topic};
 use laneway_runtime::{Lifecycle, SystemClock};
 use laneway_schemas::{ControlKind, headers::REDRIVEN};
 use laneway_sink::metering::{Metering, MeteringDeps};
@@ -41,10 +41,14 @@ pub async fn store(database: Database) -> (Store, EmptyDatabase) {
 impl Rig {
     /// Starts metering in small batches.
     pub fn meter(&self, instance: &str, store: &Store) -> Running {
+        self.meter_on(Arc::clone(&self.log), instance, store)
+    }
+
+    pub fn meter_on(&self, log: Arc<dyn Log>, instance: &str, store: &Store) -> Running {
         let lifecycle = Lifecycle::new();
         let metering = Metering::new(MeteringDeps {
             set: 0,
-            log: Arc::clone(&self.log),
+            log,
             codecs: Arc::clone(&self.codecs),
             directory: Arc::clone(&self.directory),
             store: store.clone(),

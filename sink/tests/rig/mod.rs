@@ -1,6 +1,7 @@
 //! A sink with all it needs, in a folder of its own.
 
 pub mod client;
+pub mod held;
 pub mod metering;
 pub mod receivers;
 
