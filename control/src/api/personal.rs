@@ -42,7 +42,7 @@ pub(crate) struct PersonalView {
 
 #[utoipa::path(get, path = "/devices/{device}/personal", tag = "devices", params(("device" = String, Path)),
     description = "All that is kept of a device by its name, for whom it is about. Needs the grant `tenant:own`.",
-    responses((status = 200, body = PersonalView), (status = 404, description = "There has been no such device, or nothing tells of it any more")))]
+    responses((status = 200, body = PersonalView), (status = 404, description = "Nothing is kept of such a device")))]
 pub(crate) async fn export(
     acting: Acting,
     control: Arc<Control>,

@@ -67,6 +67,16 @@ async fn rest(stream: &mut (impl AsyncReadExt + Unpin)) -> String {
 const CLOSE: &[u8] =
     b"GET / HTTP/1.1\r\nhost: x\r\nx-forwarded-for: 203.0.113.9\r\nconnection: close\r\n\r\n";
 
+/// A connection whose request is answered when the service lets it go.
+async fn slow(address: SocketAddr, service: &Echo) -> TcpStream {
+    let mut slow = TcpStream::connect(address).await.unwrap();
+    slow.write_all(b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\n")
+        .await
+        .unwrap();
+    service.entered.notified().await;
+    slow
+}
+
 #[tokio::test]
 async fn only_a_trusted_proxy_may_say_who_the_client_is() {
     for (trusted, expected) in [
@@ -109,11 +119,7 @@ async fn a_drain_finishes_what_is_in_flight_and_closes_the_rest() {
     idle.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
         .await
         .unwrap();
-    let mut slow = TcpStream::connect(address).await.unwrap();
-    slow.write_all(b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\n")
-        .await
-        .unwrap();
-    service.entered.notified().await;
+    let mut slow = slow(address, &service).await;
     lifecycle.drain();
     assert!(rest(&mut idle).await.ends_with("127.0.0.1 false"));
     service.release.notify_one();
@@ -132,11 +138,7 @@ async fn a_drain_finishes_what_is_in_flight_and_closes_the_rest() {
 #[tokio::test]
 async fn what_is_in_flight_longer_than_the_drain_may_take_is_broken_off() {
     let (address, service, lifecycle) = start(config());
-    let mut slow = TcpStream::connect(address).await.unwrap();
-    slow.write_all(b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\n")
-        .await
-        .unwrap();
-    service.entered.notified().await;
+    let mut slow = slow(address, &service).await;
     lifecycle.drain();
     lifecycle.run(Duration::from_millis(100)).await.unwrap();
     assert_eq!(rest(&mut slow).await, "");

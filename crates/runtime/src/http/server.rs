@@ -227,9 +227,7 @@ impl Watched {
     }
 
     fn tidy(&mut self) {
-        // Of one that broke off nobody else has it any more.
-        self.activities
-            .retain(|activity| !activity.is_over() && Arc::strong_count(activity) > 1);
+        self.activities.retain(|activity| !activity.is_over());
         self.tidy_at = (self.activities.len() * 2).max(1024);
     }
 
@@ -262,6 +260,13 @@ struct Connection {
     activity: Arc<Activity>,
 }
 
+/// Also of one that is broken off.
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.activity.tell(Order::Over);
+    }
+}
+
 impl Connection {
     async fn run(self, socket: Socket, place: OwnedSemaphorePermit) {
         if let Some(transport) = self.handshake(socket).await {
@@ -270,7 +275,6 @@ impl Connection {
                 tracing::debug!(%error, "a connection ended with an error");
             }
         }
-        self.activity.tell(Order::Over);
     }
 
     async fn serve(&self, stream: Stream) -> hyper::Result<()> {
