@@ -76,7 +76,7 @@ impl Control {
 
     /// Creates the platform's own tenants where they are missing, then relays the outbox to the
     /// log, takes up news of revocations, proves hosts again, closes tenants, erases what
-    /// comes late of erased devices, and gives notices, until the drain.
+    /// comes late of erased devices, releases old claims, and gives notices, until the drain.
     pub async fn run(self: Arc<Self>, lifecycle: Lifecycle) -> anyhow::Result<()> {
         platform::ensure_until_drain(&self.deps, &lifecycle).await?;
         let relay = Relay::new(self.clone());
@@ -88,6 +88,7 @@ impl Control {
             crate::closing::run(&self, &lifecycle),
             crate::late::run(&self, &lifecycle),
             crate::creating::run(&self, &lifecycle),
+            crate::claims::run(&self, &lifecycle),
             crate::watching::run(&self, &lifecycle),
             self.deliveries.follow(&self.deps.log, &lifecycle),
             self.trail.run(&self.deps, &lifecycle),

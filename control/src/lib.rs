@@ -4,6 +4,7 @@
 mod api;
 mod bulk;
 mod caller;
+mod claims;
 mod closing;
 mod control;
 mod creating;

@@ -9,10 +9,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use futures_util::future::join_all;
 use laneway_directory::record_key;
 use laneway_log::{Records, Topic};
 use laneway_runtime::Lifecycle;
-use laneway_store::OutboxRow;
+use laneway_store::{Outbox, OutboxRow};
 
 use crate::Control;
 
@@ -31,32 +32,11 @@ impl Relay {
         Relay { control }
     }
 
-    /// Relays until the drain. Trouble with the store or the log is retried.
+    /// Relays until the drain, each database by itself: one that is away holds up no other.
     pub(crate) async fn run(&self, lifecycle: &Lifecycle) -> anyhow::Result<()> {
         let deps = &self.control.deps;
-        let mut changed = deps.store.outbox(&deps.authority).changed();
-        let poll = Duration::from_millis(deps.settings.relay_poll_ms.max(1));
-        let draining = lifecycle.draining();
-        tokio::pin!(draining);
-        loop {
-            // Never given up half-way: an append that is on its way is waited for.
-            let wait = match self.relay().await {
-                Ok(true) => Duration::ZERO,
-                Ok(false) => poll,
-                Err(error) => {
-                    tracing::warn!(
-                        error = format!("{error:#}"),
-                        "control changes are not relayed; trying again"
-                    );
-                    PAUSE
-                }
-            };
-            tokio::select! {
-                () = &mut draining => break,
-                _ = changed.changed() => {}
-                () = tokio::time::sleep(wait) => {}
-            }
-        }
+        let outboxes = deps.store.outboxes(&deps.authority);
+        join_all(outboxes.iter().map(|outbox| self.follow(outbox, lifecycle))).await;
         let released = deps
             .store
             .leases(&deps.authority)
@@ -68,10 +48,42 @@ impl Relay {
         Ok(())
     }
 
+    /// Trouble with the store or the log is retried.
+    async fn follow(&self, outbox: &Outbox<'_>, lifecycle: &Lifecycle) {
+        let mut changed = outbox.changed();
+        let poll = Duration::from_millis(self.control.deps.settings.relay_poll_ms.max(1));
+        let draining = lifecycle.draining();
+        tokio::pin!(draining);
+        let mut in_trouble = false;
+        loop {
+            // Never given up half-way: an append that is on its way is waited for.
+            let relayed = self.relay(outbox).await;
+            let wait = match &relayed {
+                Ok(true) => Duration::ZERO,
+                Ok(false) => poll,
+                Err(_) => PAUSE,
+            };
+            if let Err(error) = &relayed
+                && !in_trouble
+            {
+                tracing::warn!(
+                    database = outbox.database(),
+                    error = format!("{error:#}"),
+                    "control changes are not relayed; trying again"
+                );
+            }
+            in_trouble = relayed.is_err();
+            tokio::select! {
+                () = &mut draining => break,
+                _ = changed.changed() => {}
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
+    }
+
     /// One batch; whether there may be more.
-    async fn relay(&self) -> anyhow::Result<bool> {
+    async fn relay(&self, outbox: &Outbox<'_>) -> anyhow::Result<bool> {
         let deps = &self.control.deps;
-        let outbox = deps.store.outbox(&deps.authority);
         if outbox.oldest(1).await?.is_empty() {
             return Ok(false);
         }
@@ -79,6 +91,7 @@ impl Relay {
             return Ok(false);
         }
         let rows = outbox.oldest(BATCH).await?;
+        outbox.copied(&rows).await?;
         let records = self.records(&rows)?;
         deps.log
             .append(records)

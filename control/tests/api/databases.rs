@@ -47,8 +47,17 @@ async fn the_operator_chooses_a_tenants_database_and_nobody_else_sees_it(databas
         .ask("POST", "/tenants/acme/tenants", &acme, &below)
         .await;
     assert_eq!(refused.status, 403, "{}", refused.body);
+    let elsewhere = rig.operate("POST", "/tenants/acme/tenants", &below).await;
+    assert_eq!(elsewhere.status, 409, "{}", elsewhere.body);
+    assert!(
+        elsewhere.body["detail"]
+            .as_str()
+            .unwrap()
+            .contains("which is eu")
+    );
+    let below = json!({"slug": "shop"});
     let made = rig.operate("POST", "/tenants/acme/tenants", &below).await;
-    assert_eq!((made.status, &made.body["database"]), (201, &json!("main")));
+    assert_eq!((made.status, &made.body["database"]), (201, &json!("eu")));
 
     let registration = json!({"tenant_id": "bank-of-x", "hosts": [], "database": "bank"});
     let made = rig.operate("POST", "/admin/tenants", &registration).await;

@@ -18,7 +18,7 @@ use laneway_runtime::http::{ListenConfig, Server};
 use laneway_runtime::{Clock, Lifecycle, SystemClock, TenantMetrics};
 use laneway_schemas::Codecs;
 use laneway_store::{
-    PositionRow, ProjectionBatch, ShardConfig, Store, StoreConfig, StoreCredentials,
+    PositionRow, ProjectionBatch, ShardConfig, ShardRule, Store, StoreConfig, StoreCredentials,
 };
 use laneway_tenancy::control::RoleAuthority;
 use laneway_tenancy::hosts::HostSettings;
@@ -41,6 +41,7 @@ pub struct Rig {
     socket: PathBuf,
     lifecycle: Lifecycle,
     _empty: EmptyDatabase,
+    _kept: Option<[EmptyDatabase; 3]>,
     _folder: tempfile::TempDir,
 }
 
@@ -131,6 +132,22 @@ async fn rig_of(database: Database, made: Made) -> Rig {
     } = made;
     let folder = tempfile::tempdir().unwrap();
     let empty = database.empty().await.unwrap();
+    // On SQLite tenants are in one database or another, and no test tells a difference.
+    let (shards, kept) = match database {
+        Database::Sqlite if shards.urls.is_empty() => {
+            let (urls, kept) = database.named(["one", "two", "three"]).await.unwrap();
+            let rule = ShardRule::Spread;
+            (
+                ShardConfig {
+                    urls,
+                    rule,
+                    ..shards
+                },
+                Some(kept),
+            )
+        }
+        _ => (shards, None),
+    };
     let config = StoreConfig {
         url: empty.url.clone(),
         max_connections: 4,
@@ -210,6 +227,7 @@ async fn rig_of(database: Database, made: Made) -> Rig {
         socket,
         lifecycle,
         _empty: empty,
+        _kept: kept,
         _folder: folder,
     };
     until(

@@ -24,6 +24,8 @@ const PAGE: u32 = 200;
 const WAITING: usize = 1000;
 /// After trouble with the store: what was read stays in use.
 const PAUSE: Duration = Duration::from_millis(500);
+/// After which it is asked again for those whose database is away.
+const AWAY: Duration = Duration::from_secs(5);
 
 type Table = HashMap<Box<str>, Arc<CertifiedKey>>;
 
@@ -78,19 +80,21 @@ impl Certificates {
             } else {
                 self.read(&store, &authority, &changed).await
             };
-            match &done {
-                Ok(()) => {
+            let again = match done {
+                Ok(away) => {
                     anew = false;
-                    changed.clear();
+                    changed = away;
+                    (!changed.is_empty()).then_some(AWAY)
                 }
                 Err(error) => {
                     tracing::warn!(%error, "certificates of hosts are not read; those that were stay in use");
+                    Some(PAUSE)
                 }
-            }
+            };
             let change = tokio::select! {
                 () = &mut draining => return Ok(()),
                 change = changes.recv() => change,
-                () = tokio::time::sleep(PAUSE), if done.is_err() => continue,
+                () = tokio::time::sleep(again.unwrap_or_default()), if again.is_some() => continue,
             };
             match change {
                 Ok(change) if change.kind == ControlKind::Host => {
@@ -112,56 +116,81 @@ impl Certificates {
         }
     }
 
-    async fn read_all(&self, store: &Store, authority: &RoleAuthority) -> Result<(), StoreError> {
+    /// Answers which hosts are in a database that is away: what was read of them stays in use.
+    async fn read_all(
+        &self,
+        store: &Store,
+        authority: &RoleAuthority,
+    ) -> Result<BTreeSet<HostPattern>, StoreError> {
         let proofs = store.host_proofs(authority);
-        let mut table = Table::new();
+        let before = self.0.load();
+        let (mut table, mut away) = (Table::new(), BTreeSet::new());
         let mut after: Option<HostPattern> = None;
         loop {
             let page = proofs.certificates(after.as_ref(), PAGE).await?;
             let more = page.len() == PAGE as usize;
             after = page.last().map(|(host, _)| host.clone());
-            for (host, certificate) in page {
-                if let Some(key) = certificate.as_ref().and_then(usable) {
-                    table.insert(host.as_str().into(), key);
-                }
+            for (host, read) in page {
+                let key = match found(&host, read) {
+                    Ok(key) => key,
+                    Err(_) => {
+                        away.insert(host.clone());
+                        before.get(host.as_str()).cloned()
+                    }
+                };
+                table.extend(key.map(|key| (host.as_str().into(), key)));
             }
             if !more {
                 break;
             }
         }
         self.0.store(Arc::new(table));
-        Ok(())
+        Ok(away)
     }
 
+    /// The same of some hosts.
     async fn read(
         &self,
         store: &Store,
         authority: &RoleAuthority,
         changed: &BTreeSet<HostPattern>,
-    ) -> Result<(), StoreError> {
-        let mut found = Vec::with_capacity(changed.len());
+    ) -> Result<BTreeSet<HostPattern>, StoreError> {
+        let (mut read, mut away) = (Vec::with_capacity(changed.len()), BTreeSet::new());
         for host in changed {
-            let certificate = match store.host_proofs(authority).certificate(host).await {
-                Err(error) if !error.is_transient() => {
-                    tracing::error!(%error, %host, "the certificate of a host cannot be read");
-                    None
+            let certificate = store.host_proofs(authority).certificate(host).await;
+            match found(host, certificate) {
+                Ok(key) => read.push((host, key)),
+                Err(_) => {
+                    away.insert(host.clone());
                 }
-                read => read?,
-            };
-            found.push((host, certificate.as_ref().and_then(usable)));
+            }
         }
-        if found.is_empty() {
-            return Ok(());
+        if read.is_empty() {
+            return Ok(away);
         }
         let mut table = Table::clone(&self.0.load());
-        for (host, key) in found {
+        for (host, key) in read {
             match key {
                 Some(key) => table.insert(host.as_str().into(), key),
                 None => table.remove(host.as_str()),
             };
         }
         self.0.store(Arc::new(table));
-        Ok(())
+        Ok(away)
+    }
+}
+
+/// What can be used of what was read; an error where it could not be read now.
+fn found(
+    host: &HostPattern,
+    read: Result<Option<HostCertificate>, StoreError>,
+) -> Result<Option<Arc<CertifiedKey>>, StoreError> {
+    match read {
+        Err(error) if !error.is_transient() => {
+            tracing::error!(%error, %host, "the certificate of a host cannot be read");
+            Ok(None)
+        }
+        read => Ok(read?.as_ref().and_then(usable)),
     }
 }
 

@@ -19,9 +19,13 @@ use crate::slow::Watch;
 /// For whom a transaction acts.
 #[derive(Debug, Clone)]
 pub(crate) enum Access {
-    /// One tenant's rows.
+    /// One tenant's rows, in its own database.
     Tenant(TenantId),
-    /// All tenants' rows: the operator, and the platform's own work.
+    /// One tenant's rows in this database, wherever its own tables are.
+    Here(TenantId),
+    /// All tenants' rows in the database that is one tenant's: what belongs to a family.
+    Family(TenantId),
+    /// All tenants' rows in this database: the operator, and the platform's own work.
     Platform,
     /// Nobody's rows but that of the secret with this hash.
     Secret(String),
@@ -37,6 +41,8 @@ pub(crate) enum Access {
 pub(crate) struct Tx {
     pub(crate) inner: Lent,
     kind: Kind,
+    /// Whether it is in a shard.
+    pub(crate) in_shard: bool,
     /// What it has changed, for the audit trail.
     pub(crate) touched: Vec<Touched>,
     _writer: Option<OwnedMutexGuard<()>>,
@@ -68,7 +74,8 @@ impl DerefMut for Lent {
 impl fmt::Display for Access {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Access::Tenant(tenant) => write!(f, "{tenant}"),
+            Access::Tenant(tenant) | Access::Here(tenant) => write!(f, "{tenant}"),
+            Access::Family(tenant) => write!(f, "platform, for {tenant}"),
             Access::Platform => f.write_str("platform"),
             Access::Secret(_) => f.write_str("authentication"),
             Access::Slug(slug) => write!(f, "authentication of {slug}"),
@@ -87,13 +94,24 @@ impl Store {
         self.begin(access, true).await
     }
 
+    /// In the database that the access is about.
+    async fn begin(&self, access: Access, write: bool) -> Result<Tx> {
+        let home = match access {
+            Access::Tenant(tenant) | Access::Family(tenant) => self.home(tenant).await?,
+            _ => self,
+        };
+        home.begin_here(access, write).await
+    }
+
     /// Runs in a task of its own: a `begin` that is cancelled half-way would give its connection
     /// back to the pool inside an open transaction, and the next one would act in its name.
-    async fn begin(&self, access: Access, write: bool) -> Result<Tx> {
+    pub(crate) async fn begin_here(&self, access: Access, write: bool) -> Result<Tx> {
         let asked = Instant::now();
         let watch = Watch::new(access.to_string(), self.0.slow);
         let share = match access {
-            Access::Tenant(tenant) => Some(self.0.shares.take(tenant).await?),
+            Access::Tenant(tenant) | Access::Here(tenant) => {
+                Some(self.0.shares.take(tenant).await?)
+            }
             _ => None,
         };
         let store = self.clone();
@@ -134,6 +152,7 @@ impl Store {
         Ok(Tx {
             inner: Lent { watch, transaction },
             kind,
+            in_shard: self.is_shard(),
             touched: Vec::new(),
             _writer: writer,
             _share: None,
@@ -145,8 +164,12 @@ impl Store {
             return Ok(());
         }
         let (role, setting, value) = match access {
-            Access::Tenant(tenant) => ("laneway_app", "laneway.tenant", tenant.to_string()),
-            Access::Platform => ("laneway_app", "laneway.tenant", "*".to_owned()),
+            Access::Tenant(tenant) | Access::Here(tenant) => {
+                ("laneway_app", "laneway.tenant", tenant.to_string())
+            }
+            Access::Family(_) | Access::Platform => {
+                ("laneway_app", "laneway.tenant", "*".to_owned())
+            }
             Access::Secret(hash) => ("laneway_app", "laneway.credential", hash),
             Access::Slug(slug) => ("laneway_app", "laneway.slug", slug),
             Access::Shared => ("laneway_app", "laneway.tenant", String::new()),

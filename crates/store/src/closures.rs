@@ -13,11 +13,11 @@ use crate::error::{Doing, Result};
 use crate::open::Kind;
 use crate::shards::{OF_TENANTS, unmark};
 
-/// Tables of the main database whose rows of a tenant are erased with it, each before those that
-/// it refers to; beside them those of [`OF_TENANTS`], wherever they are. What stays is the
-/// tenant's own row and slugs, its audit trail without personal fields, and counts by day. Its
-/// creation is forgotten since it was created.
-const ERASED: [&str; 17] = [
+/// Tables whose rows of a tenant are erased with it, in its own database and in the main one, each
+/// before those that it refers to; beside them those of [`OF_TENANTS`], wherever they are. What
+/// stays is the tenant's own row and slugs, its audit trail without personal fields, and counts by
+/// day. Its creation is forgotten since it was created.
+const ERASED: [&str; 18] = [
     "credentials",
     "enrolments",
     "provisioning_keys",
@@ -34,6 +34,7 @@ const ERASED: [&str; 17] = [
     "usage_devices",
     "rate_shares",
     "socket_shares",
+    "secret_homes",
     "audit_personal",
 ];
 /// Rows that one transaction erases.
@@ -78,37 +79,41 @@ impl Store {
 
     /// What is known of the closing of a tenant.
     pub async fn closure(&self, scope: &TenantScope) -> Result<Option<Closure>> {
-        let mut tx = self.read(Access::Tenant(scope.tenant())).await?;
-        let row = sqlx::query(sqlx::AssertSqlSafe(format!(
-            "{COLUMNS} WHERE tenant_id = $1"
-        )))
-        .bind(scope.tenant().to_string())
-        .fetch_optional(&mut *tx.inner)
-        .await
-        .doing("looking for a closure")?;
+        // What is over is in the main database, too.
+        let mut tx = self.read(Access::Here(scope.tenant())).await?;
+        let over = find(&mut tx, scope.tenant()).await?;
         tx.commit().await?;
-        row.as_ref().map(closure).transpose()
+        if over.is_some() {
+            return Ok(over);
+        }
+        let mut tx = self.read(Access::Tenant(scope.tenant())).await?;
+        let found = find(&mut tx, scope.tenant()).await?;
+        tx.commit().await?;
+        Ok(found)
     }
 }
 
+pub(crate) async fn find(tx: &mut Tx, tenant: TenantId) -> Result<Option<Closure>> {
+    let row = sqlx::query(sqlx::AssertSqlSafe(format!(
+        "{COLUMNS} WHERE tenant_id = $1"
+    )))
+    .bind(tenant.to_string())
+    .fetch_optional(&mut *tx.inner)
+    .await
+    .doing("looking for a closure")?;
+    row.as_ref().map(closure).transpose()
+}
+
 impl Closures<'_> {
-    /// Those that are not finished.
+    /// Those that are not finished, but for what is in a database that is away.
     pub async fn open(&self, limit: u32) -> Result<Vec<Closure>> {
-        let mut tx = self.store.read(Access::Platform).await?;
-        let rows = sqlx::query(sqlx::AssertSqlSafe(format!(
-            "{COLUMNS} WHERE closed_at IS NULL ORDER BY tenant_id LIMIT $1"
-        )))
-        .bind(i64::from(limit))
-        .fetch_all(&mut *tx.inner)
-        .await
-        .doing("listing closures")?;
-        tx.commit().await?;
-        rows.iter().map(closure).collect()
+        let open = self.store.of_each(|store| open(store, limit)).await?;
+        Ok(open.into_iter().flatten().collect())
     }
 
     /// Whether all news of the tenant is in the log.
     pub async fn is_told(&self, tenant: TenantId) -> Result<bool> {
-        let mut tx = self.store.read(Access::Platform).await?;
+        let mut tx = self.store.read(Access::Tenant(tenant)).await?;
         let left = sqlx::query("SELECT seq FROM outbox WHERE tenant_id = $1 LIMIT 1")
             .bind(tenant.to_string())
             .fetch_optional(&mut *tx.inner)
@@ -121,7 +126,7 @@ impl Closures<'_> {
     /// Notes that a step is done.
     pub async fn note(&self, closure: &mut Closure, step: ClosureStep) -> Result<()> {
         closure.done.push(step);
-        let mut tx = self.store.write(Access::Platform).await?;
+        let mut tx = self.store.write(Access::Tenant(closure.tenant)).await?;
         sqlx::query("UPDATE closures SET done = $2 WHERE tenant_id = $1")
             .bind(closure.tenant.to_string())
             .bind(to_json(&closure.done)?)
@@ -135,15 +140,18 @@ impl Closures<'_> {
     /// one, is marked as its own no more.
     pub async fn erase(&self, tenant: TenantId) -> Result<u64> {
         let mut erased = 0;
-        let shard = self.store.own_shard(tenant).await?;
+        let data = self.store.data(tenant).await?;
         for table in OF_TENANTS {
-            erased += erase_from(shard.unwrap_or(self.store), table, tenant).await?;
+            erased += erase_from(data, table, tenant).await?;
         }
-        if let Some(shard) = shard {
-            unmark(shard, tenant).await?;
+        let home = self.store.home_apart(tenant).await?;
+        for store in home.into_iter().chain([self.store]) {
+            for table in ERASED {
+                erased += erase_from(store, table, tenant).await?;
+            }
         }
-        for table in ERASED {
-            erased += erase_from(self.store, table, tenant).await?;
+        if data.is_shard() {
+            unmark(data, tenant).await?;
         }
         Ok(erased)
     }
@@ -152,15 +160,30 @@ impl Closures<'_> {
     pub async fn finish(&self, operator: &OperatorScope, tenant: TenantId, at: i64) -> Result<()> {
         let tenants = self.store.tenants(operator);
         tenants.set_state(tenant, TenantState::Closed, at).await?;
-        let mut tx = self.store.write(Access::Platform).await?;
+        let mut tx = self.store.write(Access::Tenant(tenant)).await?;
         sqlx::query("UPDATE closures SET closed_at = $2 WHERE tenant_id = $1")
             .bind(tenant.to_string())
             .bind(at)
             .execute(&mut *tx.inner)
             .await
             .doing("finishing a closure")?;
-        tx.commit().await
+        tx.commit().await?;
+        self.store.mirror(tenant).await
     }
+}
+
+/// Those of one database.
+async fn open(store: Store, limit: u32) -> Result<Vec<Closure>> {
+    let mut tx = store.read(Access::Platform).await?;
+    let rows = sqlx::query(sqlx::AssertSqlSafe(format!(
+        "{COLUMNS} WHERE closed_at IS NULL ORDER BY tenant_id LIMIT $1"
+    )))
+    .bind(i64::from(limit))
+    .fetch_all(&mut *tx.inner)
+    .await
+    .doing("listing closures")?;
+    tx.commit().await?;
+    rows.iter().map(closure).collect()
 }
 
 /// Erases the tenant's rows of a table, some at a time.
@@ -175,7 +198,7 @@ async fn erase_from(store: &Store, table: &str, tenant: TenantId) -> Result<u64>
     );
     let mut erased = 0;
     loop {
-        let mut tx = store.write(Access::Tenant(tenant)).await?;
+        let mut tx = store.write(Access::Here(tenant)).await?;
         let gone = sqlx::query(sqlx::AssertSqlSafe(sql.clone()))
             .bind(tenant.to_string())
             .execute(&mut *tx.inner)

@@ -1,16 +1,19 @@
-//! Creating a tenant whose data is in a shard: two databases, and no transaction over both. So it
-//! is done step by step, and how far it is is stored.
+//! Creating a tenant in a shard: two databases, and no transaction over both. So it is done step by
+//! step, and how far it is is stored.
 //!
 //! 1. *Reserved*: the main database knows of the creation, and the slug is taken. There is no
 //!    tenant yet: nothing finds it, and nothing lets it in. Undone by forgetting the creation.
 //! 2. *Marked*, and *placed* once that is noted: the shard has answered, and has the tenant's
 //!    mark. Undone by taking the mark back.
-//! 3. *Activated*: the tenant with its key, its hosts and the news of it, and the creation is
-//!    forgotten: one transaction.
+//! 3. *Made*: in the shard there is the tenant with its key, its hosts and the news of it, which is
+//!    not told yet. Undone by erasing it, with the mark; the one above it gets its limits back.
+//! 4. *Activated*: the main database has the copy of the tenant, its slug and whose its first
+//!    secret is, and the creation is forgotten: one transaction.
 //!
 //! Invariant: what is interrupted before the last step is undone, never finished by somebody else:
 //! the one who asked was given no answer, and the first key's secret was known to nobody else.
-//! Undoing begins with saying so in the creation, from when on it cannot be activated.
+//! Undoing begins with saying so in the creation, from when on it cannot be activated, and takes
+//! the mark, from when on it cannot be made.
 
 use laneway_tenancy::TenantId;
 use laneway_tenancy::control::RoleAuthority;
@@ -20,8 +23,8 @@ use sqlx::Row;
 use crate::access::{Access, Tx};
 use crate::codec::Named;
 use crate::error::{Doing, Result, StoreError};
-use crate::shards::{is_there, unmark};
-use crate::{NewTenant, Store};
+use crate::shards::{is_there, keep_mark, unmark_in};
+use crate::{NewTenant, Store, tenants};
 
 /// How long a creation may take before it counts as interrupted: longer than the patience with a
 /// database, several times.
@@ -34,14 +37,16 @@ pub enum CreationStep {
     /// The shard has its mark; that is not noted yet.
     Marked,
     Placed,
+    Made,
     Activated,
 }
 
 impl CreationStep {
-    pub const ALL: [CreationStep; 4] = [
+    pub const ALL: [CreationStep; 5] = [
         CreationStep::Reserved,
         CreationStep::Marked,
         CreationStep::Placed,
+        CreationStep::Made,
         CreationStep::Activated,
     ];
 }
@@ -169,12 +174,12 @@ pub(crate) async fn holds(tx: &mut Tx, looks: &str, but: TenantId) -> Result<boo
     Ok(row.is_some())
 }
 
-/// Undoes what one's own creation came to, and the mark of a shard that was made after somebody
-/// else had undone it.
-pub(crate) async fn undo_own(store: &Store, tenant: TenantId, shard: &str) -> Result<()> {
+/// Undoes what one's own creation came to, and what was made in a shard after somebody else had
+/// undone it.
+pub(crate) async fn undo_own(store: &Store, tenant: TenantId, shard: &str, at: i64) -> Result<()> {
     undo(store, tenant).await?;
     if !is_there(store, tenant).await? {
-        unmark(store.0.shards.get(shard)?, tenant).await?;
+        unmake(store.0.shards.get(shard)?, tenant, at).await?;
     }
     Ok(())
 }
@@ -183,17 +188,19 @@ pub(crate) async fn undo_own(store: &Store, tenant: TenantId, shard: &str) -> Re
 pub(crate) async fn undo(store: &Store, tenant: TenantId) -> Result<()> {
     const DOING: &str = "undoing a creation";
     let mut tx = store.write(Access::Platform).await?;
-    let row =
-        sqlx::query("UPDATE creations SET step = 'undoing' WHERE tenant_id = $1 RETURNING shard")
-            .bind(tenant.to_string())
-            .fetch_optional(&mut *tx.inner)
-            .await
-            .doing(DOING)?;
+    let row = sqlx::query(
+        "UPDATE creations SET step = 'undoing' WHERE tenant_id = $1 RETURNING shard, begun_at",
+    )
+    .bind(tenant.to_string())
+    .fetch_optional(&mut *tx.inner)
+    .await
+    .doing(DOING)?;
     tx.commit().await?;
     let Some(row) = row else { return Ok(()) };
     let id = tenant.to_string();
-    let shard: String = Named::new("creations", &id, &row).get("shard")?;
-    unmark(store.0.shards.get(&shard)?, tenant).await?;
+    let row = Named::new("creations", &id, &row);
+    let (shard, begun_at): (String, i64) = (row.get("shard")?, row.get("begun_at")?);
+    unmake(store.0.shards.get(&shard)?, tenant, begun_at).await?;
     let mut tx = store.write(Access::Platform).await?;
     sqlx::query("DELETE FROM creations WHERE tenant_id = $1 AND step = 'undoing'")
         .bind(id)
@@ -203,7 +210,33 @@ pub(crate) async fn undo(store: &Store, tenant: TenantId) -> Result<()> {
     tx.commit().await
 }
 
-fn interrupted() -> StoreError {
+/// Tables of a tenant that was made and never was, each before those that it refers to.
+const MADE: [&str; 5] = ["outbox", "api_keys", "hosts", "slugs", "tenants"];
+
+/// Takes back what a shard has of a tenant that is not to be. Its audit trail says so.
+async fn unmake(shard: &Store, tenant: TenantId, at: i64) -> Result<()> {
+    let mut tx = shard.write(Access::Platform).await?;
+    keep_mark(&mut tx, tenant).await?;
+    if let Some(made) = tenants::by_id(&mut tx, tenant).await? {
+        if let Some(above) = made.body.parent {
+            tenants::divide_anew(&mut tx, above, tenant, None, at).await?;
+        }
+        for table in MADE {
+            sqlx::query(sqlx::AssertSqlSafe(format!(
+                "DELETE FROM {table} WHERE tenant_id = $1"
+            )))
+            .bind(tenant.to_string())
+            .execute(&mut *tx.inner)
+            .await
+            .doing("taking back what was made of a tenant")?;
+        }
+        tx.touches(tenant, "tenant", &tenant.to_string(), true, at);
+    }
+    unmark_in(&mut tx, tenant).await?;
+    tx.commit_recorded().await
+}
+
+pub(crate) fn interrupted() -> StoreError {
     StoreError::Unavailable {
         doing: "creating a tenant",
         reason: "it took too long, and was undone".to_owned(),

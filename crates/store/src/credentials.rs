@@ -106,6 +106,9 @@ impl Credentials<'_> {
 
     pub async fn add(&self, device: &DeviceId, new: NewCredential, at: i64) -> Result<Credential> {
         let tenant = self.scope.tenant();
+        if let NewSecret::Token(hash) = new.secret {
+            self.store.claim_secrets(tenant, &[hash], at).await?;
+        }
         let mut tx = self.store.write(Access::Tenant(tenant)).await?;
         // Takes the tenant's row first: what is checked below stays true.
         let version = next_version(&mut tx, tenant).await?;

@@ -75,7 +75,14 @@ impl Store {
         at: i64,
     ) -> Result<std::result::Result<Enrolled, NotEnrolled>> {
         let hash = hex(secret.hash());
-        let mut tx = self.write(Access::Secret(hash.clone())).await?;
+        let home = match self.owner_of_secret(&hash).await? {
+            Some(tenant) => {
+                self.claim_secrets(tenant, &[new.token.hash], at).await?;
+                self.home(tenant).await?
+            }
+            None => self,
+        };
+        let mut tx = home.write(Access::Secret(hash.clone())).await?;
         let Some((tenant, _)) = find(&mut tx, &hash).await? else {
             return Ok(Err(NotEnrolled::UnknownKey));
         };

@@ -37,31 +37,19 @@ impl Store {
 
 impl Erasures<'_> {
     /// Those that wait for what was accepted before a time up to `until`, and those whose device
-    /// is registered again; by tenant and device, after `after`.
+    /// is registered again; by tenant and device, after `after`. Without those whose database is
+    /// away.
     pub async fn open(
         &self,
         until: i64,
         after: Option<&Erasure>,
         limit: u32,
     ) -> Result<Vec<Erasure>> {
-        let mut tx = self.store.read(Access::Platform).await?;
-        let rows = sqlx::query(
-            "SELECT e.tenant_id, e.device_id, e.asked_at, e.accepted_until, e.processed_at, d.since
-             FROM erasures e
-             LEFT JOIN devices d ON d.tenant_id = e.tenant_id AND d.device_id = e.device_id
-             WHERE (e.accepted_until <= $1 OR d.since IS NOT NULL)
-                AND (e.tenant_id, e.device_id) > ($2, $3)
-             ORDER BY e.tenant_id, e.device_id LIMIT $4",
-        )
-        .bind(until)
-        .bind(after.map_or_else(String::new, |e| e.tenant.to_string()))
-        .bind(after.map_or("", |e| e.device.as_str()))
-        .bind(i64::from(limit))
-        .fetch_all(&mut *tx.inner)
-        .await
-        .doing("listing erasures of devices")?;
-        tx.commit().await?;
-        rows.iter().map(erasure).collect()
+        let of_each = self.store.of_each(|store| open(store, until, after, limit));
+        let mut open: Vec<Erasure> = of_each.await?.into_iter().flatten().collect();
+        open.sort_by(|a, b| (a.tenant, &a.device).cmp(&(b.tenant, &b.device)));
+        open.truncate(limit as usize);
+        Ok(open)
     }
 
     /// What it waits for has been through the processor.
@@ -80,6 +68,33 @@ impl Erasures<'_> {
         .doing("noting how far an erasure is")?;
         tx.commit().await
     }
+}
+
+/// Those of one database.
+async fn open(
+    store: Store,
+    until: i64,
+    after: Option<&Erasure>,
+    limit: u32,
+) -> Result<Vec<Erasure>> {
+    let mut tx = store.read(Access::Platform).await?;
+    let rows = sqlx::query(
+        "SELECT e.tenant_id, e.device_id, e.asked_at, e.accepted_until, e.processed_at, d.since
+         FROM erasures e
+         LEFT JOIN devices d ON d.tenant_id = e.tenant_id AND d.device_id = e.device_id
+         WHERE (e.accepted_until <= $1 OR d.since IS NOT NULL)
+            AND (e.tenant_id, e.device_id) > ($2, $3)
+         ORDER BY e.tenant_id, e.device_id LIMIT $4",
+    )
+    .bind(until)
+    .bind(after.map_or_else(String::new, |e| e.tenant.to_string()))
+    .bind(after.map_or("", |e| e.device.as_str()))
+    .bind(i64::from(limit))
+    .fetch_all(&mut *tx.inner)
+    .await
+    .doing("listing erasures of devices")?;
+    tx.commit().await?;
+    rows.iter().map(erasure).collect()
 }
 
 /// In the transaction that erases the device. What was asked for before is asked for anew.

@@ -113,7 +113,8 @@ impl PartnerGrants<'_> {
     /// Grants by id, after `after`.
     pub async fn list(&self, after: Option<GrantId>, limit: u32) -> Result<Vec<PartnerGrant>> {
         const OF_TENANT: &str = "WHERE tenant_id = $1 AND grant_id > $2 ORDER BY grant_id LIMIT $3";
-        list(self.store, self.scope, OF_TENANT, after, limit).await
+        let home = self.store.home(self.scope.tenant()).await?;
+        list(home, self.scope, OF_TENANT, after, limit).await
     }
 
     /// Revokes one.
@@ -149,11 +150,18 @@ impl PartnerGrants<'_> {
 }
 
 impl Granted<'_> {
-    /// Grants of all tenants to the partner by id, after `after`.
+    /// Grants of all tenants to the partner by id, after `after`, whichever database they are in;
+    /// none of them where one is away.
     pub async fn list(&self, after: Option<GrantId>, limit: u32) -> Result<Vec<PartnerGrant>> {
         const TO_PARTNER: &str =
             "WHERE partner_id = $1 AND grant_id > $2 ORDER BY grant_id LIMIT $3";
-        list(self.store, self.scope, TO_PARTNER, after, limit).await
+        let mut all = Vec::new();
+        for store in self.store.databases()? {
+            all.extend(list(store, self.scope, TO_PARTNER, after, limit).await?);
+        }
+        all.sort_unstable_by_key(|grant| grant.id);
+        all.truncate(limit as usize);
+        Ok(all)
     }
 }
 
@@ -164,7 +172,7 @@ async fn list(
     after: Option<GrantId>,
     limit: u32,
 ) -> Result<Vec<PartnerGrant>> {
-    let mut tx = store.read(Access::Tenant(scope.tenant())).await?;
+    let mut tx = store.read(Access::Here(scope.tenant())).await?;
     let rows = sqlx::query(sqlx::AssertSqlSafe(format!(
         "SELECT {COLUMNS} FROM partner_grants {condition}"
     )))

@@ -12,6 +12,7 @@ use crate::Store;
 use crate::access::{Access, Tx};
 use crate::codec::{Named, to_json, variant_name};
 use crate::error::{Doing, Result, StoreError};
+use crate::homes::{Claim, claim_host, release_host};
 use crate::outbox::{Change, emit, next_version};
 use crate::room::{Room, count};
 
@@ -116,6 +117,30 @@ impl Hosts<'_> {
     /// [`StoreError::Exists`]. A change of state is told to all roles.
     pub async fn note(&self, host: &HostPattern, proof: HostProof) -> Result<Host> {
         let tenant = self.scope.tenant();
+        // Elsewhere the main database says whose a live host is.
+        let apart = self.store.home_apart(tenant).await?.is_some();
+        let claim = match proof.outcome {
+            Ok(()) if apart => Some(claim_host(self.store, tenant, host, proof.at).await?),
+            _ => None,
+        };
+        let noted = self.note_in(host, proof, claim).await;
+        let may_be_live = match &noted {
+            Ok(noted) => noted.state == HostState::Live,
+            Err(error) => error.is_transient(),
+        };
+        if apart && !may_be_live {
+            self.release(host).await;
+        }
+        noted
+    }
+
+    async fn note_in(
+        &self,
+        host: &HostPattern,
+        proof: HostProof,
+        claim: Option<Claim>,
+    ) -> Result<Host> {
+        let tenant = self.scope.tenant();
         let mut tx = self.write().await?;
         let found = find(&mut tx, self.scope.tenant(), host).await?;
         let old = found.ok_or_else(|| missing(host))?.state;
@@ -155,8 +180,19 @@ impl Hosts<'_> {
         if let Some(version) = version {
             announce(&mut tx, tenant, &noted, version, proof.at).await?;
         }
+        if let Some(claim) = claim {
+            claim.check()?;
+        }
         self.store.commit_change(tx).await?;
         Ok(noted)
+    }
+
+    /// What fails is swept.
+    async fn release(&self, host: &HostPattern) {
+        let released = release_host(self.store, self.scope.tenant(), host).await;
+        if let Err(error) = released {
+            tracing::debug!(%error, %host, "a host is released later");
+        }
     }
 
     /// Gives the host a certificate, in the place of the one that it may have.
@@ -212,7 +248,12 @@ impl Hosts<'_> {
             at,
         };
         emit(&mut tx, change).await?;
-        self.store.commit_change(tx).await
+        let apart = tx.in_shard;
+        self.store.commit_change(tx).await?;
+        if apart {
+            self.release(host).await;
+        }
+        Ok(())
     }
 
     async fn write(&self) -> Result<Tx> {

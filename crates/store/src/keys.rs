@@ -61,6 +61,8 @@ const COLUMNS: &str = "SELECT key_id, name, account_id, role, grants, created_at
 impl ApiKeys<'_> {
     pub async fn create(&self, new: NewKey<'_>, at: i64) -> Result<ApiKey> {
         let tenant = self.scope.tenant();
+        let secret = [new.token_hash];
+        self.store.claim_secrets(tenant, &secret, at).await?;
         let mut tx = self.store.write(Access::Tenant(tenant)).await?;
         let key = insert(&mut tx, tenant, new, at).await?;
         self.store.commit_change(tx).await?;

@@ -30,6 +30,7 @@ macro_rules! files {
             "0012_sockets",
             "0013_topic_sets",
             "0014_erasures",
+            "0015_homes",
         )
     };
     ($folder:literal: $($name:literal,)+) => {

@@ -16,7 +16,7 @@ use crate::secrets::Secrets;
 use crate::shards::{ShardConfig, Shards};
 use crate::share::Shares;
 use crate::{
-    ApiKeys, Config, Credentials, Destinations, Devices, Family, HostProofs, Hosts, Leases, Outbox,
+    ApiKeys, Config, Credentials, Destinations, Devices, Family, HostProofs, Hosts, Leases,
     Positions, ProvisioningKeys, Quotas, Rotation, SchemaStore, ServiceAccounts, Sessions,
     Settings, Tenants, Usage, Usages, Warnings, migrate,
 };
@@ -36,8 +36,7 @@ pub struct StoreConfig {
     pub secret_keys_old: Vec<[u8; 32]>,
     /// A query that takes longer is logged, in milliseconds; 0 is none.
     pub slow_query_ms: u64,
-    /// Databases beside it, for what the stream writes of some of the tenants. Each has as many
-    /// connections.
+    /// Databases beside it, for some of the tenants. Each has as many connections.
     pub shards: ShardConfig,
 }
 
@@ -238,10 +237,6 @@ impl Store {
     /// The registry as a tenant sees it: the shared subjects and its own.
     pub fn tenant_schemas(&self, scope: &TenantScope) -> SchemaStore {
         SchemaStore::new(self.clone(), Some(scope.tenant()))
-    }
-
-    pub fn outbox(&self, _authority: &RoleAuthority) -> Outbox<'_> {
-        Outbox { store: self }
     }
 
     pub fn leases(&self, _authority: &RoleAuthority) -> Leases<'_> {

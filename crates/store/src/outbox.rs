@@ -1,17 +1,20 @@
 //! Control changes on their way to the log: written in the transaction of the change itself,
-//! numbered per tenant.
+//! numbered per tenant, in the tenant's own database.
+
+use std::collections::BTreeSet;
 
 use laneway_schemas::{ControlKind, TenantEvent};
 use laneway_tenancy::TenantId;
+use laneway_tenancy::control::RoleAuthority;
 use sqlx::Row;
 use tokio::sync::watch;
 
-use crate::Store;
 use crate::access::{Access, Tx};
 use crate::audit::chain::Touched;
 use crate::chunks::{chunks, list, placeholders};
 use crate::codec::{Named, variant_name};
 use crate::error::{Doing, Result, StoreError};
+use crate::{MAIN, Store};
 
 /// A change that is committed, but not known to be in the log.
 #[derive(Debug, Clone, PartialEq)]
@@ -43,15 +46,65 @@ impl OutboxRow {
     }
 }
 
-/// Reads and empties the outbox, for the relay.
+/// Changes of a shard that are looked through for such as can be told: of what is being created
+/// there are a few at a time.
+const LOOKED_THROUGH: u32 = 500;
+
+/// Reads and empties the outbox of one database, for the relay.
 pub struct Outbox<'a> {
-    pub(crate) store: &'a Store,
+    store: &'a Store,
+    /// The shard that it is in; none for the main database.
+    shard: Option<&'a str>,
+}
+
+impl Store {
+    pub fn outbox(&self, _authority: &RoleAuthority) -> Outbox<'_> {
+        Outbox {
+            store: self,
+            shard: None,
+        }
+    }
+
+    /// One for each database.
+    pub fn outboxes(&self, authority: &RoleAuthority) -> Vec<Outbox<'_>> {
+        let shards = self.0.shards.each().map(|shard| Outbox {
+            store: self,
+            shard: Some(shard.name()),
+        });
+        std::iter::once(self.outbox(authority))
+            .chain(shards)
+            .collect()
+    }
 }
 
 impl Outbox<'_> {
+    /// The database that it is in.
+    pub fn database(&self) -> &str {
+        self.shard.unwrap_or(MAIN)
+    }
+
+    fn here(&self) -> Result<&Store> {
+        self.store.in_place(self.shard)
+    }
+
     /// The oldest changes. Those of one tenant come in the order of their versions, without a gap.
+    /// What is being created in a shard is told of when it is there.
     pub async fn oldest(&self, limit: u32) -> Result<Vec<OutboxRow>> {
-        let mut tx = self.store.read(Access::Platform).await?;
+        if self.shard.is_none() {
+            return self.read(limit).await;
+        }
+        let mut rows = self.read(limit.max(LOOKED_THROUGH)).await?;
+        let mut tenants: Vec<TenantId> = rows.iter().map(|row| row.tenant).collect();
+        tenants.sort_unstable();
+        tenants.dedup();
+        let there = self.store.places(&tenants).await?;
+        rows.retain(|row| there.contains_key(&row.tenant));
+        rows.truncate(limit as usize);
+        Ok(rows)
+    }
+
+    async fn read(&self, limit: u32) -> Result<Vec<OutboxRow>> {
+        let mut tx = self.here()?.read(Access::Platform).await?;
         let rows = sqlx::query(
             "SELECT seq, tenant_id, version, kind, id, deleted, effective_from, body
              FROM outbox ORDER BY seq LIMIT $1",
@@ -80,9 +133,22 @@ impl Outbox<'_> {
             .collect()
     }
 
+    /// Sees to it that the main database has the copies that follow from changes, before anybody
+    /// else is told of them.
+    pub async fn copied(&self, rows: &[OutboxRow]) -> Result<()> {
+        if self.shard.is_none() {
+            return Ok(());
+        }
+        let changed = rows.iter().filter(|row| row.kind == ControlKind::Tenant);
+        for tenant in changed.map(|row| row.tenant).collect::<BTreeSet<_>>() {
+            self.store.mirror(tenant).await?;
+        }
+        Ok(())
+    }
+
     /// Removes changes that are durable in the log.
     pub async fn relayed(&self, rows: &[OutboxRow]) -> Result<()> {
-        let mut tx = self.store.write(Access::Platform).await?;
+        let mut tx = self.here()?.write(Access::Platform).await?;
         for chunk in chunks(rows) {
             let seqs = list(1, chunk.len());
             let sql = format!("DELETE FROM outbox WHERE seq IN ({seqs})");
@@ -109,10 +175,26 @@ impl Store {
     /// Commits a transaction that has written to the outbox, with its entry in the audit trail,
     /// and wakes the relay.
     pub(crate) async fn commit_change(&self, tx: Tx) -> Result<()> {
+        let apart = tx.in_shard && !self.is_shard();
+        let changed = if apart { changed(&tx) } else { Vec::new() };
         tx.commit_recorded().await?;
-        self.0.changed.send_modify(|n| *n += 1);
+        self.has_changed();
+        self.mirror_soon(&changed).await;
         Ok(())
     }
+
+    /// Wakes the relay.
+    pub(crate) fn has_changed(&self) {
+        self.0.changed.send_modify(|n| *n += 1);
+    }
+}
+
+/// Tenants whose own rows a transaction has changed.
+fn changed(tx: &Tx) -> Vec<TenantId> {
+    let rows = tx.touched.iter().filter(|touched| touched.kind == "tenant");
+    let mut changed: Vec<TenantId> = rows.map(|touched| touched.tenant).collect();
+    changed.dedup();
+    changed
 }
 
 /// Takes the tenant's next control version. Its row stays locked until the transaction ends, so

@@ -58,6 +58,7 @@ impl ProvisioningKeys<'_> {
         at: i64,
     ) -> Result<ProvisioningKey> {
         let tenant = self.scope.tenant();
+        self.store.claim_secrets(tenant, &[token_hash], at).await?;
         let mut tx = self.store.write(Access::Tenant(tenant)).await?;
         // Locks the tenant's row: what is counted stays true.
         next_versions(&mut tx, tenant, 0).await?;

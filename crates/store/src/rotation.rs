@@ -77,9 +77,18 @@ impl<'a> Rotation<'a> {
             next: None,
             key: self.store.0.secrets.current_id(),
         };
+        let databases = self.store.databases()?;
         let mut at = Cursor::parse(after)?;
-        while let Some(sealed) = SEALED.get(at.table) {
-            let page = self.page(sealed, &at).await?;
+        while let Some(store) = databases.get(at.database) {
+            let Some(sealed) = SEALED.get(at.table) else {
+                at = Cursor::table(at.database + 1, 0);
+                continue;
+            };
+            if rotated.seen >= limit {
+                rotated.next = Some(at.to_string());
+                break;
+            }
+            let page = self.page(store, sealed, &at).await?;
             rotated.resealed += page.resealed;
             rotated.seen += page.rows.len() as u64;
             let full = page.rows.len() as i64 == PAGE;
@@ -89,17 +98,13 @@ impl<'a> Rotation<'a> {
                     id: last.id,
                     ..at
                 },
-                None => Cursor::table(at.table + 1),
+                None => Cursor::table(at.database, at.table + 1),
             };
-            if rotated.seen >= limit && at.table < SEALED.len() {
-                rotated.next = Some(at.to_string());
-                break;
-            }
         }
         Ok(rotated)
     }
 
-    async fn page(&self, sealed: &Sealed, at: &Cursor) -> Result<Page> {
+    async fn page(&self, store: &Store, sealed: &Sealed, at: &Cursor) -> Result<Page> {
         const DOING: &str = "reading secrets to encrypt them anew";
         let Sealed {
             prefix,
@@ -107,7 +112,7 @@ impl<'a> Rotation<'a> {
             id,
             column,
         } = sealed;
-        let mut tx = self.store.read(Access::Platform).await?;
+        let mut tx = store.read(Access::Platform).await?;
         let rows = sqlx::query(sqlx::AssertSqlSafe(format!(
             "SELECT tenant_id, {id} AS id, {column} AS sealed FROM {table}
              WHERE {column} IS NOT NULL AND (tenant_id > $1 OR (tenant_id = $1 AND {id} > $2))
@@ -137,7 +142,7 @@ impl<'a> Rotation<'a> {
         if changes.is_empty() {
             return Ok(page);
         }
-        let mut tx = self.store.write(Access::Platform).await?;
+        let mut tx = store.write(Access::Platform).await?;
         for (tenant, own, before, after) in changes {
             let changed = sqlx::query(sqlx::AssertSqlSafe(format!(
                 "UPDATE {table} SET {column} = $4
@@ -170,6 +175,8 @@ struct Place {
 
 /// The last secret that was looked at.
 struct Cursor {
+    /// The main one is the first; the others have the order of their names.
+    database: usize,
     /// Of [`SEALED`].
     table: usize,
     tenant: String,
@@ -177,8 +184,9 @@ struct Cursor {
 }
 
 impl Cursor {
-    fn table(table: usize) -> Self {
+    fn table(database: usize, table: usize) -> Self {
         Cursor {
+            database,
             table,
             tenant: String::new(),
             id: String::new(),
@@ -187,14 +195,16 @@ impl Cursor {
 
     fn parse(text: Option<&str>) -> Result<Self> {
         let Some(text) = text else {
-            return Ok(Cursor::table(0));
+            return Ok(Cursor::table(0, 0));
         };
-        let mut parts = text.splitn(3, '/');
+        let mut parts = text.splitn(4, '/');
+        let database = parts.next().and_then(|number| number.parse().ok());
         let table = parts
             .next()
             .and_then(|name| SEALED.iter().position(|sealed| sealed.table == name));
-        match (table, parts.next(), parts.next()) {
-            (Some(table), Some(tenant), Some(id)) => Ok(Cursor {
+        match (database, table, parts.next(), parts.next()) {
+            (Some(database), Some(table), Some(tenant), Some(id)) => Ok(Cursor {
+                database,
                 table,
                 tenant: tenant.to_owned(),
                 id: id.to_owned(),
@@ -209,6 +219,6 @@ impl Cursor {
 impl std::fmt::Display for Cursor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let table = SEALED.get(self.table).map_or("", |sealed| sealed.table);
-        write!(f, "{table}/{}/{}", self.tenant, self.id)
+        write!(f, "{}/{table}/{}/{}", self.database, self.tenant, self.id)
     }
 }

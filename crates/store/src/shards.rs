@@ -1,11 +1,11 @@
-//! Shards: databases beside the main one. Each keeps what the stream writes of the tenants that
-//! were put there: their latest positions and sessions, and how far the projection has come.
-//! Who tenants are and what they set up stays in the main database: slugs, hosts and secrets are
-//! unique over all tenants, and whose a secret is has to be known before the tenant is.
+//! Shards: databases beside the main one. Each keeps the tables of the tenants that were put
+//! there. What the main one has of them is in [`crate::homes`].
 //!
 //! Invariant: which database a tenant has is decided once, at its creation, and is in its row. It
 //! is looked up there and never worked out again, so that another rule moves nobody. What cannot
 //! be looked up, or is not configured, is unavailable: nothing falls back to the main database.
+//! A tenant and those below it are in one database, so that what changes together does so in one
+//! transaction.
 
 mod choice;
 mod idle;
@@ -14,7 +14,6 @@ mod marks;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::future::join_all;
@@ -32,7 +31,8 @@ use idle::Idle;
 use known::Known;
 
 pub(crate) use choice::Chosen;
-pub(crate) use marks::{OF_TENANTS, is_there, mark, unmark};
+pub(crate) use known::Place;
+pub(crate) use marks::{OF_TENANTS, is_there, keep_mark, mark, unmark, unmark_in};
 
 /// What the main database is called where databases are named.
 pub const MAIN: &str = "main";
@@ -72,8 +72,7 @@ impl fmt::Debug for ShardConfig {
     }
 }
 
-/// A database beside the main one: a store of its own, of which only the tables of the stream are
-/// used.
+/// A database beside the main one: a store of its own.
 pub(crate) struct Shard {
     name: String,
     store: Store,
@@ -87,6 +86,8 @@ pub(crate) struct Shard {
 /// Those of one store.
 #[derive(Default)]
 pub(crate) struct Shards {
+    /// Of the main database; one beside it has none, and looks for tenants nowhere else.
+    of_main: bool,
     config: ShardConfig,
     by_name: BTreeMap<String, Shard>,
     known: Known,
@@ -119,6 +120,7 @@ impl Shards {
             by_name.insert(name.clone(), shard);
         }
         Ok(Shards {
+            of_main: true,
             config: config.shards.clone(),
             by_name,
             known: Known::default(),
@@ -252,23 +254,71 @@ impl Store {
         name == MAIN || self.0.shards.by_name.contains_key(name)
     }
 
-    /// Where what the stream writes of the tenant is kept.
-    pub(crate) async fn data(&self, tenant: TenantId) -> Result<&Store> {
-        Ok(self.own_shard(tenant).await?.unwrap_or(self))
+    pub(crate) fn is_shard(&self) -> bool {
+        !self.0.shards.of_main
     }
 
-    /// The tenant's shard; none where its data is in the main database.
-    pub(crate) async fn own_shard(&self, tenant: TenantId) -> Result<Option<&Store>> {
-        match self.shard_of(tenant).await? {
-            Some(name) => self.0.shards.get(&name).map(Some),
-            None => Ok(None),
+    /// Where what the stream writes of the tenant is kept.
+    pub(crate) async fn data(&self, tenant: TenantId) -> Result<&Store> {
+        self.in_place(self.place(tenant).await?.data.as_deref())
+    }
+
+    /// The same where the tenant's other tables are not there.
+    pub(crate) async fn data_apart(&self, tenant: TenantId) -> Result<Option<&Store>> {
+        let place = self.place(tenant).await?;
+        if place.data == place.home {
+            return Ok(None);
+        }
+        self.in_place(place.data.as_deref()).map(Some)
+    }
+
+    /// Where the tenant's own tables are.
+    pub(crate) async fn home(&self, tenant: TenantId) -> Result<&Store> {
+        if self.is_shard() {
+            return Ok(self);
+        }
+        self.in_place(self.place(tenant).await?.home.as_deref())
+    }
+
+    /// The same where that is not here.
+    pub(crate) async fn home_apart(&self, tenant: TenantId) -> Result<Option<&Store>> {
+        let home = self.home(tenant).await?;
+        Ok((home.is_shard() && !self.is_shard()).then_some(home))
+    }
+
+    /// The database of a name; the main one where there is none.
+    pub(crate) fn in_place(&self, name: Option<&str>) -> Result<&Store> {
+        match name {
+            Some(name) => self.0.shards.get(name),
+            None => Ok(self),
         }
     }
 
-    /// The name of the tenant's shard; none where its data is in the main database.
-    pub(crate) async fn shard_of(&self, tenant: TenantId) -> Result<Option<Arc<str>>> {
-        let mut found = self.shards_of(&[tenant]).await?;
-        Ok(found.pop().flatten())
+    /// Every database, the main one first; an error where one is away.
+    pub(crate) fn databases(&self) -> Result<Vec<&Store>> {
+        let shards = self.0.shards.each().map(Shard::store);
+        std::iter::once(Ok(self)).chain(shards).collect()
+    }
+
+    /// What every database answers, the main one first, and each of the others beside it; without
+    /// what is away.
+    pub(crate) async fn of_each<T, F>(&self, ask: impl Fn(Store) -> F) -> Result<Vec<T>>
+    where
+        F: Future<Output = Result<T>>,
+    {
+        let mut asked = vec![ask(self.clone())];
+        for shard in self.0.shards.each() {
+            asked.extend(shard.store().ok().map(|store| ask(store.clone())));
+        }
+        let answers = join_all(asked).await;
+        let mut there = Vec::with_capacity(answers.len());
+        for (n, answer) in answers.into_iter().enumerate() {
+            match answer {
+                Err(away) if n > 0 && away.is_transient() => {}
+                answer => there.push(answer?),
+            }
+        }
+        Ok(there)
     }
 
     /// Refuses to go on where a tenant has a database that is not configured.

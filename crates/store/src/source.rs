@@ -12,7 +12,7 @@ use crate::codec::{Named, hex};
 use crate::credentials::validity;
 use crate::error::{Doing, Result};
 use crate::keys::{account, grants};
-use crate::{Store, accounts, tenants};
+use crate::{Store, Tenant, accounts, tenants};
 
 /// The store as a [`CredentialSource`].
 pub struct StoreCredentials(pub Store);
@@ -48,8 +48,7 @@ impl CredentialSource for StoreCredentials {
 
 impl StoreCredentials {
     async fn token(&self, hash: &str) -> Result<Option<StoredCredential>> {
-        let mut tx = self.0.read(Access::Secret(hash.to_owned())).await?;
-        let Some(mut found) = principal(&mut tx, hash).await? else {
+        let Some((mut tx, mut found)) = self.owner(hash).await? else {
             return Ok(None);
         };
         tx.narrow(found.tenant).await?;
@@ -78,6 +77,40 @@ impl StoreCredentials {
         }))
     }
 
+    /// In the database where the secret is: mostly the main one, which knows of the others'.
+    async fn owner(&self, hash: &str) -> Result<Option<(Tx, Owner)>> {
+        let mut tx = self.0.read(Access::Secret(hash.to_owned())).await?;
+        if let Some(found) = principal(&mut tx, hash).await? {
+            return Ok(Some((tx, found)));
+        }
+        tx.commit().await?;
+        let Some(tenant) = self.0.owner_of_secret(hash).await? else {
+            return Ok(None);
+        };
+        let home = self.0.home(tenant).await?;
+        let mut tx = home.read(Access::Secret(hash.to_owned())).await?;
+        let found = principal(&mut tx, hash).await?;
+        // A database that says whose else it is is not believed.
+        Ok(found
+            .filter(|found| found.tenant == tenant)
+            .map(|found| (tx, found)))
+    }
+
+    /// The tenant that is called so, or was until lately, as its own database has it.
+    async fn called(&self, slug: &str, now: i64) -> Result<Option<(Tx, Tenant)>> {
+        let mut tx = self.0.read(Access::Slug(slug.to_owned())).await?;
+        let Some(found) = tenants::called(&mut tx, slug, now).await? else {
+            return Ok(None);
+        };
+        if found.home.is_none() {
+            return Ok(Some((tx, found)));
+        }
+        tx.commit().await?;
+        let mut tx = self.0.read(Access::Tenant(found.id)).await?;
+        let own = tenants::by_id(&mut tx, found.id).await?;
+        Ok(own.map(|own| (tx, own)))
+    }
+
     async fn namespace(&self, slug: &str) -> Result<Option<StoredNamespace>> {
         let mut tx = self.0.read(Access::Slug(slug.to_owned())).await?;
         let tenant = tenants::by_slug(&mut tx, slug).await?;
@@ -89,8 +122,7 @@ impl StoreCredentials {
     }
 
     async fn login(&self, slug: &str, device: &str, now: i64) -> Result<Option<StoredLogin>> {
-        let mut tx = self.0.read(Access::Slug(slug.to_owned())).await?;
-        let Some(tenant) = tenants::called(&mut tx, slug, now).await? else {
+        let Some((mut tx, tenant)) = self.called(slug, now).await? else {
             return Ok(None);
         };
         let rows = sqlx::query(

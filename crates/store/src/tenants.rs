@@ -3,6 +3,7 @@
 mod change;
 mod create;
 mod family;
+mod renaming;
 mod row;
 mod slugs;
 mod topic_sets;
@@ -20,9 +21,10 @@ use crate::error::{Doing, Result};
 use crate::{Host, Store};
 
 pub use change::TenantChange;
+pub(crate) use change::divide_anew;
 pub use family::Family;
 pub(crate) use row::{by_id, by_slug};
-pub(crate) use slugs::called;
+pub(crate) use slugs::{called, take as take_slug};
 pub use topic_sets::Dedicated;
 
 #[derive(Debug, Clone, PartialEq)]
@@ -47,6 +49,8 @@ pub struct Tenant {
     pub created_at: i64,
     /// The database of what the stream writes of it; none where that is the main one.
     pub shard: Option<String>,
+    /// The database of its other tables; none where that is the main one.
+    pub(crate) home: Option<String>,
     /// The topic set that it has to itself, with those below it; none where it shares topics.
     pub topic_set: Option<String>,
 }
@@ -126,14 +130,14 @@ impl<'a> Tenants<'a> {
         let mut tx = self.store.read(Access::Platform).await?;
         let found = by_id(&mut tx, id).await?;
         tx.commit().await?;
-        Ok(found)
+        self.as_it_is(found).await
     }
 
     pub async fn by_slug(&self, slug: &str) -> Result<Option<Tenant>> {
         let mut tx = self.store.read(Access::Platform).await?;
         let found = by_slug(&mut tx, slug).await?;
         tx.commit().await?;
-        Ok(found)
+        self.as_it_is(found).await
     }
 
     /// The tenant that had this slug before it was renamed, while that still leads to it.
@@ -144,7 +148,21 @@ impl<'a> Tenants<'a> {
             None => None,
         };
         tx.commit().await?;
-        Ok(found)
+        self.as_it_is(found).await
+    }
+
+    /// Of a tenant elsewhere, its own row in the place of the copy. A closed one stays as it is,
+    /// and its database may be gone.
+    async fn as_it_is(&self, found: Option<Tenant>) -> Result<Option<Tenant>> {
+        let elsewhere =
+            |tenant: &Tenant| tenant.home.is_some() && tenant.own_state != TenantState::Closed;
+        let Some(copy) = found.as_ref().filter(|tenant| elsewhere(tenant)) else {
+            return Ok(found);
+        };
+        let mut tx = self.store.read(Access::Family(copy.id)).await?;
+        let own = by_id(&mut tx, copy.id).await?;
+        tx.commit().await?;
+        Ok(own)
     }
 
     /// Tenants by id, after `after`.
@@ -197,10 +215,7 @@ impl<'a> Tenants<'a> {
         change: TenantChange,
         at: i64,
     ) -> Result<Tenant> {
-        let mut tx = self.store.write(Access::Platform).await?;
-        let tenant = change::change(&mut tx, id, None, expected, change, at).await?;
-        self.store.commit_change(tx).await?;
-        Ok(tenant)
+        change::change(self.store, id, None, expected, change, at).await
     }
 
     pub async fn set_state(&self, id: TenantId, state: TenantState, at: i64) -> Result<Tenant> {

@@ -27,7 +27,7 @@ impl Devices<'_> {
     /// to be erased when it has come.
     pub async fn erase(&self, id: &DeviceId, known: bool, at: i64) -> Result<ErasedDevice> {
         let tenant = self.scope.tenant();
-        let shard = self.store.own_shard(tenant).await?;
+        let shard = self.store.data_apart(tenant).await?;
         let mut tx = self.store.write(Access::Tenant(tenant)).await?;
         next_versions(&mut tx, tenant, 0).await?;
         let there = list::one(&mut tx, tenant, id).await?.is_some();
@@ -55,7 +55,15 @@ impl Devices<'_> {
     /// more is waited for.
     pub async fn erase_late(&self, erasure: &Erasure, next: Option<i64>) -> Result<u64> {
         let tenant = self.scope.tenant();
-        let shard = self.store.own_shard(tenant).await?;
+        let shard = self.store.data_apart(tenant).await?;
+        let apart = self.store.home_apart(tenant).await?.is_some();
+        if apart && next.is_none() && !erasure.registered {
+            // Usage is in the main database.
+            let mut tx = self.store.write(Access::Here(tenant)).await?;
+            self.erase_rows(&mut tx, &["usage_devices"], &erasure.device)
+                .await?;
+            tx.commit().await?;
+        }
         let mut tx = self.store.write(Access::Tenant(tenant)).await?;
         // Nobody registers it meanwhile.
         next_versions(&mut tx, tenant, 0).await?;

@@ -22,6 +22,9 @@ impl Devices<'_> {
     /// another.
     pub async fn register_many(&self, new: &[NewDevice], at: i64) -> Result<Vec<Registered>> {
         let tenant = self.scope.tenant();
+        let tokens = new.iter().filter_map(|device| device.token.as_ref());
+        let secrets: Vec<[u8; 32]> = tokens.map(|token| token.hash).collect();
+        self.store.claim_secrets(tenant, &secrets, at).await?;
         let mut tx = self.store.write(Access::Tenant(tenant)).await?;
         next_versions(&mut tx, tenant, 0).await?;
         let mut known = existing(&mut tx, tenant, new).await?;

@@ -11,6 +11,7 @@ use crate::Store;
 use crate::access::Access;
 use crate::codec::{Named, variant_name};
 use crate::error::{Doing, Result};
+use crate::homes::NEVER;
 
 /// The certificate of a live host.
 pub struct HostCertificate {
@@ -33,83 +34,124 @@ pub struct HostProofs<'a> {
     pub(crate) store: &'a Store,
 }
 
-const CERTIFICATES: &str = "SELECT tenant_id, host, certificate, private_key FROM hosts WHERE state = $1 AND certificate IS NOT NULL";
+const CERTIFICATES: &str =
+    "SELECT tenant_id, host, certificate, private_key, next_check_at FROM hosts WHERE state = $1";
 
 impl HostProofs<'_> {
-    /// Hosts that were proved once and are to be proved again by now, the longest due first.
+    /// Hosts that were proved once and are to be proved again by now, the longest due first; but
+    /// those whose database is away.
     pub async fn due(&self, now: i64, limit: u32) -> Result<Vec<(TenantId, Host)>> {
-        let mut tx = self.store.read(Access::Platform).await?;
-        let rows = sqlx::query(sqlx::AssertSqlSafe(format!(
-            "SELECT {COLUMNS} FROM hosts WHERE state <> $1 AND next_check_at <= $2
-             ORDER BY next_check_at LIMIT $3"
-        )))
-        .bind(variant_name(&HostState::Pending)?)
-        .bind(now)
-        .bind(i64::from(limit))
-        .fetch_all(&mut *tx.inner)
-        .await
-        .doing("looking for hosts to prove again")?;
-        tx.commit().await?;
-        rows.iter()
-            .map(|row| {
-                let host = read(row)?;
-                let tenant = Named::new("hosts", host.host.as_str(), row).parse("tenant_id")?;
-                Ok((tenant, host))
-            })
-            .collect()
+        let due = self.store.of_each(|store| due(store, now, limit)).await?;
+        let mut due: Vec<_> = due.into_iter().flatten().collect();
+        due.sort_by_key(|(due_at, _, _)| *due_at);
+        due.truncate(limit as usize);
+        let due = due.into_iter().map(|(_, tenant, host)| (tenant, host));
+        Ok(due.collect())
     }
 
-    /// Live hosts with a certificate by name, after `after`; without it where it is damaged.
+    /// Live hosts that may have a certificate by name, after `after`, with what comes of looking
+    /// for it: an error where it is damaged, or its database is away.
     pub async fn certificates(
         &self,
         after: Option<&HostPattern>,
         limit: u32,
-    ) -> Result<Vec<(HostPattern, Option<HostCertificate>)>> {
+    ) -> Result<Vec<(HostPattern, Result<Option<HostCertificate>>)>> {
+        const DOING: &str = "reading the certificates of hosts";
         let mut tx = self.store.read(Access::Platform).await?;
         let rows = sqlx::query(sqlx::AssertSqlSafe(format!(
-            "{CERTIFICATES} AND host > $2 ORDER BY host LIMIT $3"
+            "{CERTIFICATES} AND host > $2 AND (certificate IS NOT NULL OR next_check_at = $4)
+             ORDER BY host LIMIT $3"
         )))
         .bind(variant_name(&HostState::Live)?)
         .bind(after.map_or("", HostPattern::as_str))
         .bind(i64::from(limit))
+        .bind(NEVER)
         .fetch_all(&mut *tx.inner)
         .await
-        .doing("reading the certificates of hosts")?;
+        .doing(DOING)?;
         tx.commit().await?;
-        let read = |row: &AnyRow| {
-            let name: String = row.try_get("host").doing("reading a certificate")?;
+        let mut all = Vec::with_capacity(rows.len());
+        for row in &rows {
+            let name: String = row.try_get("host").doing(DOING)?;
             let host = Named::new("hosts", &name, row).parse("host")?;
-            let certificate = self.certificate_in(row).inspect_err(|error| {
-                tracing::error!(%error, "the certificate of a host cannot be read");
-            });
-            Ok((host, certificate.ok()))
-        };
-        rows.iter().map(read).collect()
+            let certificate = self.certificate_of(row).await;
+            all.push((host, certificate));
+        }
+        Ok(all)
     }
 
     /// The certificate of a host; none where it is not live, or has none of its own.
     pub async fn certificate(&self, host: &HostPattern) -> Result<Option<HostCertificate>> {
-        let mut tx = self.store.read(Access::Platform).await?;
-        let row = sqlx::query(sqlx::AssertSqlSafe(format!("{CERTIFICATES} AND host = $2")))
-            .bind(variant_name(&HostState::Live)?)
-            .bind(host.as_str())
-            .fetch_optional(&mut *tx.inner)
-            .await
-            .doing("reading the certificate of a host")?;
-        tx.commit().await?;
-        row.map(|row| self.certificate_in(&row)).transpose()
+        match live(self.store, Access::Platform, host.as_str()).await? {
+            Some(row) => self.certificate_of(&row).await,
+            None => Ok(None),
+        }
     }
 
-    fn certificate_in(&self, row: &AnyRow) -> Result<HostCertificate> {
+    /// Of a row of the main database, which may be a copy.
+    async fn certificate_of(&self, row: &AnyRow) -> Result<Option<HostCertificate>> {
+        let id: String = row.try_get("host").doing("reading a certificate")?;
+        let copy = Named::new("hosts", &id, row);
+        if copy.get::<i64>("next_check_at")? != NEVER {
+            return self.certificate_in(row);
+        }
+        let tenant = Access::Tenant(copy.parse("tenant_id")?);
+        match live(self.store, tenant, &id).await? {
+            Some(row) => self.certificate_in(&row),
+            None => Ok(None),
+        }
+    }
+
+    fn certificate_in(&self, row: &AnyRow) -> Result<Option<HostCertificate>> {
         let id: String = row.try_get("host").doing("reading a certificate")?;
         let row = Named::new("hosts", &id, row);
+        let Some(chain) = row.get("certificate")? else {
+            return Ok(None);
+        };
         let tenant: String = row.get("tenant_id")?;
         let sealed: Vec<u8> = row.get("private_key")?;
         let secrets = &self.store.0.secrets;
-        Ok(HostCertificate {
+        Ok(Some(HostCertificate {
             host: row.parse("host")?,
-            chain: row.get("certificate")?,
+            chain,
             key: secrets.open("hosts", &row_name(&tenant, &id), &sealed)?,
-        })
+        }))
     }
+}
+
+/// The row of a live host.
+async fn live(store: &Store, access: Access, host: &str) -> Result<Option<AnyRow>> {
+    let mut tx = store.read(access).await?;
+    let row = sqlx::query(sqlx::AssertSqlSafe(format!("{CERTIFICATES} AND host = $2")))
+        .bind(variant_name(&HostState::Live)?)
+        .bind(host)
+        .fetch_optional(&mut *tx.inner)
+        .await
+        .doing("reading the certificate of a host")?;
+    tx.commit().await?;
+    Ok(row)
+}
+
+/// Those of one database, with when they are due.
+async fn due(store: Store, now: i64, limit: u32) -> Result<Vec<(i64, TenantId, Host)>> {
+    let mut tx = store.read(Access::Platform).await?;
+    let rows = sqlx::query(sqlx::AssertSqlSafe(format!(
+        "SELECT {COLUMNS}, next_check_at FROM hosts WHERE state <> $1 AND next_check_at <= $2
+         ORDER BY next_check_at LIMIT $3"
+    )))
+    .bind(variant_name(&HostState::Pending)?)
+    .bind(now)
+    .bind(i64::from(limit))
+    .fetch_all(&mut *tx.inner)
+    .await
+    .doing("looking for hosts to prove again")?;
+    tx.commit().await?;
+    rows.iter()
+        .map(|row| {
+            let host = read(row)?;
+            let row = Named::new("hosts", host.host.as_str(), row);
+            let (due_at, tenant) = (row.get("next_check_at")?, row.parse("tenant_id")?);
+            Ok((due_at, tenant, host))
+        })
+        .collect()
 }

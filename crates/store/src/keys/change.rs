@@ -72,6 +72,8 @@ impl ApiKeys<'_> {
         at: i64,
     ) -> Result<ApiKey> {
         let tenant = self.scope.tenant();
+        let secret = [rotation.token_hash];
+        self.store.claim_secrets(tenant, &secret, at).await?;
         let mut tx = self.store.write(Access::Tenant(tenant)).await?;
         let mut key = lock(&mut tx, tenant, id, expected).await?;
         let ended = key.expires_at.unwrap_or(i64::MAX);

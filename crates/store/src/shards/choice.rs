@@ -14,8 +14,6 @@ pub(crate) struct Chosen<'a> {
     pub(crate) slug: &'a str,
     /// What the operator asked for.
     pub(crate) asked: Option<&'a str>,
-    /// The shard of the tenant above.
-    pub(crate) above: Option<&'a str>,
 }
 
 impl ShardConfig {
@@ -65,9 +63,9 @@ impl ShardConfig {
         Ok(())
     }
 
-    /// The shard of a new tenant; none for the main database. In this order: that of a dedicated
-    /// tenant above it, what was asked for, an exception, the rule. What is no customer's stays
-    /// in the main database.
+    /// The shard of a new tenant with none above it; none for the main database. In this order:
+    /// what was asked for, an exception, the rule. What is no customer's stays in the main
+    /// database.
     pub(crate) fn choose(&self, new: &Chosen<'_>) -> Result<Option<String>> {
         if let Some(name) = new
             .asked
@@ -75,20 +73,10 @@ impl ShardConfig {
         {
             return Err(StoreError::Refused(format!("there is no database {name}")));
         }
-        if let Some(above) = new.above.filter(|name| self.dedicated.contains(*name)) {
-            if new.asked.is_some_and(|asked| asked != above) {
-                return Err(StoreError::Refused(format!(
-                    "the tenant above has the database {above} to itself, with those below it"
-                )));
-            }
-            return Ok(Some(above.to_owned()));
-        }
         let exception = self.exceptions.get(new.slug).map(String::as_str);
         let name = match (new.kind, new.asked.or(exception), self.rule) {
-            (TenantKind::Tenant | TenantKind::Namespace, Some(name), _) => name,
-            (TenantKind::Tenant | TenantKind::Namespace, None, ShardRule::Spread) => {
-                self.spread(new.tenant)
-            }
+            (TenantKind::Tenant, Some(name), _) => name,
+            (TenantKind::Tenant, None, ShardRule::Spread) => self.spread(new.tenant),
             _ => MAIN,
         };
         Ok((name != MAIN).then(|| name.to_owned()))
@@ -124,7 +112,6 @@ mod tests {
             kind: TenantKind::Tenant,
             slug: "plain",
             asked: None,
-            above: None,
         }
     }
 
@@ -150,17 +137,6 @@ mod tests {
             ..plain(1)
         };
         assert_eq!(choose(main), None);
-        let below = Chosen {
-            slug: "acme",
-            above: Some("bank"),
-            ..plain(1)
-        };
-        assert_eq!(choose(below).as_deref(), Some("bank"));
-        let beside = Chosen {
-            above: Some("eu"),
-            ..plain(1)
-        };
-        assert_eq!(choose(beside), None, "a shared one is not handed down");
         for kind in [
             TenantKind::Platform,
             TenantKind::Default,
@@ -178,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn what_there_is_not_or_is_anothers_is_refused() {
+    fn what_there_is_not_is_refused() {
         let config = config(ShardRule::Spread);
         assert!(
             config
@@ -188,12 +164,6 @@ mod tests {
                 })
                 .is_err()
         );
-        let away = Chosen {
-            asked: Some("eu"),
-            above: Some("bank"),
-            ..plain(1)
-        };
-        assert!(config.choose(&away).is_err());
     }
 
     #[test]

@@ -15,16 +15,29 @@ use crate::error::{Doing, Result};
 /// Tenants that are remembered; with more, it begins anew.
 const MOST: usize = 100_000;
 
-/// A tenant's database, as it is remembered: none for the main one.
+/// A database: none for the main one.
 type Shard = Option<Arc<str>>;
 
-/// What was found once holds: a tenant's database does not change.
+/// Where a tenant is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// What the stream writes of it.
+    pub(crate) data: Shard,
+    /// All else that is its own. In the main database, or where its data is.
+    pub(crate) home: Shard,
+}
+
+/// What was found once holds: a tenant's databases do not change.
 #[derive(Default)]
-pub(crate) struct Known(Mutex<HashMap<TenantId, Shard>>);
+pub(crate) struct Known(Mutex<HashMap<TenantId, Place>>);
 
 impl Known {
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<TenantId, Shard>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<TenantId, Place>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn get(&self, tenant: TenantId) -> Option<Place> {
+        self.lock().get(&tenant).cloned()
     }
 
     fn unknown(&self, tenants: &[TenantId]) -> Vec<TenantId> {
@@ -33,49 +46,67 @@ impl Known {
         unknown.copied().collect()
     }
 
-    fn remember(&self, found: &HashMap<TenantId, Shard>) {
+    fn remember(&self, found: &HashMap<TenantId, Place>) {
         let mut known = self.lock();
         if known.len() + found.len() > MOST {
             known.clear();
         }
-        known.extend(found.iter().map(|(tenant, shard)| (*tenant, shard.clone())));
-    }
-
-    /// As remembered, else as just found. A tenant without a row has no data of its own: what is
-    /// written in its name is in the main database, and nobody reads it.
-    fn shard(&self, tenant: &TenantId, found: &HashMap<TenantId, Shard>) -> Shard {
-        let known = self.lock().get(tenant).cloned();
-        known.or_else(|| found.get(tenant).cloned()).flatten()
+        known.extend(found.iter().map(|(tenant, place)| (*tenant, place.clone())));
     }
 }
 
 impl Store {
+    /// Where the tenant is. One without a row has nothing of its own: what is written in its name
+    /// is in the main database, and nobody reads it.
+    pub(crate) async fn place(&self, tenant: TenantId) -> Result<Place> {
+        if let Some(known) = self.0.shards.known.get(tenant) {
+            return Ok(known);
+        }
+        let mut found = self.places(&[tenant]).await?;
+        Ok(found.remove(&tenant).unwrap_or_default())
+    }
+
     /// The names of the tenants' shards, in their order.
     pub(crate) async fn shards_of(&self, tenants: &[TenantId]) -> Result<Vec<Shard>> {
+        let places = self.places(tenants).await?;
+        let data = |tenant| {
+            places
+                .get(tenant)
+                .and_then(|place: &Place| place.data.clone())
+        };
+        Ok(tenants.iter().map(data).collect())
+    }
+
+    /// Where tenants are, of those that there are.
+    pub(crate) async fn places(&self, tenants: &[TenantId]) -> Result<HashMap<TenantId, Place>> {
         let known = &self.0.shards.known;
         let unknown = known.unknown(tenants);
         let mut found = HashMap::new();
         if !unknown.is_empty() {
-            let mut tx = self.read(Access::Platform).await?;
+            let mut tx = self.begin_here(Access::Platform, false).await?;
             for chunk in chunks(&unknown) {
                 look_up(&mut tx, chunk, &mut found).await?;
             }
             tx.commit().await?;
             known.remember(&found);
         }
-        let shards = tenants.iter().map(|tenant| known.shard(tenant, &found));
-        Ok(shards.collect())
+        for tenant in tenants {
+            if let Some(place) = known.get(*tenant) {
+                found.insert(*tenant, place);
+            }
+        }
+        Ok(found)
     }
 }
 
 async fn look_up(
     tx: &mut Tx,
     tenants: &[TenantId],
-    found: &mut HashMap<TenantId, Shard>,
+    found: &mut HashMap<TenantId, Place>,
 ) -> Result<()> {
     const DOING: &str = "looking for tenants' databases";
     let ids = list(1, tenants.len());
-    let sql = format!("SELECT tenant_id, shard FROM tenants WHERE tenant_id IN ({ids})");
+    let sql = format!("SELECT tenant_id, shard, home FROM tenants WHERE tenant_id IN ({ids})");
     let mut query = sqlx::query(sqlx::AssertSqlSafe(sql));
     for tenant in tenants {
         query = query.bind(tenant.to_string());
@@ -83,9 +114,15 @@ async fn look_up(
     for row in query.fetch_all(&mut *tx.inner).await.doing(DOING)? {
         let id: String = row.try_get("tenant_id").doing(DOING)?;
         let row = Named::new("tenants", &id, &row);
-        let shard: String = row.get("shard")?;
-        let shard = (!shard.is_empty()).then(|| Arc::from(shard));
-        found.insert(row.parse("tenant_id")?, shard);
+        let database = |column| {
+            let name: String = row.get(column)?;
+            Ok((!name.is_empty()).then(|| Arc::from(name)))
+        };
+        let place = Place {
+            data: database("shard")?,
+            home: database("home")?,
+        };
+        found.insert(row.parse("tenant_id")?, place);
     }
     Ok(())
 }

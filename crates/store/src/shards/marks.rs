@@ -5,11 +5,11 @@ use laneway_tenancy::TenantId;
 use sqlx::Row;
 
 use crate::Store;
-use crate::access::Access;
+use crate::access::{Access, Tx};
 use crate::codec::Named;
 use crate::error::{Doing, Result, StoreError};
 
-/// Tables of a shard that are keyed by tenant. No row of them outlives its tenant.
+/// Tables that the stream writes of tenants. No row of them outlives its tenant.
 pub(crate) const OF_TENANTS: [&str; 2] = ["latest_positions", "sessions"];
 
 /// Marks a shard as a tenant's. With `alone` it is its alone from then on, or the call is refused.
@@ -52,9 +52,24 @@ pub(crate) async fn mark(
     }
 }
 
-/// Takes the mark back, with all that the shard has of the tenant.
+/// Whether a shard has the tenant's mark, which stays until the transaction ends.
+pub(crate) async fn keep_mark(tx: &mut Tx, tenant: TenantId) -> Result<bool> {
+    let kept = sqlx::query("UPDATE shard_tenants SET since = since WHERE tenant_id = $1")
+        .bind(tenant.to_string())
+        .execute(&mut *tx.inner)
+        .await
+        .doing("keeping the mark of a shard")?;
+    Ok(kept.rows_affected() > 0)
+}
+
+/// Takes the mark back, with what the stream has written of the tenant.
 pub(crate) async fn unmark(shard: &Store, tenant: TenantId) -> Result<()> {
     let mut tx = shard.write(Access::Platform).await?;
+    unmark_in(&mut tx, tenant).await?;
+    tx.commit().await
+}
+
+pub(crate) async fn unmark_in(tx: &mut Tx, tenant: TenantId) -> Result<()> {
     for table in OF_TENANTS.iter().chain(&["shard_tenants"]) {
         sqlx::query(sqlx::AssertSqlSafe(format!(
             "DELETE FROM {table} WHERE tenant_id = $1"
@@ -64,7 +79,7 @@ pub(crate) async fn unmark(shard: &Store, tenant: TenantId) -> Result<()> {
         .await
         .doing("taking back the mark of a shard")?;
     }
-    tx.commit().await
+    Ok(())
 }
 
 /// Another tenant whose mark a shard has.

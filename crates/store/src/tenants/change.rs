@@ -2,12 +2,13 @@
 
 use laneway_schemas::ControlKind;
 use laneway_tenancy::TenantId;
-use laneway_tenancy::control::{Limits, TenantBody, TenantKind, TenantState};
+use laneway_tenancy::control::{Limits, TenantBody, TenantState};
 use laneway_tenancy::options::Options;
 use sqlx::Row;
 
-use super::{Tenant, row, slugs};
-use crate::access::Tx;
+use super::{Tenant, renaming, row, slugs};
+use crate::Store;
+use crate::access::{Access, Tx};
 use crate::closures;
 use crate::codec::{Named, to_json, variant_name};
 use crate::error::{Doing, Result, StoreError};
@@ -31,9 +32,40 @@ pub enum TenantChange {
     },
 }
 
-/// Makes a change of a tenant, of one directly below `parent` where that is given. Rows are
-/// locked from the head of a family downwards.
+/// Makes a change of a tenant, of one directly below `parent` where that is given.
 pub(super) async fn change(
+    store: &Store,
+    id: TenantId,
+    parent: Option<TenantId>,
+    expected: Option<i64>,
+    change: TenantChange,
+    at: i64,
+) -> Result<Tenant> {
+    let claimed = match &change {
+        TenantChange::Slug { slug, .. } => renaming::claim(store, id, parent, slug, at).await?,
+        _ => None,
+    };
+    let made = async {
+        let mut tx = store.write(Access::Family(id)).await?;
+        let tenant = change_in(&mut tx, id, parent, expected, change, at).await?;
+        if let Some(claimed) = &claimed {
+            claimed.check(&tx)?;
+        }
+        store.commit_change(tx).await?;
+        Ok(tenant)
+    };
+    let made: Result<Tenant> = made.await;
+    if let (Err(error), Some(claimed)) = (&made, &claimed) {
+        // It may have been committed for all that is known where the database has gone away.
+        if !error.is_transient() {
+            claimed.release(store).await;
+        }
+    }
+    made
+}
+
+/// In a transaction. Rows are locked from the head of a family downwards.
+async fn change_in(
     tx: &mut Tx,
     id: TenantId,
     parent: Option<TenantId>,
@@ -94,7 +126,7 @@ pub(super) async fn change(
             if slug != tenant.body.slug {
                 slugs::take(tx, &slug, id, at).await?;
                 slugs::leave(tx, &tenant.body.slug, until).await?;
-                rename_namespaces(tx, id, &tenant.body.slug, &slug, until, at).await?;
+                renaming::namespaces(tx, id, &tenant.body.slug, &slug, until, at).await?;
                 tenant.body.slug = slug;
             }
         }
@@ -106,34 +138,6 @@ pub(super) async fn change(
         hold_below(tx, id, !is_active, at).await?;
     }
     Ok(tenant)
-}
-
-/// A namespace's slug begins with that of its tenant.
-async fn rename_namespaces(
-    tx: &mut Tx,
-    parent: TenantId,
-    from: &str,
-    to: &str,
-    until: i64,
-    at: i64,
-) -> Result<()> {
-    for id in ids_below(tx, parent).await? {
-        let Some(mut below) = row::by_id(tx, id).await? else {
-            continue;
-        };
-        let rest = below.body.slug.strip_prefix(from);
-        let Some(rest) = rest.filter(|_| below.body.kind == TenantKind::Namespace) else {
-            continue;
-        };
-        let slug = format!("{to}{rest}");
-        below.control_version = next_version(tx, id).await?;
-        slugs::take(tx, &slug, id, at).await?;
-        slugs::leave(tx, &below.body.slug, until).await?;
-        below.body.slug = slug;
-        write(tx, &mut below).await?;
-        publish(tx, &below, at).await?;
-    }
-    Ok(())
 }
 
 /// Tenants below one that is not active are not either, and come back with it.
@@ -162,7 +166,7 @@ async fn hold_below(tx: &mut Tx, parent: TenantId, hold: bool, at: i64) -> Resul
     Ok(())
 }
 
-async fn ids_below(tx: &mut Tx, parent: TenantId) -> Result<Vec<TenantId>> {
+pub(super) async fn ids_below(tx: &mut Tx, parent: TenantId) -> Result<Vec<TenantId>> {
     let rows = sqlx::query("SELECT tenant_id FROM tenants WHERE parent = $1 ORDER BY tenant_id")
         .bind(parent.to_string())
         .fetch_all(&mut *tx.inner)
@@ -202,7 +206,7 @@ pub(super) async fn limits_below(
 }
 
 /// One of the tenants below `parent` is given something else, or nothing any more.
-async fn divide_anew(
+pub(crate) async fn divide_anew(
     tx: &mut Tx,
     parent: TenantId,
     below: TenantId,
@@ -237,7 +241,7 @@ fn refused(error: laneway_tenancy::ShareError) -> StoreError {
     StoreError::Refused(error.to_string())
 }
 
-async fn write(tx: &mut Tx, tenant: &mut Tenant) -> Result<()> {
+pub(super) async fn write(tx: &mut Tx, tenant: &mut Tenant) -> Result<()> {
     tenant.version += 1;
     sqlx::query(
         "UPDATE tenants SET slug = $2, name = $3, plan = $4, state = $5, limits = $6, total_limits = $7,

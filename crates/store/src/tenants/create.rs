@@ -1,5 +1,7 @@
 //! Creating tenants.
 
+use std::sync::Arc;
+
 use laneway_tenancy::TenantId;
 use laneway_tenancy::control::{TenantBody, TenantKind, TenantState};
 
@@ -7,9 +9,10 @@ use super::{NewTenant, Tenant, change, row, slugs, topic_sets};
 use crate::access::{Access, Tx};
 use crate::codec::{to_json, variant_name};
 use crate::error::{Doing, Result, StoreError};
+use crate::homes::insert_secrets;
 use crate::outbox::next_version;
-use crate::shards::{Chosen, mark};
-use crate::{CreationStep, Host, NewHost, NewKey, Store, creations, hosts, keys};
+use crate::shards::{Chosen, Place, keep_mark, mark};
+use crate::{CreationStep, Host, MAIN, NewHost, NewKey, Store, creations, hosts, keys};
 
 /// What a tenant is created with.
 #[derive(Default)]
@@ -21,7 +24,7 @@ pub struct First<'a> {
     pub after: Option<fn(CreationStep)>,
 }
 
-/// All or nothing: at once where all is in one database, else step by step.
+/// All or nothing: at once where all is in the main database, else step by step.
 pub(super) async fn create_with(
     store: &Store,
     new: NewTenant,
@@ -29,80 +32,132 @@ pub(super) async fn create_with(
     first: First<'_>,
     at: i64,
 ) -> Result<(Tenant, Vec<Host>)> {
-    let above = match parent {
-        Some(parent) => store.shard_of(parent).await?,
-        None => None,
-    };
-    let shards = &store.0.shards;
-    let chosen = shards.config().choose(&Chosen {
-        tenant: new.id,
-        kind: new.kind,
-        slug: &new.slug,
-        asked: new.database.as_deref(),
-        above: above.as_deref(),
-    })?;
-    let Some(shard) = chosen else {
-        return at_once(store, new, None, parent, first, at).await;
+    let place = place(store, &new, parent).await?;
+    let Some(shard) = place.data.clone() else {
+        return at_once(store, new, parent, first, at).await;
     };
     // Refused before anything is begun.
-    shards.answers(&shard).await?;
-    let alone = shards.config().dedicated.contains(&shard) && above.as_deref() != Some(&*shard);
+    store.0.shards.answers(&shard).await?;
     let tenant = new.id;
-    let made = by_steps(store, new, (&shard, alone), parent, first, at).await;
+    let made = by_steps(store, new, place, parent, first, at).await;
     if made.is_err() {
         // Where it cannot be undone now, it is later, as one that was interrupted.
-        if let Err(error) = creations::undo_own(store, tenant, &shard).await {
+        if let Err(error) = creations::undo_own(store, tenant, &shard, at).await {
             tracing::warn!(%error, %tenant, "a creation is not undone yet");
         }
     }
     made
 }
 
+/// Where a new tenant will be: where the one above it is.
+async fn place(store: &Store, new: &NewTenant, parent: Option<TenantId>) -> Result<Place> {
+    let config = store.0.shards.config();
+    let asked = new.database.as_deref();
+    let chosen = Chosen {
+        tenant: new.id,
+        kind: new.kind,
+        slug: &new.slug,
+        asked,
+    };
+    let Some(parent) = parent else {
+        let shard: Option<Arc<str>> = config.choose(&chosen)?.map(Arc::from);
+        return Ok(Place {
+            data: shard.clone(),
+            home: shard,
+        });
+    };
+    let above = store.place(parent).await?;
+    let name = above.data.as_deref().unwrap_or(MAIN);
+    if asked.is_some_and(|asked| asked != name) {
+        return Err(StoreError::Refused(format!(
+            "a tenant is in the database of the one above it, which is {name}"
+        )));
+    }
+    Ok(above)
+}
+
 async fn by_steps(
     store: &Store,
     new: NewTenant,
-    (shard, alone): (&str, bool),
+    place: Place,
     parent: Option<TenantId>,
     first: First<'_>,
     at: i64,
 ) -> Result<(Tenant, Vec<Host>)> {
     let after = first.after.unwrap_or(|_| ());
+    let shard = place.data.as_deref().unwrap_or(MAIN);
+    let alone = parent.is_none() && store.0.shards.config().dedicated.contains(shard);
+    let secrets: Vec<[u8; 32]> = first.owner.iter().map(|key| key.token_hash).collect();
     creations::reserve(store, &new, shard, at).await?;
     after(CreationStep::Reserved);
     mark(store, shard, new.id, alone, at).await?;
     after(CreationStep::Marked);
     creations::placed(store, new.id).await?;
     after(CreationStep::Placed);
-    let made = at_once(store, new, Some(shard), parent, first, at).await?;
+    let home = store.in_place(place.home.as_deref())?;
+    let mut tx = home.write(Access::Platform).await?;
+    if !home.is_shard() {
+        creations::end(&mut tx, new.id).await?;
+    } else if !keep_mark(&mut tx, new.id).await? {
+        return Err(creations::interrupted());
+    }
+    let made = make(&mut tx, new, &place, parent, first, at).await?;
+    home.commit_change(tx).await?;
+    if home.is_shard() {
+        after(CreationStep::Made);
+        activate(store, &made.0, &secrets, at).await?;
+    }
+    store.mirror_soon(parent.as_slice()).await;
     after(CreationStep::Activated);
     Ok(made)
 }
 
-/// In one transaction; where the data is in a shard, the last step of a creation.
+/// What the main database has of a tenant that was made elsewhere: from here on there is one.
+async fn activate(store: &Store, tenant: &Tenant, secrets: &[[u8; 32]], at: i64) -> Result<()> {
+    let mut tx = store.write(Access::Platform).await?;
+    creations::end(&mut tx, tenant.id).await?;
+    insert(&mut tx, tenant).await?;
+    slugs::take(&mut tx, &tenant.body.slug, tenant.id, at).await?;
+    insert_secrets(&mut tx, tenant.id, secrets, at).await?;
+    tx.commit().await?;
+    store.has_changed();
+    Ok(())
+}
+
+/// In one transaction.
 async fn at_once(
     store: &Store,
     new: NewTenant,
-    shard: Option<&str>,
     parent: Option<TenantId>,
     first: First<'_>,
     at: i64,
 ) -> Result<(Tenant, Vec<Host>)> {
     let mut tx = store.write(Access::Platform).await?;
-    if shard.is_some() {
-        creations::end(&mut tx, new.id).await?;
-    }
-    let mut tenant = create(&mut tx, new, shard, parent, at).await?;
+    let made = make(&mut tx, new, &Place::default(), parent, first, at).await?;
+    store.commit_change(tx).await?;
+    Ok(made)
+}
+
+/// With its first key and its hosts.
+async fn make(
+    tx: &mut Tx,
+    new: NewTenant,
+    place: &Place,
+    parent: Option<TenantId>,
+    first: First<'_>,
+    at: i64,
+) -> Result<(Tenant, Vec<Host>)> {
+    let mut tenant = create(tx, new, place, parent, at).await?;
     if let Some(owner) = first.owner {
-        keys::insert(&mut tx, tenant.id, owner, at).await?;
+        keys::insert(tx, tenant.id, owner, at).await?;
         tenant.control_version += 1;
     }
     let mut hosts = Vec::with_capacity(first.hosts.len());
     for NewHost { host, token } in first.hosts {
-        tenant.control_version = next_version(&mut tx, tenant.id).await?;
+        tenant.control_version = next_version(tx, tenant.id).await?;
         let version = tenant.control_version;
-        hosts.push(hosts::insert(&mut tx, tenant.id, host, token, version, at).await?);
+        hosts.push(hosts::insert(tx, tenant.id, host, token, version, at).await?);
     }
-    store.commit_change(tx).await?;
     Ok((tenant, hosts))
 }
 
@@ -110,7 +165,7 @@ async fn at_once(
 async fn create(
     tx: &mut Tx,
     new: NewTenant,
-    shard: Option<&str>,
+    place: &Place,
     parent: Option<TenantId>,
     at: i64,
 ) -> Result<Tenant> {
@@ -149,7 +204,8 @@ async fn create(
         version: 1,
         control_version: 1,
         created_at: at,
-        shard: shard.map(str::to_owned),
+        shard: place.data.as_deref().map(str::to_owned),
+        home: place.home.as_deref().map(str::to_owned),
         topic_set,
     };
     insert(tx, &tenant).await?;
@@ -202,8 +258,9 @@ async fn make_room(tx: &mut Tx, id: TenantId, new: &NewTenant, at: i64) -> Resul
 async fn insert(tx: &mut Tx, tenant: &Tenant) -> Result<()> {
     let inserted = sqlx::query(
         "INSERT INTO tenants (tenant_id, slug, parent, kind, name, plan, state, held, placement, limits,
-            options, version, control_version, created_at, shard, topic_set)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) ON CONFLICT DO NOTHING",
+            options, version, control_version, created_at, shard, home, topic_set)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
+         ON CONFLICT DO NOTHING",
     )
     .bind(tenant.id.to_string())
     .bind(tenant.body.slug.as_str())
@@ -220,6 +277,7 @@ async fn insert(tx: &mut Tx, tenant: &Tenant) -> Result<()> {
     .bind(tenant.control_version)
     .bind(tenant.created_at)
     .bind(tenant.shard.as_deref().unwrap_or_default())
+    .bind(tenant.home.as_deref().unwrap_or_default())
     .bind(tenant.topic_set.as_deref().unwrap_or_default())
     .execute(&mut *tx.inner)
     .await

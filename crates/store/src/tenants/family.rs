@@ -1,5 +1,5 @@
-//! The tenants and namespaces directly below one. Every query names the tenant above, so that
-//! what is below another is as if it were not there.
+//! The tenants and namespaces directly below one, which are in its database. Every query names the
+//! tenant above, so that what is below another is as if it were not there.
 
 use laneway_tenancy::control::TenantKind;
 use laneway_tenancy::{TenantId, TenantScope};
@@ -30,11 +30,7 @@ impl Family<'_> {
         change: TenantChange,
         at: i64,
     ) -> Result<Tenant> {
-        let mut tx = self.store.write(Access::Platform).await?;
-        let tenant =
-            change::change(&mut tx, self.scope.tenant(), None, expected, change, at).await?;
-        self.store.commit_change(tx).await?;
-        Ok(tenant)
+        change::change(self.store, self.scope.tenant(), None, expected, change, at).await
     }
 
     /// Below it.
@@ -56,7 +52,7 @@ impl Family<'_> {
 
     /// By id or slug.
     pub async fn find(&self, name: &str) -> Result<Option<Tenant>> {
-        let mut tx = self.store.read(Access::Platform).await?;
+        let mut tx = self.store.read(Access::Family(self.scope.tenant())).await?;
         let found = row::below(&mut tx, self.scope.tenant(), name).await?;
         tx.commit().await?;
         Ok(found)
@@ -69,7 +65,7 @@ impl Family<'_> {
         after: Option<TenantId>,
         limit: u32,
     ) -> Result<Vec<Tenant>> {
-        let mut tx = self.store.read(Access::Platform).await?;
+        let mut tx = self.store.read(Access::Family(self.scope.tenant())).await?;
         let above = Some(self.scope.tenant());
         let found = row::list(&mut tx, above, Some(kind), after, limit).await?;
         tx.commit().await?;
@@ -84,10 +80,7 @@ impl Family<'_> {
         change: TenantChange,
         at: i64,
     ) -> Result<Tenant> {
-        let mut tx = self.store.write(Access::Platform).await?;
         let above = Some(self.scope.tenant());
-        let tenant = change::change(&mut tx, id, above, expected, change, at).await?;
-        self.store.commit_change(tx).await?;
-        Ok(tenant)
+        change::change(self.store, id, above, expected, change, at).await
     }
 }

@@ -11,7 +11,7 @@ use crate::codec::{Named, variant_name};
 use crate::error::{Doing, Result};
 
 const COLUMNS: &str = "SELECT tenant_id, slug, parent, kind, name, plan, state, held, placement, limits, total_limits, options,
-    version, control_version, created_at, shard, topic_set FROM tenants";
+    version, control_version, created_at, shard, home, topic_set FROM tenants";
 
 pub(crate) async fn by_id(tx: &mut Tx, id: TenantId) -> Result<Option<Tenant>> {
     one(tx, "tenant_id = $1", id.to_string()).await
@@ -84,6 +84,7 @@ fn tenant(row: &AnyRow) -> Result<Tenant> {
     let own_state: TenantState = row.variant("state")?;
     let held = row.get::<i64>("held")? != 0;
     let shard: String = row.get("shard")?;
+    let home: String = row.get("home")?;
     let topic_set: String = row.get("topic_set")?;
     Ok(Tenant {
         id: row.parse("tenant_id")?,
@@ -112,6 +113,7 @@ fn tenant(row: &AnyRow) -> Result<Tenant> {
         control_version: row.get("control_version")?,
         created_at: row.get("created_at")?,
         shard: (!shard.is_empty()).then_some(shard),
+        home: (!home.is_empty()).then_some(home),
         topic_set: (!topic_set.is_empty()).then_some(topic_set),
     })
 }

@@ -13,7 +13,7 @@ use crate::error::{Doing, Result, StoreError};
 
 /// Takes a slug for a tenant. One that another tenant had before is free again once it leads
 /// there no more.
-pub(super) async fn take(tx: &mut Tx, slug: &str, tenant: TenantId, now: i64) -> Result<()> {
+pub(crate) async fn take(tx: &mut Tx, slug: &str, tenant: TenantId, now: i64) -> Result<()> {
     let appearance = appearance(slug);
     sqlx::query(
         "DELETE FROM slugs WHERE appearance = $1 AND (until <= $2 OR (until IS NOT NULL AND tenant_id = $3))",

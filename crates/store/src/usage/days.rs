@@ -36,7 +36,7 @@ impl Usage<'_> {
     pub async fn days(&self, from: i64, to: i64) -> Result<Vec<UsageDay>> {
         let doing = "reading usage";
         let tenant = self.scope.tenant().to_string();
-        let mut tx = self.store.read(Access::Tenant(self.scope.tenant())).await?;
+        let mut tx = self.store.read(Access::Here(self.scope.tenant())).await?;
         let counted = sqlx::query(
             "SELECT day, events, bytes, devices, deliveries FROM usage_daily
              WHERE tenant_id = $1 AND day BETWEEN $2 AND $3",

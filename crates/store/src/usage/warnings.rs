@@ -115,7 +115,7 @@ impl Warnings<'_> {
     /// Forgets what is only needed while a day lasts, of days before `day`: the devices that were
     /// seen, what nodes let through, and which quotas were warned of. The counts stay.
     pub async fn forget_before(&self, tenant: TenantId, day: i64) -> Result<()> {
-        let mut tx = self.store.write(Access::Tenant(tenant)).await?;
+        let mut tx = self.store.write(Access::Here(tenant)).await?;
         for sql in [
             "DELETE FROM usage_devices WHERE tenant_id = $1 AND day < $2",
             "DELETE FROM usage_admitted WHERE tenant_id = $1 AND day < $2",

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::devices::limit;
 use crate::support::{NOW, Rig, authority, device, operator, rig};
 use laneway_store::{
-    Enrolled, Enrolment, NewToken, NotEnrolled, ProvisioningTerms, StoreCredentials,
+    Enrolled, Enrolment, NewToken, NotEnrolled, ProvisioningTerms, Store, StoreCredentials,
 };
 use laneway_tenancy::control::TenantState;
 use laneway_tenancy::{
@@ -21,7 +21,7 @@ laneway_testkit::on_both_databases!(
     a_key_lets_in_so_many_however_many_come_at_a_time,
 );
 
-fn terms() -> ProvisioningTerms {
+pub fn terms() -> ProvisioningTerms {
     ProvisioningTerms {
         name: "line 3".into(),
         pattern: "truck-*".into(),
@@ -36,20 +36,20 @@ fn terms() -> ProvisioningTerms {
 }
 
 /// A key of the tenant, as it is presented.
-async fn key(
-    rig: &Rig,
+pub async fn key(
+    store: &Store,
     scope: &TenantScope,
     id: u128,
     terms: ProvisioningTerms,
 ) -> ProvisioningSecret {
     let authenticator = Authenticator::new(
-        Arc::new(StoreCredentials(rig.store.clone())),
+        Arc::new(StoreCredentials(store.clone())),
         AuthSettings::new([5; 32]),
         Arc::new(|| NOW),
     );
     let token = Token::generate(TokenKind::Provisioning, &SystemRandom);
     let hash = authenticator.hasher().hash(token.reveal().as_bytes());
-    rig.store
+    store
         .provisioning_keys(scope)
         .create(ProvisioningKeyId::from_u128(id), terms, hash, NOW)
         .await
@@ -90,7 +90,7 @@ async fn works(rig: &Rig, token: u8) -> bool {
 async fn a_device_comes_in_with_what_its_key_gives(database: Database) {
     let rig = rig(database).await;
     let (tenant, scope) = rig.tenant("acme").await;
-    let secret = key(&rig, &scope, 1, terms()).await;
+    let secret = key(&rig.store, &scope, 1, terms()).await;
     let enrolled = enrol(&rig, &secret, "truck-7", 1, None).await.unwrap();
     assert_eq!(
         (enrolled.tenant, enrolled.slug.as_str(), enrolled.again),
@@ -116,7 +116,7 @@ async fn a_key_lets_in_whom_it_is_for(database: Database) {
     let rig = rig(database).await;
     let (tenant, scope) = rig.tenant("acme").await;
     let (_, other) = rig.tenant("other").await;
-    let secret = key(&rig, &scope, 1, terms()).await;
+    let secret = key(&rig.store, &scope, 1, terms()).await;
     let refused = enrol(&rig, &secret, "van-7", 1, None).await;
     assert_eq!(refused, Err(NotEnrolled::Pattern("truck-*".into())));
     rig.store
@@ -134,7 +134,7 @@ async fn a_key_lets_in_whom_it_is_for(database: Database) {
         expires_at: Some(NOW),
         ..terms()
     };
-    let expired = key(&rig, &scope, 2, expired).await;
+    let expired = key(&rig.store, &scope, 2, expired).await;
     let refused = enrol(&rig, &expired, "truck-2", 2, None).await;
     assert_eq!(refused, Err(NotEnrolled::Expired));
     limit(&rig, tenant.id, 1).await;
@@ -172,8 +172,8 @@ async fn only_who_proves_it_comes_in_again_and_the_token_before_ends(database: D
         max_uses: 1,
         ..terms()
     };
-    let secret = key(&rig, &scope, 1, once).await;
-    let another = key(&rig, &scope, 2, terms()).await;
+    let secret = key(&rig.store, &scope, 1, once).await;
+    let another = key(&rig.store, &scope, 2, terms()).await;
     let first = enrol(&rig, &secret, "truck-7", 1, Some(42)).await;
     assert!(!first.unwrap().again);
     for (key, proof) in [(&secret, None), (&secret, Some(43)), (&another, Some(42))] {
@@ -204,7 +204,7 @@ async fn a_key_lets_in_so_many_however_many_come_at_a_time(database: Database) {
         max_uses: 3,
         ..terms()
     };
-    let secret = Arc::new(key(&rig, &scope, 1, three).await);
+    let secret = Arc::new(key(&rig.store, &scope, 1, three).await);
     let mut tasks = Vec::new();
     for n in 1..=10 {
         let (rig, secret) = (rig.clone(), secret.clone());

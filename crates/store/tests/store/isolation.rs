@@ -16,7 +16,7 @@ use laneway_tenancy::{
 };
 use laneway_testkit::Database;
 
-use crate::support::{NOW, Rig, authority, device, rig};
+use crate::support::{NOW, authority, below, device, new_key, sharded};
 
 laneway_testkit::on_both_databases!(
     a_tenant_finds_nothing_of_anothers_under_the_same_ids,
@@ -232,8 +232,8 @@ const TRIES: &[(&str, Try)] = &[
 ];
 
 /// Gives a tenant one of everything, under ids that are the same in every tenant.
-async fn furnish(rig: &Rig, scope: &TenantScope, n: u8) {
-    let (store, tenant) = (&rig.store, scope.tenant());
+pub async fn furnish(store: &Store, scope: &TenantScope, n: u8) {
+    let tenant = scope.tenant();
     let truck = device("truck");
     store.devices(scope).create(&truck, NOW).await.unwrap();
     let id = CredentialId::from_u128(CREDENTIAL);
@@ -241,7 +241,8 @@ async fn furnish(rig: &Rig, scope: &TenantScope, n: u8) {
     let credentials = store.credentials(scope);
     credentials.create(id, &truck, secret, NOW).await.unwrap();
     let (id, grants) = (KeyId::from_u128(KEY), Grants::of([Grant::StreamRead]));
-    rig.key(scope, id, grants, [n + 100; 32]).await;
+    let key = new_key(id, grants, [n + 100; 32]);
+    store.keys(scope).create(key, NOW).await.unwrap();
     let account = NewAccount {
         id: AccountId::from_u128(KEY),
         name: format!("account {n}"),
@@ -333,7 +334,7 @@ async fn furnish(rig: &Rig, scope: &TenantScope, n: u8) {
         ..Personal::default()
     };
     store.audit(scope).append(facts, &personal).await.unwrap();
-    let below = rig.below(scope, &format!("below-{n}")).await;
+    let below = below(store, scope, &format!("below-{n}")).await;
     assert_eq!(below.body.parent, Some(tenant));
     let schema = format!(r#"{{"type":"fixed","size":{},"name":"x"}}"#, n + 1);
     let subject = if n == 1 { "own" } else { "another" };
@@ -341,47 +342,69 @@ async fn furnish(rig: &Rig, scope: &TenantScope, n: u8) {
     schemas.register(subject, &schema).await.unwrap();
 }
 
-async fn look(rig: &Rig, scope: &TenantScope) -> Vec<Vec<String>> {
+async fn look(store: &Store, scope: &TenantScope) -> Vec<Vec<String>> {
     let mut all = Vec::new();
     for (_, look) in LOOKS {
-        all.push(look(&rig.store, scope).await);
+        all.push(look(store, scope).await);
     }
     all
 }
 
+/// Databases of two tenants: one for both, each one's own, or the main one.
+const PLACES: [[&str; 2]; 4] = [
+    ["main", "main"],
+    ["eu", "eu"],
+    ["eu", "main"],
+    ["bank", "eu"],
+];
+
 async fn a_tenant_finds_nothing_of_anothers_under_the_same_ids(database: Database) {
-    let rig = rig(database).await;
-    let (_, theirs) = rig.tenant("theirs").await;
-    let (_, mine) = rig.tenant("mine").await;
-    furnish(&rig, &theirs, 1).await;
-    let before = look(&rig, &theirs).await;
-    for (name, look) in LOOKS {
-        let found = look(&rig.store, &mine).await;
-        assert_eq!(found, Vec::<String>::new(), "{name}");
+    for [there, here] in PLACES {
+        let rig = sharded(database).await;
+        let (_, theirs) = rig.tenant("theirs", there).await;
+        let (_, mine) = rig.tenant("mine", here).await;
+        furnish(&rig.store, &theirs, 1).await;
+        let before = look(&rig.store, &theirs).await;
+        for (name, look) in LOOKS {
+            let found = look(&rig.store, &mine).await;
+            assert_eq!(found, Vec::<String>::new(), "{name}, {there} and {here}");
+        }
+        for (name, attempt) in TRIES {
+            assert!(
+                !attempt(&rig.store, &mine).await,
+                "{name}, {there} and {here}"
+            );
+        }
+        assert_eq!(look(&rig.store, &theirs).await, before);
     }
-    for (name, attempt) in TRIES {
-        assert!(!attempt(&rig.store, &mine).await, "{name}");
-    }
-    assert_eq!(look(&rig, &theirs).await, before);
 }
 
 async fn what_a_tenant_changes_and_deletes_is_its_own_under_the_same_ids(database: Database) {
-    let rig = rig(database).await;
-    let (_, theirs) = rig.tenant("theirs").await;
-    let (_, mine) = rig.tenant("mine").await;
-    furnish(&rig, &theirs, 1).await;
-    furnish(&rig, &mine, 2).await;
-    let before = look(&rig, &theirs).await;
-    let own = look(&rig, &mine).await;
-    for ((name, _), (theirs, mine)) in LOOKS.iter().zip(before.iter().zip(&own)) {
-        if *name != "tenant_schemas" {
-            assert_eq!((theirs.len(), mine.len()), (1, 1), "{name}");
+    for [there, here] in PLACES {
+        let rig = sharded(database).await;
+        let (_, theirs) = rig.tenant("theirs", there).await;
+        let (_, mine) = rig.tenant("mine", here).await;
+        furnish(&rig.store, &theirs, 1).await;
+        furnish(&rig.store, &mine, 2).await;
+        let before = look(&rig.store, &theirs).await;
+        let own = look(&rig.store, &mine).await;
+        for ((name, _), (theirs, mine)) in LOOKS.iter().zip(before.iter().zip(&own)) {
+            if *name != "tenant_schemas" {
+                assert_eq!(
+                    (theirs.len(), mine.len()),
+                    (1, 1),
+                    "{name}, {there} and {here}"
+                );
+            }
         }
+        for (name, attempt) in TRIES {
+            assert!(
+                attempt(&rig.store, &mine).await,
+                "{name}, {there} and {here}"
+            );
+        }
+        assert_eq!(look(&rig.store, &theirs).await, before);
     }
-    for (name, attempt) in TRIES {
-        assert!(attempt(&rig.store, &mine).await, "{name}");
-    }
-    assert_eq!(look(&rig, &theirs).await, before);
 }
 
 /// Has no ids of its own, and a suite of its own.

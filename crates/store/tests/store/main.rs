@@ -10,6 +10,7 @@ mod credentials;
 mod devices;
 mod enrolment;
 mod grants;
+mod homes;
 mod hosts;
 mod hot_queries;
 mod isolation;

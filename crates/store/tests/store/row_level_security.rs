@@ -247,6 +247,7 @@ async fn the_projector_writes_its_own_tables_for_its_own_tenants_alone() {
         "destinations",
         "hosts",
         "partner_grants",
+        "secret_homes",
         "outbox",
         "settings",
         "schemas",

@@ -104,6 +104,13 @@ pub async fn rows(empty: &EmptyDatabase, table: &str) -> i64 {
     counted.get(0)
 }
 
+/// A tenant of a tenant.
+pub async fn below(store: &Store, scope: &TenantScope, slug: &str) -> Tenant {
+    let id = TenantId::from_u128(new_id(&SystemRandom, NOW));
+    let new = NewTenant::plain(id, slug, Placement::first(id, 4, 24));
+    store.family(scope).create(new, NOW).await.unwrap()
+}
+
 pub fn operator() -> OperatorScope {
     OperatorScope::local(&LocalSocket::bound_for_operator())
 }
@@ -129,14 +136,6 @@ impl Rig {
     pub async fn key(&self, scope: &TenantScope, id: KeyId, grants: Grants, hash: [u8; 32]) {
         let keys = self.store.keys(scope);
         keys.create(new_key(id, grants, hash), NOW).await.unwrap();
-    }
-
-    /// A tenant of a tenant.
-    pub async fn below(&self, scope: &TenantScope, slug: &str) -> Tenant {
-        let id = TenantId::from_u128(new_id(&SystemRandom, NOW));
-        let new = NewTenant::plain(id, slug, Placement::first(id, 4, 24));
-        let family = self.store.family(scope);
-        family.create(new, NOW).await.unwrap()
     }
 
     pub async fn tenant(&self, slug: &str) -> (Tenant, TenantScope) {

@@ -1,0 +1,638 @@
+//! Tenants whose tables are in a database of their own: what is where, who is let in and found,
+//! and what the main database claims for them.
+
+use laneway_store::audit::AuditQuery;
+use laneway_store::{
+    Enrolment, HostProof, KeyRotation, NewCertificate, NewCredential, NewSecret, NewToken, Store,
+    StoreConfig, StoreCredentials, StoreError, TenantChange,
+};
+use laneway_tenancy::control::{HostState, TenantKind, TenantState};
+use laneway_tenancy::details::Labels;
+use laneway_tenancy::{
+    CredentialId, CredentialSource, CredentialUse, HostPattern, KeyId, SecretId, StoredPrincipal,
+    TenantId, TenantScope, Validity,
+};
+use laneway_testkit::{Database, EmptyDatabase};
+use sqlx::{AnyConnection, AssertSqlSafe, Connection, Row};
+
+use crate::enrolment;
+use crate::isolation::furnish;
+use crate::support::{NOW, authority, below, device, new_in, operator, sharded};
+
+laneway_testkit::on_both_databases!(
+    all_that_a_tenant_has_is_in_its_database_but_what_is_unique_over_all,
+    a_closed_tenant_leaves_nothing_in_either_database_and_its_certificate_in_both,
+    whoever_is_in_a_database_of_its_own_is_let_in_as_any_other,
+    a_device_enrols_in_a_database_of_its_own,
+    another_slug_is_unique_over_all_databases,
+    a_live_host_is_one_tenants_over_all_databases,
+    changes_are_told_in_their_order_and_only_of_what_is_there,
+    what_is_not_there_any_more_is_released,
+    the_operator_sees_all_databases_as_one,
+    a_family_is_in_one_database,
+    a_database_that_is_away_keeps_its_own_waiting_and_no_others,
+);
+
+const DAY: i64 = 86_400_000_000;
+/// Older than any claim that is in use.
+const LATER: i64 = NOW + 2 * 3600 * 1_000_000;
+
+/// Tables with rows of a tenant, past the program and its rules: as the owner of the tables.
+async fn tables_of(empty: &EmptyDatabase, tenant: TenantId) -> Vec<String> {
+    let mut connection = AnyConnection::connect(&empty.url).await.unwrap();
+    let postgres = empty.url.starts_with("postgres");
+    let all = if postgres {
+        "SELECT table_name::text FROM information_schema.columns WHERE column_name = 'tenant_id'
+         AND table_schema = current_schema() ORDER BY 1"
+    } else {
+        "SELECT m.name FROM sqlite_master m JOIN pragma_table_info(m.name) c
+         WHERE m.type = 'table' AND c.name = 'tenant_id' ORDER BY 1"
+    };
+    let all = sqlx::query(all).fetch_all(&mut connection).await.unwrap();
+    assert!(all.len() >= 25, "{} tables", all.len());
+    let mut found = Vec::new();
+    let mut tx = connection.begin().await.unwrap();
+    for row in all {
+        let table: String = row.get(0);
+        if postgres {
+            let owner = format!("ALTER TABLE {table} NO FORCE ROW LEVEL SECURITY");
+            let owner = sqlx::query(AssertSqlSafe(owner)).execute(&mut *tx);
+            owner.await.unwrap();
+        }
+        let count = format!("SELECT COUNT(*) FROM {table} WHERE tenant_id = $1");
+        let count = sqlx::query(AssertSqlSafe(count)).bind(tenant.to_string());
+        let count: i64 = count.fetch_one(&mut *tx).await.unwrap().get(0);
+        if count > 0 {
+            found.push(table);
+        }
+    }
+    tx.rollback().await.unwrap();
+    found
+}
+
+fn host(name: &str) -> HostPattern {
+    name.parse().unwrap()
+}
+
+/// A proof that succeeds; makes the host live.
+async fn prove(store: &Store, scope: &TenantScope, name: &str) -> Result<(), StoreError> {
+    note(store, scope, name, Ok(())).await
+}
+
+async fn note(
+    store: &Store,
+    scope: &TenantScope,
+    name: &str,
+    outcome: Result<(), String>,
+) -> Result<(), StoreError> {
+    let proof = HostProof {
+        at: NOW,
+        next: NOW + DAY,
+        outcome,
+        stops: true,
+    };
+    let noted = store.hosts(scope).note(&host(name), proof).await;
+    noted.map(drop)
+}
+
+async fn register(store: &Store, scope: &TenantScope, name: &str) {
+    let hosts = store.hosts(scope);
+    hosts.register(&host(name), "t", 10, NOW).await.unwrap();
+}
+
+async fn tell_all(store: &Store) {
+    for outbox in store.outboxes(&authority()) {
+        let rows = outbox.oldest(1000).await.unwrap();
+        outbox.copied(&rows).await.unwrap();
+        outbox.relayed(&rows).await.unwrap();
+        assert_eq!(outbox.oldest(1).await.unwrap(), []);
+    }
+}
+
+async fn all_that_a_tenant_has_is_in_its_database_but_what_is_unique_over_all(database: Database) {
+    let rig = sharded(database).await;
+    let (tenant, scope) = rig.tenant("acme", "bank").await;
+    furnish(&rig.store, &scope, 1).await;
+    prove(&rig.store, &scope, "tracks.example.com")
+        .await
+        .unwrap();
+    let answers = rig.store.idempotent_answers(&scope);
+    answers.begin("key", &[7; 32], NOW, DAY).await.unwrap();
+    let devices = rig.store.devices(&scope);
+    devices.create(&device("gone"), NOW).await.unwrap();
+    devices.erase(&device("gone"), true, NOW).await.unwrap();
+    assert_eq!(
+        tables_of(&rig.main, tenant.id).await,
+        ["hosts", "secret_homes", "slugs", "tenants"]
+    );
+    assert_eq!(tables_of(&rig.eu, tenant.id).await, Vec::<String>::new());
+    let there = tables_of(&rig.bank, tenant.id).await;
+    for table in [
+        "api_keys",
+        "audit_entries",
+        "audit_heads",
+        "audit_personal",
+        "config_entries",
+        "credentials",
+        "destinations",
+        "devices",
+        "erasures",
+        "hosts",
+        "idempotent_answers",
+        "latest_positions",
+        "outbox",
+        "partner_grants",
+        "provisioning_keys",
+        "service_accounts",
+        "sessions",
+        "shard_tenants",
+        "slugs",
+        "tenants",
+    ] {
+        assert!(there.iter().any(|t| t == table), "{table} of {there:?}");
+    }
+    // The copy of its host has neither what proves it nor a key.
+    let mut connection = AnyConnection::connect(&rig.main.url).await.unwrap();
+    if database == Database::Sqlite {
+        let copy = sqlx::query("SELECT token, certificate, private_key FROM hosts");
+        let copy = copy.fetch_one(&mut connection).await.unwrap();
+        assert_eq!(copy.get::<String, _>(0), "");
+        assert_eq!(copy.get::<Option<String>, _>(1), None);
+    }
+}
+
+async fn a_closed_tenant_leaves_nothing_in_either_database_and_its_certificate_in_both(
+    database: Database,
+) {
+    let rig = sharded(database).await;
+    let (tenant, scope) = rig.tenant("acme", "bank").await;
+    let id = tenant.id;
+    furnish(&rig.store, &scope, 1).await;
+    prove(&rig.store, &scope, "tracks.example.com")
+        .await
+        .unwrap();
+    let (operator, authority) = (operator(), authority());
+    let tenants = rig.store.tenants(&operator);
+    tenants
+        .set_state(id, TenantState::Closing, NOW)
+        .await
+        .unwrap();
+    let closures = rig.store.closures(&authority);
+    let open = closures.open(10).await.unwrap();
+    assert_eq!(open.iter().map(|c| c.tenant).collect::<Vec<_>>(), [id]);
+    assert!(!closures.is_told(id).await.unwrap());
+    tell_all(&rig.store).await;
+    assert!(closures.is_told(id).await.unwrap());
+    // What is below goes first.
+    let family = rig.store.family(&scope);
+    let branch = family.list(TenantKind::Tenant, None, 9).await.unwrap();
+    for below in &branch {
+        tenants
+            .set_state(below.id, TenantState::Closed, NOW)
+            .await
+            .unwrap();
+    }
+    closures.erase(id).await.unwrap();
+    closures.finish(&operator, id, NOW + 5).await.unwrap();
+    tell_all(&rig.store).await;
+    assert_eq!(closures.open(10).await.unwrap(), []);
+    let of_audit = [
+        "audit_entries",
+        "audit_heads",
+        "closures",
+        "slugs",
+        "tenants",
+    ];
+    assert_eq!(tables_of(&rig.bank, id).await, of_audit);
+    assert_eq!(
+        tables_of(&rig.main, id).await,
+        ["closures", "slugs", "tenants"]
+    );
+    // The database may be taken away.
+    rig.store.close().await;
+    let mut without = rig.config.clone();
+    without.shards.urls.remove("bank");
+    without.shards.dedicated.clear();
+    let store = Store::open(&without).await.unwrap();
+    let found = store.tenants(&operator).find(id).await.unwrap().unwrap();
+    assert_eq!(found.own_state, TenantState::Closed);
+    let closure = store.closure(&scope).await.unwrap().unwrap();
+    assert_eq!(closure.closed_at, Some(NOW + 5));
+}
+
+async fn whoever_is_in_a_database_of_its_own_is_let_in_as_any_other(database: Database) {
+    let rig = sharded(database).await;
+    let (tenant, scope) = rig.tenant("acme", "bank").await;
+    let truck = device("truck");
+    furnish(&rig.store, &scope, 1).await;
+    let source = StoreCredentials(rig.store.clone());
+    let found = source.by_token([1; 32]).await.unwrap().unwrap();
+    assert_eq!(found.tenant.id, tenant.id);
+    assert!(matches!(found.principal, StoredPrincipal::Device { .. }));
+    // As new as the tenant itself, which the main database need not know yet.
+    let is_at = rig.store.tenants(&operator()).find(tenant.id).await;
+    assert_eq!(
+        found.control_version,
+        is_at.unwrap().unwrap().control_version
+    );
+    let key = source.by_token([101; 32]).await.unwrap().unwrap();
+    assert!(matches!(key.principal, StoredPrincipal::Key { .. }));
+    assert!(source.by_token([77; 32]).await.unwrap().is_none());
+
+    // After a rotation both secrets, and then the new one.
+    let rotation = KeyRotation {
+        token_hash: [102; 32],
+        former_until: NOW + DAY,
+        expires_at: None,
+    };
+    let id = KeyId::from_u128(2);
+    let keys = rig.store.keys(&scope);
+    keys.rotate(id, None, rotation, NOW).await.unwrap();
+    for secret in [101, 102] {
+        assert!(source.by_token([secret; 32]).await.unwrap().is_some());
+    }
+    keys.delete(id, NOW).await.unwrap();
+    for secret in [101, 102] {
+        assert!(source.by_token([secret; 32]).await.unwrap().is_none());
+    }
+
+    let password = NewCredential {
+        id: CredentialId::from_u128(9),
+        secret: NewSecret::Password("$argon2id$".into()),
+        valid: Validity::default(),
+        others_end: None,
+    };
+    let credentials = rig.store.credentials(&scope);
+    credentials.add(&truck, password, NOW).await.unwrap();
+    let login = async |slug: &str| source.by_login(slug, "truck", NOW).await.unwrap();
+    assert_eq!(login("acme").await.unwrap().tenant.id, tenant.id);
+    let tenants = operator();
+    let tenants = rig.store.tenants(&tenants);
+    let slug = TenantChange::Slug {
+        slug: "acme-two".into(),
+        until: NOW + DAY,
+    };
+    tenants.change(tenant.id, None, slug, NOW).await.unwrap();
+    for slug in ["acme", "acme-two"] {
+        assert_eq!(login(slug).await.unwrap().tenant.slug, "acme-two", "{slug}");
+    }
+    assert!(login("acme-three").await.is_none());
+    let now = source.shared_namespace("acme-two").await.unwrap();
+    assert_eq!(now.unwrap().tenant.id, tenant.id);
+
+    let used = |n, at| CredentialUse {
+        tenant: tenant.id,
+        secret: SecretId::Credential(CredentialId::from_u128(n)),
+        at,
+    };
+    let noted = rig.store.note_uses(&authority(), &[used(1, NOW + 7)]).await;
+    noted.unwrap();
+    let first = credentials.of_device(&truck).await.unwrap().remove(0);
+    assert_eq!(first.last_used_at, Some(NOW + 7));
+}
+
+async fn a_device_enrols_in_a_database_of_its_own(database: Database) {
+    let rig = sharded(database).await;
+    let (tenant, scope) = rig.tenant("acme", "bank").await;
+    let secret = enrolment::key(&rig.store, &scope, 5, enrolment::terms()).await;
+    let new = |token: u8| Enrolment {
+        device: device("truck-7"),
+        proof: Some([5; 32]),
+        hardware: Labels::default(),
+        token: NewToken {
+            credential: CredentialId::from_u128(token.into()),
+            hash: [token; 32],
+        },
+    };
+    let source = StoreCredentials(rig.store.clone());
+    for (token, again) in [(60, false), (61, true)] {
+        let enrolled = rig
+            .store
+            .enrol(&authority(), &secret, new(token), |_| true, NOW)
+            .await;
+        let enrolled = enrolled.unwrap().unwrap();
+        assert_eq!((enrolled.tenant, enrolled.again), (tenant.id, again));
+        assert!(source.by_token([token; 32]).await.unwrap().is_some());
+    }
+    assert!(source.by_token([60; 32]).await.unwrap().is_none());
+}
+
+async fn another_slug_is_unique_over_all_databases(database: Database) {
+    let rig = sharded(database).await;
+    let (bank, in_bank) = rig.tenant("acme", "bank").await;
+    rig.tenant("globex", "eu").await;
+    rig.tenant("initech", "main").await;
+    let operator = operator();
+    let tenants = rig.store.tenants(&operator);
+    let mut dev = new_in("acme-dev", "bank");
+    dev.kind = TenantKind::Namespace;
+    rig.store.family(&in_bank).create(dev, NOW).await.unwrap();
+    let rename = async |to: &str| {
+        let slug = TenantChange::Slug {
+            slug: to.into(),
+            until: NOW + DAY,
+        };
+        tenants.change(bank.id, None, slug, NOW).await
+    };
+    for taken in ["globex", "initech", "g1obex"] {
+        let refused = rename(taken).await;
+        assert!(matches!(refused, Err(StoreError::Exists { .. })), "{taken}");
+    }
+    // One that cannot be had with all its namespaces is not had at all.
+    rig.tenant("umbrella-dev", "eu").await;
+    assert!(rename("umbrella").await.is_err());
+    rig.tenant("umbrella", "main").await;
+    rename("hooli").await.unwrap();
+    for (slug, found) in [("hooli", true), ("hooli-dev", true), ("acme", false)] {
+        let by_slug = tenants.by_slug(slug).await.unwrap();
+        assert_eq!(by_slug.is_some(), found, "{slug}");
+    }
+    let former = tenants.by_former_slug("acme", NOW).await.unwrap();
+    assert_eq!(former.unwrap().body.slug, "hooli");
+    for (slug, place) in [("acme", "eu"), ("hooli", "main"), ("hooli-dev", "eu")] {
+        let taken = tenants.create(new_in(slug, place), NOW).await;
+        assert!(matches!(taken, Err(StoreError::Exists { .. })), "{slug}");
+    }
+    // And back: what it was called is its own.
+    rename("acme").await.unwrap();
+    assert!(tenants.by_slug("acme-dev").await.unwrap().is_some());
+}
+
+async fn a_live_host_is_one_tenants_over_all_databases(database: Database) {
+    let rig = sharded(database).await;
+    let (_, bank) = rig.tenant("acme", "bank").await;
+    let (_, eu) = rig.tenant("globex", "eu").await;
+    let (_, main) = rig.tenant("initech", "main").await;
+    let name = "tracks.example.com";
+    for scope in [&bank, &eu, &main] {
+        register(&rig.store, scope, name).await;
+    }
+    prove(&rig.store, &bank, name).await.unwrap();
+    for scope in [&eu, &main] {
+        let refused = prove(&rig.store, scope, name).await;
+        assert!(matches!(refused, Err(StoreError::Exists { .. })));
+    }
+    // Proved again, it is the same one's; and where it fails it is free.
+    prove(&rig.store, &bank, name).await.unwrap();
+    note(&rig.store, &bank, name, Err("gone".into()))
+        .await
+        .unwrap();
+    prove(&rig.store, &main, name).await.unwrap();
+    let refused = prove(&rig.store, &bank, name).await;
+    assert!(matches!(refused, Err(StoreError::Exists { .. })));
+    let hosts = rig.store.hosts(&main);
+    hosts.delete(&host(name), NOW).await.unwrap();
+    prove(&rig.store, &eu, name).await.unwrap();
+    rig.store.hosts(&eu).delete(&host(name), NOW).await.unwrap();
+    prove(&rig.store, &bank, name).await.unwrap();
+
+    let certificate = NewCertificate {
+        chain: "a chain",
+        key: "a private key",
+        expires_at: NOW + DAY,
+    };
+    let hosts = rig.store.hosts(&bank);
+    let set = hosts.set_certificate(&host(name), certificate, NOW).await;
+    assert_eq!(set.unwrap().state, HostState::Live);
+    let authority = authority();
+    let proofs = rig.store.host_proofs(&authority);
+    let found = proofs.certificate(&host(name)).await.unwrap().unwrap();
+    assert_eq!(found.key, "a private key");
+    let all = proofs.certificates(None, 9).await.unwrap();
+    let keys = all.into_iter().map(|(_, read)| read.unwrap().unwrap().key);
+    assert_eq!(keys.collect::<Vec<_>>(), ["a private key"]);
+    let due = proofs.due(NOW + 2 * DAY, 9).await.unwrap();
+    let due: Vec<TenantId> = due.into_iter().map(|(tenant, _)| tenant).collect();
+    assert_eq!(due, [bank.tenant()]);
+}
+
+async fn changes_are_told_in_their_order_and_only_of_what_is_there(database: Database) {
+    let rig = sharded(database).await;
+    let (bank, in_bank) = rig.tenant("acme", "bank").await;
+    let (main, in_main) = rig.tenant("initech", "main").await;
+    for scope in [&in_bank, &in_main] {
+        let devices = rig.store.devices(scope);
+        for id in ["a", "b", "c"] {
+            devices.create(&device(id), NOW).await.unwrap();
+        }
+    }
+    let authority = authority();
+    let mut told = Vec::new();
+    for outbox in rig.store.outboxes(&authority) {
+        let rows = outbox.oldest(100).await.unwrap();
+        let rows = rows.iter().map(|row| (row.tenant, row.version));
+        told.push((outbox.database().to_owned(), rows.collect::<Vec<_>>()));
+    }
+    let of = |tenant: TenantId| (1..=4).map(|version| (tenant, version)).collect::<Vec<_>>();
+    assert_eq!(
+        told,
+        [
+            ("main".to_owned(), of(main.id)),
+            ("bank".to_owned(), of(bank.id)),
+            ("eu".to_owned(), vec![]),
+        ]
+    );
+    tell_all(&rig.store).await;
+}
+
+async fn count(empty: &EmptyDatabase, table: &str) -> i64 {
+    crate::support::rows(empty, table).await
+}
+
+async fn what_is_not_there_any_more_is_released(database: Database) {
+    let rig = sharded(database).await;
+    let (bank, in_bank) = rig.tenant("acme", "bank").await;
+    furnish(&rig.store, &in_bank, 1).await;
+    prove(&rig.store, &in_bank, "tracks.example.com")
+        .await
+        .unwrap();
+    let authority = authority();
+    let claims = rig.store.claims(&authority);
+    // A token, a key of a person, one of an account, and a provisioning key.
+    let before = count(&rig.main, "secret_homes").await;
+    let swept = claims.sweep_secrets("", LATER, 2).await.unwrap();
+    assert_eq!((swept.released, swept.next.is_some()), (0, true));
+    let devices = rig.store.devices(&in_bank);
+    devices.delete(&device("truck"), NOW).await.unwrap();
+    let swept = claims.sweep_secrets("", NOW, 100).await.unwrap();
+    assert_eq!(swept.released, 0, "it may be in use still");
+    let swept = claims.sweep_secrets("", LATER, 100).await.unwrap();
+    assert_eq!((swept.released, swept.next), (1, None));
+    assert_eq!(count(&rig.main, "secret_homes").await, before - 1);
+
+    // A process that ended between its claim and what it was made for.
+    for statement in [
+        format!(
+            "INSERT INTO slugs (slug, tenant_id, appearance, claimed_at)
+             VALUES ('hooli', '{0}', 'hooli', {NOW})",
+            bank.id
+        ),
+        format!(
+            "INSERT INTO hosts (tenant_id, host, state, token, next_check_at, created_at)
+             VALUES ('{0}', 'other.example.com', 'live', '', {1}, {NOW})",
+            bank.id,
+            i64::MAX
+        ),
+    ] {
+        as_owner(&rig.main, &statement).await;
+    }
+    let taken = rig
+        .store
+        .tenants(&operator())
+        .create(new_in("hooli", "eu"), NOW)
+        .await;
+    assert!(matches!(taken, Err(StoreError::Exists { .. })));
+    assert_eq!(claims.sweep_names(NOW).await.unwrap(), 0);
+    assert_eq!(claims.sweep_names(LATER).await.unwrap(), 2);
+    rig.tenant("hooli", "eu").await;
+    let (_, eu) = rig.tenant("globex", "eu").await;
+    register(&rig.store, &eu, "other.example.com").await;
+    prove(&rig.store, &eu, "other.example.com").await.unwrap();
+    register(&rig.store, &eu, "tracks.example.com").await;
+    let refused = prove(&rig.store, &eu, "tracks.example.com").await;
+    assert!(matches!(refused, Err(StoreError::Exists { .. })));
+}
+
+/// Past the program and its rules.
+async fn as_owner(empty: &EmptyDatabase, statement: &str) {
+    let mut connection = AnyConnection::connect(&empty.url).await.unwrap();
+    let mut tx = connection.begin().await.unwrap();
+    if empty.url.starts_with("postgres") {
+        for set in [
+            "SELECT set_config('role', 'laneway_app', true)",
+            "SELECT set_config('laneway.tenant', '*', true)",
+        ] {
+            sqlx::query(set).execute(&mut *tx).await.unwrap();
+        }
+    }
+    let statement = AssertSqlSafe(statement.to_owned());
+    sqlx::query(statement).execute(&mut *tx).await.unwrap();
+    tx.commit().await.unwrap();
+}
+
+async fn the_operator_sees_all_databases_as_one(database: Database) {
+    let rig = sharded(database).await;
+    let operator = operator();
+    let mut all = Vec::new();
+    for (slug, place) in [("a", "bank"), ("b", "eu"), ("c", "main"), ("d", "eu")] {
+        all.push(rig.tenant(slug, place).await.0.id);
+    }
+    all.sort();
+    let tenants = rig.store.tenants(&operator);
+    tenants
+        .set_state(all[0], TenantState::Suspended, NOW)
+        .await
+        .unwrap();
+    let listed = tenants.list(None, 3).await.unwrap();
+    let rest = tenants.list(Some(listed[2].id), 3).await.unwrap();
+    let ids: Vec<TenantId> = listed.iter().chain(&rest).map(|t| t.id).collect();
+    assert_eq!(ids, all);
+    assert_eq!(listed[0].own_state, TenantState::Suspended);
+    let own = tenants.find(all[0]).await.unwrap().unwrap();
+    assert_eq!(
+        (own.version, own.body.slug.as_str()),
+        (listed[0].version, listed[0].body.slug.as_str())
+    );
+    assert_eq!(tenants.count_customers().await.unwrap(), 4);
+    let heads = rig.store.audit_heads(&operator);
+    let first = heads.list(None, 3).await.unwrap();
+    let rest = heads.list(Some(first[2].tenant), 3).await.unwrap();
+    let ids: Vec<TenantId> = first.iter().chain(&rest).map(|head| head.tenant).collect();
+    assert_eq!(ids, all);
+    for id in all {
+        let scope = operator.scope(id);
+        let query = AuditQuery {
+            limit: 9,
+            ..AuditQuery::default()
+        };
+        let entries = rig.store.audit(&scope).list(&query).await;
+        assert!(!entries.unwrap().is_empty());
+    }
+}
+
+async fn a_family_is_in_one_database(database: Database) {
+    let rig = sharded(database).await;
+    let (head, scope) = rig.tenant("acme", "eu").await;
+    let branch = below(&rig.store, &scope, "branch").await;
+    assert_eq!(branch.shard.as_deref(), Some("eu"));
+    let family = rig.store.family(&scope);
+    let elsewhere = family.create(new_in("other", "main"), NOW).await;
+    assert!(
+        matches!(elsewhere, Err(StoreError::Refused(_))),
+        "{elsewhere:?}"
+    );
+    let operator = operator();
+    let tenants = rig.store.tenants(&operator);
+    let held = tenants
+        .set_state(head.id, TenantState::Suspended, NOW)
+        .await;
+    held.unwrap();
+    let below = tenants.find(branch.id).await.unwrap().unwrap();
+    assert_eq!(below.body.state, TenantState::Suspended);
+    let listed = tenants.list(None, 9).await.unwrap();
+    assert!(
+        listed
+            .iter()
+            .all(|t| t.body.state == TenantState::Suspended)
+    );
+    assert_eq!(family.find("branch").await.unwrap().unwrap().id, branch.id);
+    let stranger = rig.tenant("globex", "main").await.1;
+    let strangers = rig.store.family(&stranger);
+    assert_eq!(strangers.find("branch").await.unwrap(), None);
+    let change = TenantChange::Slug {
+        slug: "mine".into(),
+        until: NOW + DAY,
+    };
+    let refused = strangers.change(branch.id, None, change, NOW).await;
+    assert!(matches!(refused, Err(StoreError::Missing { .. })));
+    rig.tenant("mine", "main").await;
+}
+
+async fn a_database_that_is_away_keeps_its_own_waiting_and_no_others(database: Database) {
+    let rig = sharded(database).await;
+    let (acme, in_acme) = rig.tenant("acme", "eu").await;
+    let (_, in_main) = rig.tenant("initech", "main").await;
+    for (scope, n) in [(&in_acme, 1), (&in_main, 2)] {
+        furnish(&rig.store, scope, n).await;
+    }
+    let gone = match database {
+        Database::Sqlite => "sqlite:/nowhere/at/all.db?mode=rw".to_owned(),
+        Database::Postgres => format!("{}_gone", rig.eu.url),
+    };
+    let mut away = StoreConfig {
+        acquire_timeout_ms: 300,
+        ..rig.config.clone()
+    };
+    away.shards.urls.insert("eu".to_owned(), gone);
+    let store = Store::open(&away).await.unwrap();
+    let source = StoreCredentials(store.clone());
+    assert!(
+        source.by_token([1; 32]).await.is_err(),
+        "not that there is none"
+    );
+    assert!(source.by_token([2; 32]).await.unwrap().is_some());
+    assert!(source.by_token([77; 32]).await.unwrap().is_none());
+    let refused = store.devices(&in_acme).create(&device("new"), NOW).await;
+    assert!(refused.unwrap_err().is_transient());
+    let devices = store.devices(&in_main);
+    devices.create(&device("new"), NOW).await.unwrap();
+    let (operator, authority) = (operator(), authority());
+    let tenants = store.tenants(&operator);
+    assert!(tenants.find(acme.id).await.unwrap_err().is_transient());
+    let listed = tenants.list(None, 9).await.unwrap();
+    assert!(listed.iter().any(|tenant| tenant.id == acme.id));
+    assert_eq!(store.closures(&authority).open(9).await.unwrap(), []);
+    store.host_proofs(&authority).due(NOW, 9).await.unwrap();
+    let claims = store.claims(&authority);
+    claims.sweep_names(LATER).await.unwrap();
+    assert_eq!(
+        claims.sweep_secrets("", LATER, 99).await.unwrap().released,
+        0
+    );
+    let heads = store.audit_heads(&operator).list(None, 9).await;
+    assert!(heads.unwrap_err().to_string().contains("the database eu"));
+    for outbox in store.outboxes(&authority) {
+        let told = outbox.oldest(9).await;
+        assert_eq!(told.is_ok(), outbox.database() != "eu");
+    }
+}
