@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sqlx::migrate::{Migration, MigrationType, Migrator};
-use sqlx::{AnyPool, SqlStr};
+use sqlx::{AnyPool, Connection, SqlStr};
 
 use crate::error::{Doing, Result, StoreError};
 use crate::open::Kind;
@@ -90,7 +90,16 @@ async fn once(kind: Kind, pool: &AnyPool) -> Result<()> {
     let mut migrator = migrations(kind);
     let failed = |e: sqlx::migrate::MigrateError| StoreError::Migration(e.to_string());
     match kind {
-        Kind::Postgres => migrator.run(pool).await.map_err(failed),
+        Kind::Postgres => {
+            // Of its own, and closed after: where an attempt fails, the lock goes with it. A
+            // connection that went back to the pool would keep it from every other process.
+            let taken = pool.acquire().await;
+            let mut connection = taken.doing("connecting for migrations")?.detach();
+            let migrated = migrator.run_direct(None, &mut connection, false).await;
+            let closed = connection.close().await;
+            migrated.map_err(failed)?;
+            closed.doing("closing the connection of migrations")
+        }
         Kind::Sqlite => {
             migrator.set_locking(false);
             let mut tx = pool

@@ -3,11 +3,15 @@
 use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use crate::support::{NOW, Rig, authority, config, rig};
 use laneway_store::{Store, StoreError};
 use laneway_tenancy::DeviceId;
-use laneway_testkit::Database;
+use laneway_testkit::{Database, embedded_only, wait};
+use sqlx::{Connection, Executor, PgConnection, PgPool};
+
+const BOUND: Duration = Duration::from_secs(20);
 
 laneway_testkit::on_both_databases!(
     several_processes_migrate_together,
@@ -30,6 +34,42 @@ async fn several_processes_migrate_together(database: Database) {
             store.schemas().subjects(false).await.unwrap(),
             Vec::<String>::new()
         );
+    }
+}
+
+/// A lock that outlived its attempt would keep every other process from starting.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_attempt_to_migrate_that_failed_leaves_no_lock() {
+    if embedded_only("a migration that fails once on PostgreSQL") {
+        return;
+    }
+    let empty = Database::Postgres.empty().await.unwrap();
+    let mut other = PgConnection::connect(&empty.url).await.unwrap();
+    for statement in ["BEGIN", "CREATE TABLE tenants (x INT)"] {
+        other.execute(statement).await.unwrap();
+    }
+    let config = config(&empty.url, 2);
+    let first = tokio::spawn({
+        let config = config.clone();
+        async move { Store::open(&config).await }
+    });
+    let watcher = PgPool::connect(&empty.url).await.unwrap();
+    wait::until("the migration to run into it", BOUND, || {
+        let waiting = "SELECT 1 FROM pg_stat_activity
+            WHERE datname = current_database() AND wait_event = 'transactionid'";
+        let waiting = watcher.fetch_optional(waiting);
+        async { waiting.await.unwrap().is_some() }
+    })
+    .await
+    .unwrap();
+    for statement in ["COMMIT", "DROP TABLE tenants"] {
+        other.execute(statement).await.unwrap();
+    }
+    let first = first.await.unwrap().unwrap();
+    let second = tokio::time::timeout(BOUND, Store::open(&config)).await;
+    let second = second.expect("nobody holds the lock").unwrap();
+    for store in [first, second] {
+        store.health().await.unwrap();
     }
 }
 
