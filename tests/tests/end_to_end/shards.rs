@@ -1,4 +1,4 @@
-//! Tenants in databases of their own, with the whole program: where their positions are, and that
+//! Tenants in databases of their own, with the whole program: where what they have is, and that
 //! nothing of them is lost when the process is killed or the database is away.
 
 use std::collections::BTreeMap;
@@ -19,10 +19,12 @@ use sqlx::{ConnectOptions, Connection, PgConnection, Row};
 const BOUND: Duration = Duration::from_secs(180);
 const SHARDS: &str = "eu=sqlite:{data_dir}/eu.db";
 
-/// A tenant with the device `truck`.
+/// A tenant with a device.
+#[derive(Clone)]
 struct Fleet {
     id: String,
     admin: String,
+    device: &'static str,
     token: String,
 }
 
@@ -38,6 +40,7 @@ impl Fleet {
         Ok(Fleet {
             id: made["id"].as_str().context("an id")?.to_owned(),
             token: device_token(control, &admin, "truck").await?,
+            device: "truck",
             admin,
         })
     }
@@ -49,8 +52,9 @@ impl Fleet {
             .post("/location/update", &self.token, &fix)
             .await?
             .ok()?;
+        let path = format!("/devices/{}/position", self.device);
         wait::until("the position", BOUND, || async {
-            let found = client.get("/devices/truck/position", &self.admin).await;
+            let found = client.get(&path, &self.admin).await;
             found.is_ok_and(|found| {
                 found.status == StatusCode::OK && found.text.contains(recorded_at)
             })
@@ -59,15 +63,31 @@ impl Fleet {
     }
 }
 
-/// The tenants that a file has positions of.
+/// The tenants that a file has keys of, or positions with their devices and tokens.
 async fn tenants_in(file: &Path) -> Result<Vec<String>> {
     let options = sqlx::sqlite::SqliteConnectOptions::new().filename(file);
     let mut connection = options.connect().await?;
-    let rows = sqlx::query("SELECT tenant_id FROM latest_positions")
-        .fetch_all(&mut connection)
-        .await?;
+    let rows = sqlx::query(
+        "SELECT tenant_id FROM latest_positions
+         INTERSECT SELECT tenant_id FROM devices INTERSECT SELECT tenant_id FROM credentials
+         UNION SELECT tenant_id FROM api_keys",
+    )
+    .fetch_all(&mut connection)
+    .await?;
     connection.close().await?;
     rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
+}
+
+/// As in a database that was put back from a backup of the tenant's first moment.
+async fn forget_numbers(file: &Path, fleet: &Fleet) -> Result<()> {
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(file);
+    let mut connection = options.connect().await?;
+    let forgotten = sqlx::query("UPDATE tenants SET control_version = 1 WHERE tenant_id = $1")
+        .bind(&fleet.id)
+        .execute(&mut connection)
+        .await?;
+    ensure!(forgotten.rows_affected() == 1, "{}", file.display());
+    Ok(connection.close().await?)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -82,14 +102,31 @@ async fn positions_are_in_the_tenants_database_and_survive_a_kill() -> Result<()
     for fleet in [&acme, &globex] {
         fleet.moves_to(&client, "2026-01-31T12:00:00.500Z").await?;
     }
+    let data = folder.path().join("data");
     let node = deployment.node("all")?;
     node.kill()?;
+    for (file, fleet) in [("eu.db", &acme), ("laneway.db", &globex)] {
+        forget_numbers(&data.join(file), fleet).await?;
+    }
     node.restart()?;
     node.ready().await?;
     for fleet in [&acme, &globex] {
         fleet.moves_to(&client, "2026-01-31T12:01:00.500Z").await?;
+        // What is new after that is heard of all the same.
+        let control = &deployment.control;
+        let device = json!({ "id": "van" });
+        control
+            .post("/devices", &fleet.admin, &device)
+            .await?
+            .ok()?;
+        let token = device_token(control, &fleet.admin, "van").await?;
+        let van = Fleet {
+            token,
+            device: "van",
+            ..fleet.clone()
+        };
+        van.moves_to(&client, "2026-01-31T12:02:00.500Z").await?;
     }
-    let data = folder.path().join("data");
     assert_eq!(tenants_in(&data.join("eu.db")).await?, [acme.id.as_str()]);
     assert_eq!(
         tenants_in(&data.join("laneway.db")).await?,
@@ -276,10 +313,27 @@ async fn waits_alone(name: &str, how: Away) -> Result<()> {
     globex.projected(&deployment).await?;
     let away = acme.position(&deployment).await?;
     ensure!(away == StatusCode::SERVICE_UNAVAILABLE, "{away}");
+    // Who is there is changed, and heard of; who is away is told to come again.
+    let control = &deployment.control;
+    let new = json!({ "id": "new" });
+    let made = control.post("/devices", &globex.tenant.admin_key, &new);
+    made.await?.ok()?;
+    let token = device_token(control, &globex.tenant.admin_key, "new").await?;
+    let fix = json!({ "recorded_at": "2026-01-31T12:00:00Z", "lat": 52.5, "lon": 13.4 });
+    let sent = deployment.ingest.post("/location/update", &token, &fix);
+    sent.await?.ok()?;
+    let refused = control.post("/devices", &acme.tenant.admin_key, &new);
+    let refused = refused.await?;
+    ensure!(
+        refused.status == StatusCode::SERVICE_UNAVAILABLE && refused.retry_after().is_some(),
+        "{refused:?}"
+    );
     all_are(&deployment, "degraded", &["sink"]).await?;
 
     proxy.restore().await?;
     acme.projected(&deployment).await?;
+    let made = control.post("/devices", &acme.tenant.admin_key, &new);
+    made.await?.ok()?;
     all_are(
         &deployment,
         "ok",

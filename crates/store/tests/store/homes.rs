@@ -27,6 +27,7 @@ laneway_testkit::on_both_databases!(
     another_slug_is_unique_over_all_databases,
     a_live_host_is_one_tenants_over_all_databases,
     changes_are_told_in_their_order_and_only_of_what_is_there,
+    a_database_that_was_put_back_counts_on_from_what_was_read,
     what_is_not_there_any_more_is_released,
     the_operator_sees_all_databases_as_one,
     a_family_is_in_one_database,
@@ -433,6 +434,30 @@ async fn changes_are_told_in_their_order_and_only_of_what_is_there(database: Dat
         ]
     );
     tell_all(&rig.store).await;
+}
+
+async fn a_database_that_was_put_back_counts_on_from_what_was_read(database: Database) {
+    let rig = sharded(database).await;
+    let (bank, in_bank) = rig.tenant("acme", "bank").await;
+    let (main, in_main) = rig.tenant("initech", "main").await;
+    tell_all(&rig.store).await;
+    let authority = authority();
+    // 8 changes of each were read, and both databases know of one.
+    for (outbox, raised) in rig.store.outboxes(&authority).iter().zip([1, 1, 0]) {
+        let read = |tenant| {
+            if [bank.id, main.id].contains(&tenant) {
+                8
+            } else {
+                0
+            }
+        };
+        assert_eq!(outbox.count_on(read).await.unwrap(), raised);
+        assert_eq!(outbox.count_on(read).await.unwrap(), 0, "once is enough");
+    }
+    for scope in [&in_bank, &in_main] {
+        let made = rig.store.devices(scope).create(&device("a"), NOW).await;
+        assert_eq!(made.unwrap().since, 9);
+    }
 }
 
 async fn count(empty: &EmptyDatabase, table: &str) -> i64 {
