@@ -46,8 +46,8 @@ pub(crate) struct TenantNew {
     plan: String,
     /// How many partitions its records may use; fixed from then on.
     lanes: Option<u32>,
-    /// Only the operator chooses it: the name of the database of its positions and sessions, one
-    /// of `store.shards` or `main`; fixed from then on. Else the rules there choose.
+    /// Only the operator chooses it: the name of its database, one of `store.shards` or `main`;
+    /// fixed from then on. Else the rules there choose, and below another tenant that one's.
     database: Option<String>,
     /// Only the operator chooses it: one of `log.topic_sets`, whose topics are this tenant's alone,
     /// with those below it; fixed from then on. Else it shares the topics of most tenants.

@@ -94,7 +94,7 @@ pub enum Tenant {
         /// Partitions that its records may use.
         #[arg(long)]
         lanes: Option<u32>,
-        /// Database of its positions and sessions: one of store.shards, or main.
+        /// Its database: one of store.shards, or main.
         #[arg(long, value_name = "NAME")]
         database: Option<String>,
         /// Topics of its own: one of log.topic_sets.

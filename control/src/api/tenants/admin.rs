@@ -21,7 +21,7 @@ pub(crate) struct TenantRegistration {
     tenant_id: String,
     /// Names under which it will be reached, once each is proved.
     hosts: Vec<String>,
-    /// The name of the database of its positions and sessions: one of `store.shards`, or `main`;
+    /// The name of its database: one of `store.shards`, or `main`;
     /// fixed from then on. Else the rules there choose.
     database: Option<String>,
     /// One of `log.topic_sets`, whose topics are this tenant's alone, with those below it; fixed

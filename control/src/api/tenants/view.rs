@@ -144,8 +144,7 @@ pub(crate) struct TenantView {
     options: OptionsView,
     /// The partitions that its records use.
     lanes: Vec<u32>,
-    /// For the operator alone: the database of its positions and sessions, `main` or one of
-    /// `store.shards`.
+    /// For the operator alone: its database, `main` or one of `store.shards`.
     #[serde(skip_serializing_if = "Option::is_none")]
     database: Option<String>,
     /// For the operator alone: the set of topics that it has to itself, with those below it.

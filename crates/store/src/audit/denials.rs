@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use laneway_tenancy::{Authenticated, TenantId};
@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use super::entry::Facts;
 use super::origin::{Personal, principal_name};
 use crate::Store;
-use crate::error::Result;
+use crate::error::{Result, StoreError};
 
 /// How long repeats are counted before they are written, in microseconds.
 const WINDOW_US: i64 = 60_000_000;
@@ -167,20 +167,46 @@ impl Denials {
     pub async fn flush(&self, now: i64, all: bool) -> Result<()> {
         let _one = self.writing.lock().await;
         let due = self.table().take_due(now, all);
-        let mut failed = None;
+        let mut away = HashMap::new();
         for (chain, denials) in due {
-            if failed.is_none() {
-                match self.store.append_denials(chain, &denials).await {
-                    Ok(()) => continue,
-                    Err(error) => failed = Some(error),
+            let written = self.write(chain, &denials, &mut away).await;
+            if !written {
+                let mut table = self.table();
+                for denial in denials {
+                    table.give_back(denial);
                 }
             }
-            let mut table = self.table();
-            for denial in denials {
-                table.give_back(denial);
+        }
+        away.into_values().next().map_or(Ok(()), Err)
+    }
+
+    /// Whether they are written. Databases that are away are not asked again.
+    async fn write(
+        &self,
+        chain: TenantId,
+        denials: &[Denial],
+        away: &mut HashMap<Option<Arc<str>>, StoreError>,
+    ) -> bool {
+        if away.contains_key(&None) {
+            return false;
+        }
+        let home = match self.store.place(chain).await {
+            Ok(place) => place.home,
+            Err(error) => {
+                away.insert(None, error);
+                return false;
+            }
+        };
+        if away.contains_key(&home) {
+            return false;
+        }
+        match self.store.append_denials(chain, denials).await {
+            Ok(()) => true,
+            Err(error) => {
+                away.insert(home, error);
+                false
             }
         }
-        failed.map_or(Ok(()), Err)
     }
 
     fn table(&self) -> std::sync::MutexGuard<'_, Table> {

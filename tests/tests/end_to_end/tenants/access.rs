@@ -6,26 +6,29 @@
 use anyhow::{Result, ensure};
 use bytes::Bytes;
 use http::{Method, StatusCode, header};
-use laneway_testkit::{embedded_only, laneway_binary};
-use laneway_tests::deployment::{Deployment, Servers, Settings};
+use laneway_testkit::{Database, embedded_only, laneway_binary};
+use laneway_tests::deployment::{Deployment, Servers};
 
 use super::family::Family;
 use super::table::{Route, Table, routes};
 use super::things::Things;
 
-/// Wrong credentials come by the hundred here.
-fn settings() -> Settings<'static> {
-    static SETTINGS: std::sync::LazyLock<Vec<(&str, String)>> = std::sync::LazyLock::new(|| {
-        vec![("LANEWAY_AUTH_FAILURES_PER_ADDRESS", "100000".to_owned())]
-    });
-    &SETTINGS
+/// Wrong credentials come by the hundred here; and the family has `database` to itself, while the
+/// strangers are in the main one, so that nobody learns of that either.
+fn settings(database: &str) -> Vec<(&'static str, String)> {
+    vec![
+        ("LANEWAY_AUTH_FAILURES_PER_ADDRESS", "100000".to_owned()),
+        ("LANEWAY_STORE_SHARDS_URLS", format!("apart={database}")),
+        ("LANEWAY_STORE_SHARDS_EXCEPTIONS", "acme=apart".to_owned()),
+    ]
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_caller_gets_what_the_table_says_on_the_embedded_default() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let binary = laneway_binary()?;
-    let deployment = Deployment::embedded_with(&binary, folder.path(), settings()).await?;
+    let settings = settings("sqlite:{data_dir}/apart.db");
+    let deployment = Deployment::embedded_with(&binary, folder.path(), &settings).await?;
     walk(deployment).await
 }
 
@@ -36,10 +39,11 @@ async fn each_caller_gets_what_the_table_says_where_the_roles_are_apart() -> Res
     }
     let folder = tempfile::tempdir()?;
     let servers = Servers::shared("access", 4).await?;
+    let apart = Database::Postgres.empty().await?;
     let binary = laneway_binary()?;
-    let settings = settings();
+    let settings = settings(&apart.url);
     let deployment =
-        Deployment::distributed_with(&binary, folder.path(), &servers, settings).await?;
+        Deployment::distributed_with(&binary, folder.path(), &servers, &settings).await?;
     walk(deployment).await
 }
 

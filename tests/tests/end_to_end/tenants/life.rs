@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use http::{HeaderName, Method, StatusCode};
-use laneway_testkit::{embedded_only, laneway_binary, wait};
+use laneway_testkit::{Database, embedded_only, laneway_binary, wait};
 use laneway_tests::client::{Client, Reply};
 use laneway_tests::deployment::{Deployment, Servers, Settings};
 use laneway_tests::receiver::Receiver;
@@ -20,17 +20,20 @@ const DEVICES: usize = 20;
 /// What `shop` may send in a day.
 const QUOTA: u64 = 500;
 
-fn settings() -> Vec<(&'static str, String)> {
+/// With a tier of its own for one tenant, whose database is `database`.
+fn settings(database: &str) -> Vec<(&'static str, String)> {
     vec![
         ("LANEWAY_HOSTS_TENANT_DOMAIN", "tenants.example".to_owned()),
         ("LANEWAY_LOG_TOPIC_SETS", "fleets".to_owned()),
+        ("LANEWAY_STORE_SHARDS_URLS", format!("fleets={database}")),
+        ("LANEWAY_STORE_SHARDS_DEDICATED", "fleets".to_owned()),
     ]
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tenant_lives_beside_others_on_the_embedded_default() -> Result<()> {
     let folder = tempfile::tempdir()?;
-    let settings = settings();
+    let settings = settings("sqlite:{data_dir}/fleets.db");
     let binary = laneway_binary()?;
     let deployment = Deployment::embedded_with(&binary, folder.path(), &settings).await?;
     live(deployment, folder.path()).await
@@ -43,7 +46,8 @@ async fn a_tenant_lives_beside_others_where_the_roles_are_apart() -> Result<()> 
     }
     let folder = tempfile::tempdir()?;
     let servers = Servers::shared("life", 4).await?;
-    let settings: Settings<'_> = &settings();
+    let fleets = Database::Postgres.empty().await?;
+    let settings: Settings<'_> = &settings(&fleets.url);
     let binary = laneway_binary()?;
     let deployment =
         Deployment::distributed_with(&binary, folder.path(), &servers, settings).await?;
@@ -59,8 +63,9 @@ async fn live(deployment: Deployment, folder: &std::path::Path) -> Result<()> {
     std::fs::write(&file, format!("id\n{ids}"))?;
 
     let limits = json!({"devices": 100, "events_per_day": 100_000});
-    // With topics of its own, which those below it share with it and nobody else.
-    let body = json!({"slug": "acme", "owner": "Ada", "limits": limits, "topics": "fleets"});
+    // With topics and a database of its own, which those below it share with it and nobody else.
+    let body = json!({"slug": "acme", "owner": "Ada", "limits": limits, "topics": "fleets",
+        "database": "fleets"});
     let mut acme = Home::found(&deployment, ("/tenants", &operator), &body).await?;
     let limits = json!({"devices": DEVICES, "events_per_day": QUOTA});
     let body = json!({"slug": "shop", "owner": "Bob", "limits": limits});
