@@ -13,6 +13,7 @@ use crate::access::{Access, Tx};
 use crate::codec::{Named, hex, to_json};
 use crate::devices::{self, NewDevice, NewToken};
 use crate::error::{Doing, Result};
+use crate::homes::owner_of_secret;
 use crate::outbox::{next_version, next_versions};
 use crate::provisioning::{COLUMNS, ProvisioningKey, provisioning_key};
 use crate::room::{Counted, room};
@@ -75,13 +76,7 @@ impl Store {
         at: i64,
     ) -> Result<std::result::Result<Enrolled, NotEnrolled>> {
         let hash = hex(secret.hash());
-        let home = match self.owner_of_secret(&hash).await? {
-            Some(tenant) => {
-                self.claim_secrets(tenant, &[new.token.hash], at).await?;
-                self.home(tenant).await?
-            }
-            None => self,
-        };
+        let home = self.home_of(&hash, &new.token, at).await?;
         let mut tx = home.write(Access::Secret(hash.clone())).await?;
         let Some((tenant, _)) = find(&mut tx, &hash).await? else {
             return Ok(Err(NotEnrolled::UnknownKey));
@@ -136,6 +131,20 @@ impl Store {
             key: key.id,
             again,
         }))
+    }
+}
+
+impl Store {
+    /// The database of a provisioning key, where the new token is known to be there.
+    async fn home_of(&self, key: &str, token: &NewToken, at: i64) -> Result<&Store> {
+        let mut tx = self.read(Access::Secret(key.to_owned())).await?;
+        let owner = owner_of_secret(&mut tx, key).await?;
+        tx.commit().await?;
+        let Some(tenant) = owner else {
+            return Ok(self);
+        };
+        self.claim_secrets(tenant, &[token.hash], at).await?;
+        self.home(tenant).await
     }
 }
 

@@ -19,5 +19,6 @@ mod sweep;
 pub use sweep::{Claims, Swept};
 
 pub(crate) use claims::{
-    Claim, NEVER, claim_host, claim_slugs, insert_secrets, release_host, release_slugs,
+    Claim, NEVER, claim_host, claim_slugs, insert_secrets, owner_of_secret, release_host,
+    release_slugs,
 };

@@ -11,13 +11,13 @@ mod choice;
 mod idle;
 mod known;
 mod marks;
+mod ways;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::future::join_all;
-use laneway_tenancy::TenantId;
 use sqlx::Row;
 use tokio::sync::Mutex;
 
@@ -252,73 +252,6 @@ impl Store {
     /// Whether there is a database of this name.
     pub fn has_database(&self, name: &str) -> bool {
         name == MAIN || self.0.shards.by_name.contains_key(name)
-    }
-
-    pub(crate) fn is_shard(&self) -> bool {
-        !self.0.shards.of_main
-    }
-
-    /// Where what the stream writes of the tenant is kept.
-    pub(crate) async fn data(&self, tenant: TenantId) -> Result<&Store> {
-        self.in_place(self.place(tenant).await?.data.as_deref())
-    }
-
-    /// The same where the tenant's other tables are not there.
-    pub(crate) async fn data_apart(&self, tenant: TenantId) -> Result<Option<&Store>> {
-        let place = self.place(tenant).await?;
-        if place.data == place.home {
-            return Ok(None);
-        }
-        self.in_place(place.data.as_deref()).map(Some)
-    }
-
-    /// Where the tenant's own tables are.
-    pub(crate) async fn home(&self, tenant: TenantId) -> Result<&Store> {
-        if self.is_shard() {
-            return Ok(self);
-        }
-        self.in_place(self.place(tenant).await?.home.as_deref())
-    }
-
-    /// The same where that is not here.
-    pub(crate) async fn home_apart(&self, tenant: TenantId) -> Result<Option<&Store>> {
-        let home = self.home(tenant).await?;
-        Ok((home.is_shard() && !self.is_shard()).then_some(home))
-    }
-
-    /// The database of a name; the main one where there is none.
-    pub(crate) fn in_place(&self, name: Option<&str>) -> Result<&Store> {
-        match name {
-            Some(name) => self.0.shards.get(name),
-            None => Ok(self),
-        }
-    }
-
-    /// Every database, the main one first; an error where one is away.
-    pub(crate) fn databases(&self) -> Result<Vec<&Store>> {
-        let shards = self.0.shards.each().map(Shard::store);
-        std::iter::once(Ok(self)).chain(shards).collect()
-    }
-
-    /// What every database answers, the main one first, and each of the others beside it; without
-    /// what is away.
-    pub(crate) async fn of_each<T, F>(&self, ask: impl Fn(Store) -> F) -> Result<Vec<T>>
-    where
-        F: Future<Output = Result<T>>,
-    {
-        let mut asked = vec![ask(self.clone())];
-        for shard in self.0.shards.each() {
-            asked.extend(shard.store().ok().map(|store| ask(store.clone())));
-        }
-        let answers = join_all(asked).await;
-        let mut there = Vec::with_capacity(answers.len());
-        for (n, answer) in answers.into_iter().enumerate() {
-            match answer {
-                Err(away) if n > 0 && away.is_transient() => {}
-                answer => there.push(answer?),
-            }
-        }
-        Ok(there)
     }
 
     /// Refuses to go on where a tenant has a database that is not configured.

@@ -11,6 +11,7 @@ use crate::access::{Access, Tx};
 use crate::codec::{Named, hex};
 use crate::credentials::validity;
 use crate::error::{Doing, Result};
+use crate::homes::owner_of_secret;
 use crate::keys::{account, grants};
 use crate::{Store, Tenant, accounts, tenants};
 
@@ -83,8 +84,9 @@ impl StoreCredentials {
         if let Some(found) = principal(&mut tx, hash).await? {
             return Ok(Some((tx, found)));
         }
+        let tenant = owner_of_secret(&mut tx, hash).await?;
         tx.commit().await?;
-        let Some(tenant) = self.0.owner_of_secret(hash).await? else {
+        let Some(tenant) = tenant else {
             return Ok(None);
         };
         let home = self.0.home(tenant).await?;

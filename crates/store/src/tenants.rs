@@ -20,6 +20,7 @@ use crate::codec::variant_name;
 use crate::error::{Doing, Result};
 use crate::{Host, Store};
 
+use change::Asked;
 pub use change::TenantChange;
 pub(crate) use change::divide_anew;
 pub use family::Family;
@@ -215,7 +216,14 @@ impl<'a> Tenants<'a> {
         change: TenantChange,
         at: i64,
     ) -> Result<Tenant> {
-        change::change(self.store, id, None, expected, change, at).await
+        let asked = Asked {
+            id,
+            parent: None,
+            expected,
+            change,
+            at,
+        };
+        change::change(self.store, asked).await
     }
 
     pub async fn set_state(&self, id: TenantId, state: TenantState, at: i64) -> Result<Tenant> {

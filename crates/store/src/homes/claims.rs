@@ -56,20 +56,16 @@ impl Store {
     }
 }
 
-impl Store {
-    /// Whose a secret is, of tenants elsewhere.
-    pub(crate) async fn owner_of_secret(&self, hash: &str) -> Result<Option<TenantId>> {
-        let mut tx = self.read(Access::Secret(hash.to_owned())).await?;
-        let row = sqlx::query("SELECT tenant_id FROM secret_homes WHERE token_hash = $1")
-            .bind(hash)
-            .fetch_optional(&mut *tx.inner)
-            .await
-            .doing("looking whose a secret is")?;
-        tx.commit().await?;
-        let Some(row) = row else { return Ok(None) };
-        let row = Named::new("secret_homes", "of a secret", &row);
-        row.parse("tenant_id").map(Some)
-    }
+/// Whose a secret is, of tenants elsewhere.
+pub(crate) async fn owner_of_secret(tx: &mut Tx, hash: &str) -> Result<Option<TenantId>> {
+    let row = sqlx::query("SELECT tenant_id FROM secret_homes WHERE token_hash = $1")
+        .bind(hash)
+        .fetch_optional(&mut *tx.inner)
+        .await
+        .doing("looking whose a secret is")?;
+    let Some(row) = row else { return Ok(None) };
+    let row = Named::new("secret_homes", "of a secret", &row);
+    row.parse("tenant_id").map(Some)
 }
 
 pub(crate) async fn insert_secrets(

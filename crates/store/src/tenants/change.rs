@@ -32,22 +32,25 @@ pub enum TenantChange {
     },
 }
 
-/// Makes a change of a tenant, of one directly below `parent` where that is given.
-pub(super) async fn change(
-    store: &Store,
-    id: TenantId,
-    parent: Option<TenantId>,
-    expected: Option<i64>,
-    change: TenantChange,
-    at: i64,
-) -> Result<Tenant> {
-    let claimed = match &change {
-        TenantChange::Slug { slug, .. } => renaming::claim(store, id, parent, slug, at).await?,
+/// A change that somebody asks for.
+pub(super) struct Asked {
+    pub(super) id: TenantId,
+    /// The tenant that it has to be directly below.
+    pub(super) parent: Option<TenantId>,
+    /// The version that it has to be at.
+    pub(super) expected: Option<i64>,
+    pub(super) change: TenantChange,
+    pub(super) at: i64,
+}
+
+pub(super) async fn change(store: &Store, asked: Asked) -> Result<Tenant> {
+    let claimed = match &asked.change {
+        TenantChange::Slug { slug, .. } => renaming::claim(store, &asked, slug).await?,
         _ => None,
     };
     let made = async {
-        let mut tx = store.write(Access::Family(id)).await?;
-        let tenant = change_in(&mut tx, id, parent, expected, change, at).await?;
+        let mut tx = store.write(Access::Family(asked.id)).await?;
+        let tenant = change_in(&mut tx, asked).await?;
         if let Some(claimed) = &claimed {
             claimed.check(&tx)?;
         }
@@ -65,14 +68,14 @@ pub(super) async fn change(
 }
 
 /// In a transaction. Rows are locked from the head of a family downwards.
-async fn change_in(
-    tx: &mut Tx,
-    id: TenantId,
-    parent: Option<TenantId>,
-    expected: Option<i64>,
-    change: TenantChange,
-    at: i64,
-) -> Result<Tenant> {
+async fn change_in(tx: &mut Tx, asked: Asked) -> Result<Tenant> {
+    let Asked {
+        id,
+        parent,
+        expected,
+        change,
+        at,
+    } = asked;
     let missing = || StoreError::Missing {
         what: format!("tenant {id}"),
     };

@@ -4,7 +4,8 @@
 use laneway_tenancy::control::TenantKind;
 use laneway_tenancy::{TenantId, TenantScope};
 
-use super::{NewTenant, Tenant, TenantChange, change, create, row};
+use super::change::{self, Asked};
+use super::{NewTenant, Tenant, TenantChange, create, row};
 use crate::access::Access;
 use crate::error::Result;
 use crate::{First, Host, Store};
@@ -30,7 +31,14 @@ impl Family<'_> {
         change: TenantChange,
         at: i64,
     ) -> Result<Tenant> {
-        change::change(self.store, self.scope.tenant(), None, expected, change, at).await
+        let asked = Asked {
+            id: self.scope.tenant(),
+            parent: None,
+            expected,
+            change,
+            at,
+        };
+        change::change(self.store, asked).await
     }
 
     /// Below it.
@@ -80,7 +88,13 @@ impl Family<'_> {
         change: TenantChange,
         at: i64,
     ) -> Result<Tenant> {
-        let above = Some(self.scope.tenant());
-        change::change(self.store, id, above, expected, change, at).await
+        let asked = Asked {
+            id,
+            parent: Some(self.scope.tenant()),
+            expected,
+            change,
+            at,
+        };
+        change::change(self.store, asked).await
     }
 }

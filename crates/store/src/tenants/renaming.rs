@@ -3,7 +3,7 @@
 use laneway_tenancy::TenantId;
 use laneway_tenancy::control::TenantKind;
 
-use super::change::{ids_below, publish, write};
+use super::change::{Asked, ids_below, publish, write};
 use super::{Tenant, row, slugs};
 use crate::Store;
 use crate::access::{Access, Tx};
@@ -42,13 +42,8 @@ impl Claimed {
 
 /// Claims what the tenant and its namespaces would be called; nothing where they are in the main
 /// database, or there is nothing to claim.
-pub(super) async fn claim(
-    store: &Store,
-    id: TenantId,
-    parent: Option<TenantId>,
-    slug: &str,
-    at: i64,
-) -> Result<Option<Claimed>> {
+pub(super) async fn claim(store: &Store, asked: &Asked, slug: &str) -> Result<Option<Claimed>> {
+    let Asked { id, parent, at, .. } = *asked;
     let Some(home) = store.home_apart(id).await? else {
         return Ok(None);
     };

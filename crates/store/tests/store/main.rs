@@ -4,6 +4,7 @@ mod support;
 
 mod audit;
 mod catalog;
+mod claims;
 mod control_changes;
 mod creations;
 mod credentials;
