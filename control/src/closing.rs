@@ -18,7 +18,7 @@ use laneway_tenancy::control::{TenantKind, TenantState};
 use laneway_tenancy::{OperatorScope, TenantId, TenantScope};
 
 use crate::erasing::{self, Of};
-use crate::underway::{SETTLE_US, behind};
+use crate::underway::behind;
 use crate::{Control, rounds};
 
 const LEASE: &str = "closing";
@@ -149,7 +149,7 @@ async fn nothing_under_way(
 ) -> anyhow::Result<bool> {
     let deps = &control.deps;
     let closures = deps.store.closures(&deps.authority);
-    let settled = closure.begun_at.saturating_add(SETTLE_US);
+    let settled = closure.begun_at.saturating_add(deps.settings.settle_us());
     if !closure.has_done(ACCEPTED) {
         if deps.clock.now_us() < settled
             || is_waiting(control, closure, waits, &OF_ACCEPTED, settled).await?

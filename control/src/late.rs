@@ -12,7 +12,7 @@ use laneway_store::Erasure;
 use laneway_tenancy::{OperatorScope, TenantId};
 
 use crate::erasing::{self, Of};
-use crate::underway::{SETTLE_US, behind};
+use crate::underway::behind;
 use crate::{Control, rounds};
 
 const LEASE: &str = "erasing";
@@ -35,7 +35,10 @@ async fn round(control: &Control) -> anyhow::Result<()> {
     let mut last: Option<Erasure> = None;
     let mut leased_at = None;
     loop {
-        let due = deps.clock.now_us() - SETTLE_US;
+        let due = deps
+            .clock
+            .now_us()
+            .saturating_sub(deps.settings.settle_us());
         let page = erasures.open(due, last.as_ref(), PAGE).await?;
         if page.is_empty() {
             return Ok(());
@@ -82,7 +85,8 @@ async fn go_on(control: &Control, erasure: &Erasure) -> anyhow::Result<()> {
     let placement = &found.body.placement;
     let log = &*deps.log;
     let Some(processed_at) = erasure.processed_at else {
-        let until = erasure.accepted_until.saturating_add(SETTLE_US);
+        let until = erasure.accepted_until;
+        let until = until.saturating_add(deps.settings.settle_us());
         if behind(log, of, placement, &[groups::PROCESSOR], until)
             .await?
             .is_none()

@@ -15,6 +15,10 @@ pub struct ControlSettings {
     /// How long a control node that vanished keeps others from relaying, in milliseconds. Longer
     /// than the bound on an append (`log.kafka.delivery_timeout_ms`).
     pub relay_lease_ms: u64,
+    /// How long an append may take before it is given up, in milliseconds: the log's own setting.
+    /// 0 where it is not on its way to another machine.
+    #[serde(skip)]
+    pub append_bound_ms: u64,
     /// How long the log keeps events, in seconds: the log's own setting. 0 where that is not known.
     #[serde(skip)]
     pub retention_seconds: u64,
@@ -76,6 +80,17 @@ impl Default for HostProofSettings {
     }
 }
 
+impl ControlSettings {
+    /// How long after a tenant or a device was refused something of it may still be appended, in
+    /// microseconds: until all have heard of it (2 s), what they had let in is durable or given
+    /// up, and clocks differ by no more than is left.
+    pub(crate) fn settle_us(&self) -> i64 {
+        i64::try_from(self.append_bound_ms.saturating_mul(1000))
+            .unwrap_or(i64::MAX)
+            .saturating_add(5_000_000)
+    }
+}
+
 impl Default for ControlSettings {
     fn default() -> Self {
         ControlSettings {
@@ -83,6 +98,7 @@ impl Default for ControlSettings {
             default_lanes: 4,
             relay_poll_ms: 100,
             relay_lease_ms: 45_000,
+            append_bound_ms: 0,
             retention_seconds: 7 * 86_400,
             idle_close_seconds: 120,
             allow_plain_http: false,

@@ -15,9 +15,6 @@ use laneway_tenancy::Placement;
 
 use crate::erasing::{Keys, Of};
 
-/// How long after a tenant or a device was refused something of it may still be appended, µs:
-/// until all have heard of it, and what they had let in is durable. No less than clocks differ.
-pub(crate) const SETTLE_US: i64 = 5_000_000;
 /// A group that is no further from a barrier may never come to it: what ends a unit of work has an
 /// offset, but is no record. What lies between is read.
 const NEAR: u64 = 100;

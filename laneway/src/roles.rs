@@ -240,6 +240,9 @@ fn control(
     });
     let mut settings = config.control.clone();
     settings.node = config.instance.clone();
+    if config.log.backend == laneway_log::Backend::Kafka {
+        settings.append_bound_ms = config.log.kafka.delivery_timeout_ms.into();
+    }
     settings.retention_seconds = config.log.retention_seconds;
     settings.idle_close_seconds = config.processor.idle_close_seconds;
     settings.hosts = config.hosts.proof.clone();

@@ -17,6 +17,7 @@ use crate::support::{PARTITIONS, Rig, rig, rig_with};
 
 laneway_testkit::on_both_databases!(
     a_tenant_is_closed_once_what_it_had_sent_is_through,
+    an_append_that_takes_as_long_as_it_may_is_waited_for,
     what_a_device_had_sent_before_it_was_erased_is_erased_when_it_comes,
     a_device_that_is_registered_again_keeps_what_it_has,
 );
@@ -101,15 +102,48 @@ fn as_str(steps: &[String]) -> Vec<&str> {
     steps.iter().map(String::as_str).collect()
 }
 
+/// A tenant in every lane.
+async fn globex(rig: &Rig) {
+    let globex = json!({"slug": "globex", "lanes": PARTITIONS});
+    let made = rig.operate("POST", "/tenants", &globex).await;
+    assert_eq!(made.status, 201, "{}", made.body);
+}
+
+/// A broker may have hung, while others appended to the lane.
+async fn an_append_that_takes_as_long_as_it_may_is_waited_for(database: Database) {
+    let rig = rig_with(database, |settings| settings.append_bound_ms = 5000).await;
+    rig.acme().await;
+    let (tenant, lane) = acme(&rig).await;
+    globex(&rig).await;
+    let other = rig.heard("globex", |_| true).await.id;
+    let closing = json!({"state": "closing"});
+    let answer = rig.operate("PUT", "/tenants/acme/state", &closing).await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    // Longer than until everybody has heard of it, but not than an append may take.
+    let begun = ["destinations", "grants"];
+    tokio::time::sleep(Duration::from_millis(5500)).await;
+    append(&rig, Topic::LocationUpdates, lane, other, "van").await;
+    for group in [PROCESSOR, METERING] {
+        reads(&rig, group, lane).await;
+    }
+    stays_at(&rig, &begun, 2).await;
+    append(&rig, Topic::LocationUpdates, lane, tenant, "truck").await;
+    stays_at(&rig, &begun, 4).await;
+    for group in [PROCESSOR, METERING] {
+        reads(&rig, group, lane).await;
+    }
+    until("the closure", BOUND, || async { closure(&rig).await.1 })
+        .await
+        .unwrap();
+}
+
 async fn a_tenant_is_closed_once_what_it_had_sent_is_through(database: Database) {
     let rig = rig(database).await;
     rig.acme().await;
     let (tenant, lane) = acme(&rig).await;
     append(&rig, Topic::LocationUpdates, lane, tenant, "truck").await;
     // In that lane as well, and with nothing in it.
-    let globex = json!({"slug": "globex", "lanes": PARTITIONS});
-    let made = rig.operate("POST", "/tenants", &globex).await;
-    assert_eq!(made.status, 201, "{}", made.body);
+    globex(&rig).await;
     let closing = json!({"state": "closing"});
     for tenant in ["acme", "globex"] {
         let path = format!("/tenants/{tenant}/state");

@@ -31,7 +31,7 @@ use idle::Idle;
 use known::Known;
 
 pub(crate) use choice::Chosen;
-pub(crate) use known::Place;
+pub(crate) use known::{Place, has};
 pub(crate) use marks::{OF_TENANTS, is_there, keep_mark, mark, unmark, unmark_in};
 
 /// What the main database is called where databases are named.

@@ -13,6 +13,7 @@ use crate::access::{Access, Tx};
 use crate::chunks::{chunks, placeholders};
 use crate::codec::{Named, hex, variant_name};
 use crate::error::{Doing, Result, StoreError};
+use crate::shards::has;
 use crate::tenants;
 
 /// How long a claim may be used after it was made; an old one is swept much later.
@@ -201,8 +202,9 @@ pub(crate) async fn release_host(
     .fetch_optional(&mut *tx.inner)
     .await
     .doing(DOING)?;
+    let knows = !tx.in_shard || has(&mut tx, tenant).await?;
     tx.commit().await?;
-    if live.is_some() {
+    if live.is_some() || !knows {
         return Ok(false);
     }
     let mut tx = main.write(Access::Here(tenant)).await?;

@@ -12,7 +12,8 @@ use crate::Store;
 use crate::access::{Access, Tx};
 use crate::chunks::{chunks, list};
 use crate::codec::Named;
-use crate::error::{Doing, Result};
+use crate::error::{Doing, Result, StoreError};
+use crate::shards::has;
 
 /// How old a claim is that nobody uses any more: much longer than it may be used.
 const OLD_US: i64 = 3600 * 1_000_000;
@@ -154,7 +155,8 @@ impl Claims<'_> {
         Ok(released)
     }
 
-    /// Which of the names the tenant has in its own database.
+    /// Which of the names the tenant has in its own database; an error where that is not there, or
+    /// not the one that it was.
     async fn behind(
         &self,
         kind: &Kind,
@@ -163,6 +165,12 @@ impl Claims<'_> {
     ) -> Result<HashSet<String>> {
         let mut there = HashSet::new();
         let mut tx = self.store.read(Access::Tenant(tenant)).await?;
+        if tx.in_shard && !has(&mut tx, tenant).await? {
+            return Err(StoreError::Unavailable {
+                doing: "looking what is behind claims",
+                reason: format!("the database of {tenant} knows nothing of it"),
+            });
+        }
         for chunk in chunks(names) {
             let places = list(1, chunk.len());
             for sql in kind.behind {

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use laneway_tenancy::TenantId;
 use sqlx::Row;
 
+use super::unavailable;
 use crate::Store;
 use crate::access::{Access, Tx};
 use crate::chunks::{chunks, list};
@@ -29,15 +30,31 @@ pub(crate) struct Place {
 
 /// What was found once holds: a tenant's databases do not change.
 #[derive(Default)]
-pub(crate) struct Known(Mutex<HashMap<TenantId, Place>>);
+pub(crate) struct Known(Mutex<HashMap<TenantId, Found>>);
+
+struct Found {
+    place: Place,
+    /// Its own row was seen in its own database.
+    seen: bool,
+}
 
 impl Known {
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<TenantId, Place>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<TenantId, Found>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn get(&self, tenant: TenantId) -> Option<Place> {
-        self.lock().get(&tenant).cloned()
+        self.lock().get(&tenant).map(|found| found.place.clone())
+    }
+
+    fn is_seen(&self, tenant: TenantId) -> bool {
+        self.lock().get(&tenant).is_some_and(|found| found.seen)
+    }
+
+    fn see(&self, tenant: TenantId) {
+        if let Some(found) = self.lock().get_mut(&tenant) {
+            found.seen = true;
+        }
     }
 
     fn unknown(&self, tenants: &[TenantId]) -> Vec<TenantId> {
@@ -51,7 +68,10 @@ impl Known {
         if known.len() + found.len() > MOST {
             known.clear();
         }
-        known.extend(found.iter().map(|(tenant, place)| (*tenant, place.clone())));
+        for (tenant, place) in found {
+            let place = place.clone();
+            known.entry(*tenant).or_insert(Found { place, seen: false });
+        }
     }
 }
 
@@ -64,6 +84,26 @@ impl Store {
         }
         let mut found = self.places(&[tenant]).await?;
         Ok(found.remove(&tenant).unwrap_or_default())
+    }
+
+    /// Refuses a database that has not the tenant's own row: it is not the one that it was, and what
+    /// it lacks says nothing. It is looked at once.
+    pub(super) async fn see_at(&self, home: &Store, name: &str, tenant: TenantId) -> Result<()> {
+        let known = &self.0.shards.known;
+        if known.is_seen(tenant) {
+            return Ok(());
+        }
+        let mut tx = home.begin_here(Access::Here(tenant), false).await?;
+        let has = has(&mut tx, tenant).await?;
+        tx.commit().await?;
+        if !has {
+            return Err(unavailable(
+                name,
+                "is not the one that it was: it knows nothing of the tenant",
+            ));
+        }
+        known.see(tenant);
+        Ok(())
     }
 
     /// The names of the tenants' shards, in their order.
@@ -97,6 +137,16 @@ impl Store {
         }
         Ok(found)
     }
+}
+
+/// Whether a tenant's row is in this database.
+pub(crate) async fn has(tx: &mut Tx, tenant: TenantId) -> Result<bool> {
+    let row = sqlx::query("SELECT tenant_id FROM tenants WHERE tenant_id = $1")
+        .bind(tenant.to_string())
+        .fetch_optional(&mut *tx.inner)
+        .await
+        .doing("looking for a tenant in its database")?;
+    Ok(row.is_some())
 }
 
 async fn look_up(

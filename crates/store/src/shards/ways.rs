@@ -14,7 +14,11 @@ impl Store {
 
     /// Where what the stream writes of the tenant is kept.
     pub(crate) async fn data(&self, tenant: TenantId) -> Result<&Store> {
-        self.in_place(self.place(tenant).await?.data.as_deref())
+        let place = self.place(tenant).await?;
+        if place.data == place.home {
+            return self.home(tenant).await;
+        }
+        self.in_place(place.data.as_deref())
     }
 
     /// The same where the tenant's other tables are not there.
@@ -31,7 +35,12 @@ impl Store {
         if self.is_shard() {
             return Ok(self);
         }
-        self.in_place(self.place(tenant).await?.home.as_deref())
+        let Some(name) = self.place(tenant).await?.home else {
+            return Ok(self);
+        };
+        let home = self.0.shards.get(&name)?;
+        self.see_at(home, &name, tenant).await?;
+        Ok(home)
     }
 
     /// The same where that is not here.

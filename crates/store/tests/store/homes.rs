@@ -30,6 +30,7 @@ laneway_testkit::on_both_databases!(
     the_operator_sees_all_databases_as_one,
     a_family_is_in_one_database,
     a_database_that_is_away_keeps_its_own_waiting_and_no_others,
+    a_database_that_is_not_the_one_that_it_was_says_nothing,
 );
 
 pub const DAY: i64 = 86_400_000_000;
@@ -461,4 +462,35 @@ async fn a_database_that_is_away_keeps_its_own_waiting_and_no_others(database: D
         let told = outbox.oldest(9).await;
         assert_eq!(told.is_ok(), outbox.database() != "eu");
     }
+}
+
+/// As where its address leads to a new one by mistake.
+async fn a_database_that_is_not_the_one_that_it_was_says_nothing(database: Database) {
+    let rig = sharded(database).await;
+    let (acme, scope) = rig.tenant("acme", "bank").await;
+    furnish(&rig.store, &scope, 1).await;
+    prove(&rig.store, &scope, "tracks.example.com")
+        .await
+        .unwrap();
+    let another = database.empty().await.unwrap();
+    let mut mistaken = rig.config.clone();
+    let url = another.url.clone();
+    mistaken.shards.urls.insert("bank".to_owned(), url);
+    let store = Store::open(&mistaken).await.unwrap();
+    let source = StoreCredentials(store.clone());
+    let refused = source.by_token([1; 32]).await.unwrap_err().to_string();
+    assert!(refused.contains("is not the one that it was"), "{refused}");
+    let devices = store.devices(&scope).list(None, 9).await;
+    assert!(devices.unwrap_err().is_transient());
+    let (operator, authority) = (operator(), authority());
+    let tenants = store.tenants(&operator);
+    let suspended = tenants.set_state(acme.id, TenantState::Suspended, NOW);
+    assert!(suspended.await.unwrap_err().is_transient());
+    let claims = store.claims(&authority);
+    assert_eq!(claims.sweep_names(LATER).await.unwrap(), 0);
+    let swept = claims.sweep_secrets("", LATER, 99).await.unwrap();
+    assert_eq!(swept.released, 0, "what it lacks says nothing");
+    // With the right one everything is as it was.
+    let source = StoreCredentials(rig.store.clone());
+    assert!(source.by_token([1; 32]).await.unwrap().is_some());
 }
