@@ -11,14 +11,14 @@ use std::sync::{Mutex, PoisonError};
 
 use anyhow::Context;
 use laneway_log::Topic;
-use laneway_log::groups::{Group, METERING, PROCESSOR, PROJECTION};
+use laneway_log::groups::{Group, PROJECTION};
 use laneway_runtime::Lifecycle;
 use laneway_store::{Closure, ClosureStep, StoreError, TenantChange};
 use laneway_tenancy::control::{TenantKind, TenantState};
 use laneway_tenancy::{OperatorScope, TenantId, TenantScope};
 
 use crate::erasing::{self, Of};
-use crate::underway::behind;
+use crate::underway::{OF_ACCEPTED, behind};
 use crate::{Control, rounds};
 
 const LEASE: &str = "closing";
@@ -30,8 +30,6 @@ const PAGE: u32 = 500;
 /// Steps that wait.
 const ACCEPTED: &str = "accepted";
 const DERIVED: &str = "derived";
-/// Read what was accepted, and write what comes of it.
-const OF_ACCEPTED: [Group; 2] = [PROCESSOR, METERING];
 /// Writes rows of what was derived.
 const OF_DERIVED: [Group; 1] = [PROJECTION];
 

@@ -12,7 +12,7 @@ use laneway_store::Erasure;
 use laneway_tenancy::{OperatorScope, TenantId};
 
 use crate::erasing::{self, Of};
-use crate::underway::behind;
+use crate::underway::{OF_ACCEPTED, behind};
 use crate::{Control, rounds};
 
 const LEASE: &str = "erasing";
@@ -87,7 +87,7 @@ async fn go_on(control: &Control, erasure: &Erasure) -> anyhow::Result<()> {
     let Some(processed_at) = erasure.processed_at else {
         let until = erasure.accepted_until;
         let until = until.saturating_add(deps.settings.settle_us());
-        if behind(log, of, placement, &[groups::PROCESSOR], until)
+        if behind(log, of, placement, &OF_ACCEPTED, until)
             .await?
             .is_none()
         {

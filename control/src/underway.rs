@@ -9,12 +9,14 @@ use std::fmt;
 use std::time::Duration;
 
 use anyhow::Context;
-use laneway_log::groups::Group;
+use laneway_log::groups::{Group, METERING, PROCESSOR};
 use laneway_log::{Log, LogError, Topic};
 use laneway_tenancy::Placement;
 
 use crate::erasing::{Keys, Of};
 
+/// Read what was accepted, and write what comes of it and who has sent it.
+pub(crate) const OF_ACCEPTED: [Group; 2] = [PROCESSOR, METERING];
 /// A group that is no further from a barrier may never come to it: what ends a unit of work has an
 /// offset, but is no record. What lies between is read.
 const NEAR: u64 = 100;

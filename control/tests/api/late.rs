@@ -242,6 +242,15 @@ async fn what_a_device_had_sent_before_it_was_erased_is_erased_when_it_comes(dat
         append(&rig, topic, lane, tenant, "truck").await;
     }
     reads(&rig, PROCESSOR, lane).await;
+    for _ in 0..8 {
+        tokio::time::sleep(Duration::from_millis(250)).await;
+        let waits = erasures(&rig).await;
+        assert!(
+            waits[0].processed_at.is_none(),
+            "metering would name it again"
+        );
+    }
+    reads(&rig, METERING, lane).await;
     until("what was accepted to be through", BOUND, || async {
         erasures(&rig).await[0].processed_at.is_some()
     })

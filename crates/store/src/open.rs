@@ -80,10 +80,10 @@ impl Store {
         sqlx::any::install_default_drivers();
         let store = Store::connect(config, Shards::new(config)?)?;
         migrate::run(store.0.kind, &store.0.pool).await?;
-        store.check_shards().await?;
         if let Err(error) = store.0.shards.health().await {
-            tracing::warn!(%error, "the data of some tenants is not there yet");
+            tracing::warn!(%error, "what some tenants have is not there yet");
         }
+        store.check_shards().await?;
         Ok(store)
     }
 

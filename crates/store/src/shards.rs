@@ -22,6 +22,7 @@ use sqlx::Row;
 use tokio::sync::Mutex;
 
 use crate::access::Access;
+use crate::codec::Named;
 use crate::error::{Doing, Result, StoreError};
 use crate::open::StoreConfig;
 use crate::projection::{Rows, Span};
@@ -254,23 +255,34 @@ impl Store {
         name == MAIN || self.0.shards.by_name.contains_key(name)
     }
 
-    /// Refuses to go on where a tenant has a database that is not configured.
+    /// Refuses to go on where a tenant has a database that is not configured, or one that is
+    /// there and knows nothing of it.
     pub(crate) async fn check_shards(&self) -> Result<()> {
         const DOING: &str = "looking for the databases of all tenants";
         let mut tx = self.read(Access::Platform).await?;
         let rows = sqlx::query(
-            "SELECT shard, MIN(slug) AS slug FROM tenants WHERE shard <> '' AND state <> 'closed' GROUP BY shard",
+            "SELECT tenant_id, slug, shard, home FROM tenants WHERE tenant_id IN
+                (SELECT MIN(tenant_id) FROM tenants WHERE shard <> '' AND state <> 'closed'
+                 GROUP BY shard, home)",
         )
         .fetch_all(&mut *tx.inner)
         .await
         .doing(DOING)?;
         tx.commit().await?;
         for row in rows {
-            let name: String = row.try_get("shard").doing(DOING)?;
-            let slug: String = row.try_get("slug").doing(DOING)?;
-            if !self.0.shards.by_name.contains_key(&name) {
+            let id: String = row.try_get("tenant_id").doing(DOING)?;
+            let row = Named::new("tenants", &id, &row);
+            let (name, home): (String, String) = (row.get("shard")?, row.get("home")?);
+            let slug: String = row.get("slug")?;
+            let Some(shard) = self.0.shards.by_name.get(&name) else {
                 return Err(StoreError::Config(format!(
-                    "store.shards.urls has no database {name}, in which the data of the tenant {slug} is"
+                    "store.shards.urls has no database {name}, in which the tenant {slug} is"
+                )));
+            };
+            let Ok(store) = shard.store() else { continue };
+            if !home.is_empty() && !store.knows(row.parse("tenant_id")?).await? {
+                return Err(StoreError::Config(format!(
+                    "store.shards.urls, {name}: this is not the database in which the tenant {slug} is"
                 )));
             }
         }

@@ -93,10 +93,7 @@ impl Store {
         if known.is_seen(tenant) {
             return Ok(());
         }
-        let mut tx = home.begin_here(Access::Here(tenant), false).await?;
-        let has = has(&mut tx, tenant).await?;
-        tx.commit().await?;
-        if !has {
+        if !home.knows(tenant).await? {
             return Err(unavailable(
                 name,
                 "is not the one that it was: it knows nothing of the tenant",
@@ -104,6 +101,14 @@ impl Store {
         }
         known.see(tenant);
         Ok(())
+    }
+
+    /// Whether the tenant's row is in this database.
+    pub(super) async fn knows(&self, tenant: TenantId) -> Result<bool> {
+        let mut tx = self.begin_here(Access::Here(tenant), false).await?;
+        let has = has(&mut tx, tenant).await?;
+        tx.commit().await?;
+        Ok(has)
     }
 
     /// The names of the tenants' shards, in their order.

@@ -472,11 +472,34 @@ async fn a_database_that_is_not_the_one_that_it_was_says_nothing(database: Datab
     prove(&rig.store, &scope, "tracks.example.com")
         .await
         .unwrap();
-    let another = database.empty().await.unwrap();
-    let mut mistaken = rig.config.clone();
-    let url = another.url.clone();
+    let folder = tempfile::tempdir().unwrap();
+    let (url, name) = match database {
+        Database::Sqlite => {
+            let file = folder.path().join("later/bank.db");
+            (format!("sqlite:{}", file.display()), String::new())
+        }
+        Database::Postgres => {
+            let url = format!("{}_later", rig.bank.url);
+            let name = url.rsplit('/').next().unwrap().to_owned();
+            (url, name)
+        }
+    };
+    let mut mistaken = StoreConfig {
+        acquire_timeout_ms: 1000,
+        ..rig.config.clone()
+    };
     mistaken.shards.urls.insert("bank".to_owned(), url);
+    // It is away at the start, and then it is there.
     let store = Store::open(&mistaken).await.unwrap();
+    match database {
+        Database::Sqlite => std::fs::create_dir(folder.path().join("later")).unwrap(),
+        Database::Postgres => {
+            let mut connection = AnyConnection::connect(&rig.main.url).await.unwrap();
+            let create = AssertSqlSafe(format!("CREATE DATABASE {name}"));
+            sqlx::query(create).execute(&mut connection).await.unwrap();
+        }
+    }
+    store.health().await.unwrap();
     let source = StoreCredentials(store.clone());
     let refused = source.by_token([1; 32]).await.unwrap_err().to_string();
     assert!(refused.contains("is not the one that it was"), "{refused}");
@@ -490,6 +513,9 @@ async fn a_database_that_is_not_the_one_that_it_was_says_nothing(database: Datab
     assert_eq!(claims.sweep_names(LATER).await.unwrap(), 0);
     let swept = claims.sweep_secrets("", LATER, 99).await.unwrap();
     assert_eq!(swept.released, 0, "what it lacks says nothing");
+    let refused = Store::open(&mistaken).await.err().unwrap().to_string();
+    let what = "store.shards.urls, bank: this is not the database in which the tenant ";
+    assert!(refused.contains(what), "{refused}");
     // With the right one everything is as it was.
     let source = StoreCredentials(rig.store.clone());
     assert!(source.by_token([1; 32]).await.unwrap().is_some());
