@@ -60,6 +60,16 @@ const HOT: &[Hot] = &[
         condition: "WHERE token_hash = $1 OR former_hash = $1",
     },
     Hot {
+        source: include_str!("../../src/homes/claims.rs"),
+        table: "secret_homes",
+        condition: "WHERE token_hash = $1",
+    },
+    Hot {
+        source: include_str!("../../src/shards/known.rs"),
+        table: "tenants",
+        condition: "WHERE tenant_id = $1",
+    },
+    Hot {
         source: include_str!("../../src/destinations.rs"),
         table: "destinations",
         condition: "WHERE tenant_id = $1 AND destination_id = $2",
@@ -187,6 +197,13 @@ fn filling(database: Database) -> Vec<(&'static str, String)> {
             format!(
             "INSERT INTO api_keys (tenant_id, key_id, account_id, name, grants, token_hash, former_hash, created_at)
              SELECT {tenant}, {device}, {device}, 'k', '[]', {key_hash}, {former_hash}, 1 FROM {per_device}"
+        ),
+        ),
+        (
+            "secret_homes",
+            format!(
+            "INSERT INTO secret_homes (token_hash, tenant_id, claimed_at)
+             SELECT {hash}, {tenant}, 1 FROM {per_device}"
         ),
         ),
         (
