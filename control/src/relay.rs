@@ -115,8 +115,7 @@ impl Relay {
         if !self.hold_lease().await? {
             return Ok(false);
         }
-        let rows = outbox.oldest(BATCH).await?;
-        outbox.copied(&rows).await?;
+        let rows = outbox.vetted(outbox.oldest(BATCH).await?).await?;
         let records = self.records(&rows)?;
         deps.log
             .append(records)

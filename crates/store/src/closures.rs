@@ -107,8 +107,8 @@ pub(crate) async fn find(tx: &mut Tx, tenant: TenantId) -> Result<Option<Closure
 impl Closures<'_> {
     /// Those that are not finished, but for what is in a database that is away.
     pub async fn open(&self, limit: u32) -> Result<Vec<Closure>> {
-        let open = self.store.of_each(|store| open(store, limit)).await?;
-        Ok(open.into_iter().flatten().collect())
+        let tenant = |closure: &Closure| closure.tenant;
+        self.store.of_each(tenant, |store| open(store, limit)).await
     }
 
     /// Whether all news of the tenant is in the log.

@@ -45,8 +45,9 @@ impl Erasures<'_> {
         after: Option<&Erasure>,
         limit: u32,
     ) -> Result<Vec<Erasure>> {
-        let of_each = self.store.of_each(|store| open(store, until, after, limit));
-        let mut open: Vec<Erasure> = of_each.await?.into_iter().flatten().collect();
+        let tenant = |erasure: &Erasure| erasure.tenant;
+        let ask = |store| open(store, until, after, limit);
+        let mut open = self.store.of_each(tenant, ask).await?;
         open.sort_by(|a, b| (a.tenant, &a.device).cmp(&(b.tenant, &b.device)));
         open.truncate(limit as usize);
         Ok(open)

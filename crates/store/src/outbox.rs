@@ -100,7 +100,10 @@ impl Outbox<'_> {
         tenants.sort_unstable();
         tenants.dedup();
         let there = self.store.places(&tenants).await?;
-        rows.retain(|row| there.contains_key(&row.tenant));
+        rows.retain(|row| {
+            let place = there.get(&row.tenant);
+            place.is_some_and(|place| place.home.as_deref() == self.shard)
+        });
         rows.truncate(limit as usize);
         Ok(rows)
     }
@@ -135,17 +138,18 @@ impl Outbox<'_> {
             .collect()
     }
 
-    /// Sees to it that the main database has the copies that follow from changes, before anybody
-    /// else is told of them.
-    pub async fn copied(&self, rows: &[OutboxRow]) -> Result<()> {
-        if self.shard.is_none() {
-            return Ok(());
-        }
+    /// Changes as everybody else may be told of them: what a shard says is held against the main
+    /// database, which has the copies that follow from them by then.
+    pub async fn vetted(&self, mut rows: Vec<OutboxRow>) -> Result<Vec<OutboxRow>> {
+        let Some(shard) = self.shard else {
+            return Ok(rows);
+        };
+        self.store.vet_news(shard, &mut rows).await?;
         let changed = rows.iter().filter(|row| row.kind == ControlKind::Tenant);
         for tenant in changed.map(|row| row.tenant).collect::<BTreeSet<_>>() {
             self.store.mirror(tenant).await?;
         }
-        Ok(())
+        Ok(rows)
     }
 
     /// Removes changes that are durable in the log.

@@ -68,7 +68,7 @@ impl StoreCredentials {
                 None => return Ok(None),
             }
         }
-        tx.commit().await?;
+        self.vetted(tx, tenant.as_ref()).await?;
         Ok(tenant.map(|t| StoredCredential {
             control_version: t.control_version,
             tenant: t.into_info(),
@@ -76,6 +76,16 @@ impl StoreCredentials {
             valid: found.valid,
             last_used_at: found.last_used_at,
         }))
+    }
+
+    /// Ends the transaction in which a tenant was read.
+    async fn vetted(&self, tx: Tx, tenant: Option<&Tenant>) -> Result<()> {
+        let in_shard = tx.in_shard;
+        tx.commit().await?;
+        match tenant.filter(|_| in_shard) {
+            Some(tenant) => self.0.vet(std::slice::from_ref(tenant)).await,
+            None => Ok(()),
+        }
     }
 
     /// In the database where the secret is: mostly the main one, which knows of the others'.
@@ -146,7 +156,7 @@ impl StoreCredentials {
             return Ok(None);
         }
         let disabled = is_disabled(&mut tx, tenant.id, &device).await?;
-        tx.commit().await?;
+        self.vetted(tx, Some(&tenant)).await?;
         let name = format!("{}/{device}", tenant.id);
         let password = |row| {
             let row = Named::new("credentials", &name, row);

@@ -163,6 +163,7 @@ impl<'a> Tenants<'a> {
         let mut tx = self.store.read(Access::Family(copy.id)).await?;
         let own = by_id(&mut tx, copy.id).await?;
         tx.commit().await?;
+        self.store.vet(own.as_slice()).await?;
         Ok(own)
     }
 

@@ -4,7 +4,6 @@
 use std::time::{Duration, Instant};
 
 use laneway_tenancy::control::HostState;
-use laneway_tenancy::slug::appearance;
 use laneway_tenancy::{HostPattern, TenantId};
 use sqlx::Row;
 
@@ -93,7 +92,7 @@ pub(crate) async fn insert_secrets(
     Ok(())
 }
 
-/// Takes slugs for tenants elsewhere, all or none.
+/// Takes slugs for tenants elsewhere, all or none. One that a tenant had before is its own still.
 pub(crate) async fn claim_slugs(
     main: &Store,
     slugs: &[(TenantId, String)],
@@ -102,30 +101,46 @@ pub(crate) async fn claim_slugs(
     let claim = Claim::now();
     let mut tx = main.write(Access::Platform).await?;
     for (tenant, slug) in slugs {
-        tenants::take_slug(&mut tx, slug, *tenant, at).await?;
-        sqlx::query("UPDATE slugs SET claimed_at = $2 WHERE appearance = $1")
-            .bind(appearance(slug))
-            .bind(at)
-            .execute(&mut *tx.inner)
-            .await
-            .doing("claiming a slug")?;
+        if !note_claim(&mut tx, *tenant, slug, at).await? {
+            tenants::take_slug(&mut tx, slug, *tenant, at).await?;
+            note_claim(&mut tx, *tenant, slug, at).await?;
+        }
     }
     tx.commit().await?;
     Ok(claim)
 }
 
-/// Frees slugs that were claimed and not given.
+/// Whether it is the tenant's.
+async fn note_claim(tx: &mut Tx, tenant: TenantId, slug: &str, at: i64) -> Result<bool> {
+    let noted = sqlx::query(
+        "UPDATE slugs SET claimed_at = $3
+         WHERE slug = $1 AND tenant_id = $2 AND (until IS NULL OR until > $3)",
+    )
+    .bind(slug)
+    .bind(tenant.to_string())
+    .bind(at)
+    .execute(&mut *tx.inner)
+    .await
+    .doing("claiming a slug")?;
+    Ok(noted.rows_affected() > 0)
+}
+
+/// Frees slugs that were claimed and not given; those that a tenant had before stay.
 pub(crate) async fn release_slugs(main: &Store, slugs: &[(TenantId, String)]) -> Result<()> {
     let mut tx = main.write(Access::Platform).await?;
     for (tenant, slug) in slugs {
-        sqlx::query(
-            "DELETE FROM slugs WHERE tenant_id = $1 AND slug = $2 AND claimed_at IS NOT NULL",
-        )
-        .bind(tenant.to_string())
-        .bind(slug.as_str())
-        .execute(&mut *tx.inner)
-        .await
-        .doing("releasing a slug")?;
+        for sql in [
+            "DELETE FROM slugs
+             WHERE tenant_id = $1 AND slug = $2 AND claimed_at IS NOT NULL AND until IS NULL",
+            "UPDATE slugs SET claimed_at = NULL WHERE tenant_id = $1 AND slug = $2",
+        ] {
+            sqlx::query(sql)
+                .bind(tenant.to_string())
+                .bind(slug.as_str())
+                .execute(&mut *tx.inner)
+                .await
+                .doing("releasing a slug")?;
+        }
     }
     tx.commit().await
 }

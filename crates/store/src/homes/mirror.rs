@@ -19,7 +19,6 @@ struct Own {
 
 struct Slug {
     slug: String,
-    appearance: String,
     until: Option<i64>,
 }
 
@@ -58,7 +57,7 @@ async fn read(home: &Store, tenant: TenantId) -> Result<Option<Own>> {
     let Some(row) = tenants::by_id(&mut tx, tenant).await? else {
         return Ok(None);
     };
-    let rows = sqlx::query("SELECT slug, appearance, until FROM slugs WHERE tenant_id = $1")
+    let rows = sqlx::query("SELECT slug, until FROM slugs WHERE tenant_id = $1")
         .bind(tenant.to_string())
         .fetch_all(&mut *tx.inner)
         .await
@@ -67,13 +66,8 @@ async fn read(home: &Store, tenant: TenantId) -> Result<Option<Own>> {
     tx.commit().await?;
     let slug = |row| {
         let slug: String = Row::try_get(row, "slug").doing(DOING)?;
-        let row = Named::new("slugs", &slug, row);
-        let (appearance, until) = (row.get("appearance")?, row.get("until")?);
-        Ok(Slug {
-            slug,
-            appearance,
-            until,
-        })
+        let until = Named::new("slugs", &slug, row).get("until")?;
+        Ok(Slug { slug, until })
     };
     Ok(Some(Own {
         tenant: row,
@@ -82,12 +76,13 @@ async fn read(home: &Store, tenant: TenantId) -> Result<Option<Own>> {
     }))
 }
 
-/// Whether what is copied is as new as what there is.
+/// Whether what is copied is as new as what there is. A slug has been claimed before.
 async fn copy_row(tx: &mut Tx, tenant: &Tenant) -> Result<bool> {
     let copied = sqlx::query(
         "UPDATE tenants SET slug = $2, name = $3, plan = $4, state = $5, held = $6, limits = $7,
             total_limits = $8, options = $9, version = $10, control_version = $11
-         WHERE tenant_id = $1 AND control_version <= $11",
+         WHERE tenant_id = $1 AND control_version <= $11
+            AND EXISTS (SELECT 1 FROM slugs WHERE slug = $2 AND tenant_id = $1)",
     )
     .bind(tenant.id.to_string())
     .bind(tenant.body.slug.as_str())
@@ -106,24 +101,18 @@ async fn copy_row(tx: &mut Tx, tenant: &Tenant) -> Result<bool> {
     Ok(copied.rows_affected() > 0)
 }
 
-/// Claims that are at work stay. A former slug that somebody else has by now stays theirs.
+/// Claims that are at work stay.
 async fn copy_slugs(tx: &mut Tx, tenant: TenantId, slugs: &[Slug]) -> Result<()> {
     for slug in slugs {
-        for sql in [
-            "INSERT INTO slugs (slug, tenant_id, appearance, until) VALUES ($1, $2, $3, $4)
-             ON CONFLICT DO NOTHING",
-            "UPDATE slugs SET until = $4, claimed_at = NULL
-             WHERE slug = $1 AND tenant_id = $2 AND appearance = $3",
-        ] {
-            sqlx::query(sql)
-                .bind(slug.slug.as_str())
-                .bind(tenant.to_string())
-                .bind(slug.appearance.as_str())
-                .bind(slug.until)
-                .execute(&mut *tx.inner)
-                .await
-                .doing("copying the slugs of a tenant")?;
-        }
+        sqlx::query(
+            "UPDATE slugs SET until = $3, claimed_at = NULL WHERE slug = $1 AND tenant_id = $2",
+        )
+        .bind(slug.slug.as_str())
+        .bind(tenant.to_string())
+        .bind(slug.until)
+        .execute(&mut *tx.inner)
+        .await
+        .doing("copying the slugs of a tenant")?;
     }
     Ok(())
 }

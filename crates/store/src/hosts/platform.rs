@@ -41,8 +41,9 @@ impl HostProofs<'_> {
     /// Hosts that were proved once and are to be proved again by now, the longest due first; but
     /// those whose database is away.
     pub async fn due(&self, now: i64, limit: u32) -> Result<Vec<(TenantId, Host)>> {
-        let due = self.store.of_each(|store| due(store, now, limit)).await?;
-        let mut due: Vec<_> = due.into_iter().flatten().collect();
+        let tenant = |(_, tenant, _): &(i64, TenantId, Host)| *tenant;
+        let ask = |store| due(store, now, limit);
+        let mut due = self.store.of_each(tenant, ask).await?;
         due.sort_by_key(|(due_at, _, _)| *due_at);
         due.truncate(limit as usize);
         let due = due.into_iter().map(|(_, tenant, host)| (tenant, host));

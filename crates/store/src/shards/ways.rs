@@ -64,23 +64,29 @@ impl Store {
     }
 
     /// What every database answers, the main one first, and each of the others beside it; without
-    /// what is away.
-    pub(crate) async fn of_each<T, F>(&self, ask: impl Fn(Store) -> F) -> Result<Vec<T>>
+    /// what is away. What is of tenants that are not there is left out.
+    pub(crate) async fn of_each<T, F>(
+        &self,
+        tenant: impl Fn(&T) -> TenantId,
+        ask: impl Fn(Store) -> F,
+    ) -> Result<Vec<T>>
     where
-        F: Future<Output = Result<T>>,
+        F: Future<Output = Result<Vec<T>>>,
     {
-        let mut asked = vec![ask(self.clone())];
+        let (mut names, mut asked) = (vec![None], vec![ask(self.clone())]);
         for shard in self.0.shards.each() {
-            asked.extend(shard.store().ok().map(|store| ask(store.clone())));
-        }
-        let answers = join_all(asked).await;
-        let mut there = Vec::with_capacity(answers.len());
-        for (n, answer) in answers.into_iter().enumerate() {
-            match answer {
-                Err(away) if n > 0 && away.is_transient() => {}
-                answer => there.push(answer?),
+            if let Ok(store) = shard.store() {
+                names.push(Some(shard.name().to_owned()));
+                asked.push(ask(store.clone()));
             }
         }
-        Ok(there)
+        let mut there = Vec::new();
+        for (name, answer) in names.into_iter().zip(join_all(asked).await) {
+            match answer {
+                Err(away) if name.is_some() && away.is_transient() => {}
+                answer => there.extend(answer?.into_iter().map(|one| (name.clone(), one))),
+            }
+        }
+        self.of_their_own(there, tenant).await
     }
 }

@@ -95,6 +95,12 @@ async fn by_steps(
     creations::placed(store, new.id).await?;
     after(CreationStep::Placed);
     let home = store.in_place(place.home.as_deref())?;
+    if let Some(parent) = parent.filter(|_| home.is_shard()) {
+        let mut tx = home.read(Access::Here(parent)).await?;
+        let above = super::by_id(&mut tx, parent).await?;
+        tx.commit().await?;
+        store.vet(above.as_slice()).await?;
+    }
     let mut tx = home.write(Access::Platform).await?;
     if !home.is_shard() {
         creations::end(&mut tx, new.id).await?;

@@ -6,7 +6,7 @@ use laneway_tenancy::{TenantId, TenantScope};
 
 use super::change::{self, Asked};
 use super::{NewTenant, Tenant, TenantChange, create, row};
-use crate::access::Access;
+use crate::access::{Access, Tx};
 use crate::error::Result;
 use crate::{First, Host, Store};
 
@@ -20,7 +20,7 @@ impl Family<'_> {
     pub async fn head(&self) -> Result<Option<Tenant>> {
         let mut tx = self.store.read(Access::Tenant(self.scope.tenant())).await?;
         let found = row::by_id(&mut tx, self.scope.tenant()).await?;
-        tx.commit().await?;
+        self.vetted(tx, found.as_slice()).await?;
         Ok(found)
     }
 
@@ -62,7 +62,7 @@ impl Family<'_> {
     pub async fn find(&self, name: &str) -> Result<Option<Tenant>> {
         let mut tx = self.store.read(Access::Family(self.scope.tenant())).await?;
         let found = row::below(&mut tx, self.scope.tenant(), name).await?;
-        tx.commit().await?;
+        self.vetted(tx, found.as_slice()).await?;
         Ok(found)
     }
 
@@ -76,8 +76,18 @@ impl Family<'_> {
         let mut tx = self.store.read(Access::Family(self.scope.tenant())).await?;
         let above = Some(self.scope.tenant());
         let found = row::list(&mut tx, above, Some(kind), after, limit).await?;
-        tx.commit().await?;
+        self.vetted(tx, &found).await?;
         Ok(found)
+    }
+
+    /// Ends the transaction in which they were read.
+    async fn vetted(&self, tx: Tx, found: &[Tenant]) -> Result<()> {
+        let in_shard = tx.in_shard;
+        tx.commit().await?;
+        if in_shard {
+            self.store.vet(found).await?;
+        }
+        Ok(())
     }
 
     /// Makes a change of one of them.

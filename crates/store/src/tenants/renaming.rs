@@ -34,9 +34,6 @@ impl Claimed {
         if let Err(error) = release_slugs(store, &self.slugs).await {
             tracing::debug!(%error, "a slug that was not given is released later");
         }
-        // One of them may have been a former slug of its tenant, which it is still.
-        let tenants: Vec<TenantId> = self.slugs.iter().map(|(tenant, _)| *tenant).collect();
-        store.mirror_soon(&tenants).await;
     }
 }
 

@@ -193,7 +193,7 @@ async fn what_is_not_there_any_more_is_released(database: Database) {
 }
 
 /// Past the program and its rules.
-async fn as_owner(empty: &EmptyDatabase, statement: &str) {
+pub async fn as_owner(empty: &EmptyDatabase, statement: &str) {
     let mut connection = AnyConnection::connect(&empty.url).await.unwrap();
     let mut tx = connection.begin().await.unwrap();
     if empty.url.starts_with("postgres") {

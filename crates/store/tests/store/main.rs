@@ -12,6 +12,7 @@ mod devices;
 mod enrolment;
 mod grants;
 mod homes;
+mod hostile;
 mod hosts;
 mod hot_queries;
 mod isolation;
