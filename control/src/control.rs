@@ -63,6 +63,10 @@ pub struct Control {
 
 impl Control {
     pub fn build(deps: ControlDeps) -> Arc<Control> {
+        let directory = deps.directory.clone();
+        deps.store.number_after(&deps.authority, move |tenant| {
+            directory.is_caught_up().then(|| directory.version(tenant))
+        });
         Arc::new_cyclic(|weak| Control {
             requests: Requests::new(deps.tenant_metrics.clone()),
             rates: Rates::new(&deps.settings),

@@ -54,21 +54,10 @@ impl Relay {
         let poll = Duration::from_millis(self.control.deps.settings.relay_poll_ms.max(1));
         let draining = lifecycle.draining();
         tokio::pin!(draining);
-        tokio::select! {
-            () = &mut draining => return,
-            () = self.control.deps.directory.caught_up() => {}
-        }
-        // From the start on, and after each trouble, it may have been put back from a backup.
-        let (mut counts_on, mut in_trouble) = (false, false);
+        let mut in_trouble = false;
         loop {
             // Never given up half-way: an append that is on its way is waited for.
-            let relayed = async {
-                if !counts_on {
-                    self.count_on(outbox).await?;
-                }
-                self.relay(outbox).await
-            };
-            let relayed = relayed.await;
+            let relayed = self.relay(outbox).await;
             let wait = match &relayed {
                 Ok(true) => Duration::ZERO,
                 Ok(false) => poll,
@@ -84,26 +73,12 @@ impl Relay {
                 );
             }
             in_trouble = relayed.is_err();
-            counts_on = !in_trouble;
             tokio::select! {
                 () = &mut draining => break,
                 _ = changed.changed() => {}
                 () = tokio::time::sleep(wait) => {}
             }
         }
-    }
-
-    async fn count_on(&self, outbox: &Outbox<'_>) -> anyhow::Result<()> {
-        let directory = &self.control.deps.directory;
-        let raised = outbox.count_on(|tenant| directory.version(tenant)).await?;
-        if raised > 0 {
-            tracing::warn!(
-                database = outbox.database(),
-                tenants = raised,
-                "changes were read that this database does not know of: it was put back from a backup of before them"
-            );
-        }
-        Ok(())
     }
 
     /// One batch; whether there may be more.

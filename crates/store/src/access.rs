@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
 use std::time::Instant;
 
 use laneway_tenancy::TenantId;
@@ -13,6 +14,7 @@ use crate::audit::chain::{Touched, record_changes};
 use crate::audit::current;
 use crate::error::{Doing, Result, StoreError};
 use crate::open::Kind;
+use crate::outbox::Told;
 use crate::share::Share;
 use crate::slow::Watch;
 
@@ -43,6 +45,7 @@ pub(crate) struct Tx {
     kind: Kind,
     /// Whether it is in a shard.
     pub(crate) in_shard: bool,
+    pub(crate) told: Arc<Told>,
     /// What it has changed, for the audit trail.
     pub(crate) touched: Vec<Touched>,
     _writer: Option<OwnedMutexGuard<()>>,
@@ -153,6 +156,7 @@ impl Store {
             inner: Lent { watch, transaction },
             kind,
             in_shard: self.is_shard(),
+            told: self.0.shards.told.clone(),
             touched: Vec::new(),
             _writer: writer,
             _share: None,

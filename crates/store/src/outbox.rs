@@ -1,7 +1,7 @@
 //! Control changes on their way to the log: written in the transaction of the change itself,
 //! numbered per tenant, in the tenant's own database.
 
-mod count_on;
+mod told;
 
 use std::collections::BTreeSet;
 
@@ -47,6 +47,8 @@ impl OutboxRow {
         }
     }
 }
+
+pub(crate) use told::Told;
 
 /// Changes of a shard that are looked through for such as can be told: of what is being created
 /// there are a few at a time.
@@ -212,15 +214,21 @@ pub(crate) async fn next_version(tx: &mut Tx, tenant: TenantId) -> Result<i64> {
 /// Takes the tenant's next `count` control versions, each of which has to be emitted; returns
 /// the last one. With none it does nothing but lock the tenant's row.
 pub(crate) async fn next_versions(tx: &mut Tx, tenant: TenantId, count: usize) -> Result<i64> {
+    let told = tx.told.up_to(tenant)?;
     let row = sqlx::query(
-        "UPDATE tenants SET control_version = control_version + $2 WHERE tenant_id = $1 RETURNING control_version",
+        "UPDATE tenants SET control_version =
+            CASE WHEN control_version < $3 THEN $3 ELSE control_version END + $2
+         WHERE tenant_id = $1 RETURNING control_version",
     )
     .bind(tenant.to_string())
     .bind(i64::try_from(count).unwrap_or(i64::MAX))
+    .bind(told)
     .fetch_optional(&mut *tx.inner)
     .await
     .doing("numbering a control change")?
-    .ok_or_else(|| StoreError::Missing { what: format!("tenant {tenant}") })?;
+    .ok_or_else(|| StoreError::Missing {
+        what: format!("tenant {tenant}"),
+    })?;
     row.try_get(0).doing("numbering a control change")
 }
 

@@ -15,6 +15,7 @@ mod ways;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::future::join_all;
@@ -25,6 +26,7 @@ use crate::access::Access;
 use crate::codec::Named;
 use crate::error::{Doing, Result, StoreError};
 use crate::open::StoreConfig;
+use crate::outbox::Told;
 use crate::projection::{Rows, Span};
 use crate::{Store, migrate};
 
@@ -92,6 +94,8 @@ pub(crate) struct Shards {
     config: ShardConfig,
     by_name: BTreeMap<String, Shard>,
     known: Known,
+    /// Of all databases of one store.
+    pub(crate) told: Arc<Told>,
 }
 
 impl Shards {
@@ -101,6 +105,7 @@ impl Shards {
             .shards
             .check(&config.url)
             .map_err(|(key, what)| StoreError::Config(format!("store.shards.{key} {what}")))?;
+        let told = Arc::new(Told::default());
         let mut by_name = BTreeMap::new();
         for (name, url) in &config.shards.urls {
             let of_its_own = StoreConfig {
@@ -108,7 +113,11 @@ impl Shards {
                 shards: ShardConfig::default(),
                 ..config.clone()
             };
-            let store = Store::connect(&of_its_own, Shards::default()).map_err(|error| {
+            let no_others = Shards {
+                told: told.clone(),
+                ..Shards::default()
+            };
+            let store = Store::connect(&of_its_own, no_others).map_err(|error| {
                 StoreError::Config(format!("store.shards.urls, {name}: {error}"))
             })?;
             let shard = Shard {
@@ -125,6 +134,7 @@ impl Shards {
             config: config.shards.clone(),
             by_name,
             known: Known::default(),
+            told,
         })
     }
 

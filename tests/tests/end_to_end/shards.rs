@@ -17,6 +17,8 @@ use serde_json::{Value, json};
 use sqlx::{ConnectOptions, Connection, PgConnection, Row};
 
 const BOUND: Duration = Duration::from_secs(180);
+/// Changes that a backup knows nothing of.
+const LAST: i64 = 5;
 const SHARDS: &str = "eu=sqlite:{data_dir}/eu.db";
 
 /// A tenant with a device.
@@ -78,12 +80,14 @@ async fn tenants_in(file: &Path) -> Result<Vec<String>> {
     rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
 }
 
-/// As in a database that was put back from a backup of the tenant's first moment.
-async fn forget_numbers(file: &Path, fleet: &Fleet) -> Result<()> {
+/// As in a database that was put back from a backup of before the tenant's last changes.
+async fn forget_last(file: &Path, fleet: &Fleet) -> Result<()> {
     let options = sqlx::sqlite::SqliteConnectOptions::new().filename(file);
     let mut connection = options.connect().await?;
-    let forgotten = sqlx::query("UPDATE tenants SET control_version = 1 WHERE tenant_id = $1")
+    let forget = "UPDATE tenants SET control_version = control_version - $2 WHERE tenant_id = $1";
+    let forgotten = sqlx::query(forget)
         .bind(&fleet.id)
+        .bind(LAST)
         .execute(&mut connection)
         .await?;
     ensure!(forgotten.rows_affected() == 1, "{}", file.display());
@@ -101,12 +105,17 @@ async fn positions_are_in_the_tenants_database_and_survive_a_kill() -> Result<()
     let client = deployment.ingest.clone();
     for fleet in [&acme, &globex] {
         fleet.moves_to(&client, "2026-01-31T12:00:00.500Z").await?;
+        for n in 0..LAST {
+            let device = json!({ "id": format!("last-{n}") });
+            let made = deployment.control.post("/devices", &fleet.admin, &device);
+            made.await?.ok()?;
+        }
     }
     let data = folder.path().join("data");
     let node = deployment.node("all")?;
     node.kill()?;
     for (file, fleet) in [("eu.db", &acme), ("laneway.db", &globex)] {
-        forget_numbers(&data.join(file), fleet).await?;
+        forget_last(&data.join(file), fleet).await?;
     }
     node.restart()?;
     node.ready().await?;
