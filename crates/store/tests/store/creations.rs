@@ -2,7 +2,8 @@
 
 use std::process::Command;
 
-use laneway_store::{CreationStep, First, ShardConfig, Store, StoreConfig, StoreError};
+use laneway_store::{CreationStep, First, NewTenant, ShardConfig, Store, StoreConfig, StoreError};
+use laneway_tenancy::control::Limits;
 use laneway_tenancy::{Grant, Grants, HostPattern, KeyId};
 use laneway_testkit::Database;
 
@@ -13,6 +14,7 @@ use crate::support::{
 laneway_testkit::on_both_databases!(
     a_process_that_is_killed_after_any_step_leaves_a_tenant_or_nothing,
     a_creation_that_somebody_undid_is_not_activated,
+    what_was_given_to_a_tenant_that_is_not_to_be_is_given_back,
     a_slug_that_is_being_given_is_nobody_elses,
     of_two_that_want_a_database_alone_one_gets_it,
 );
@@ -137,9 +139,18 @@ async fn a_process_that_is_killed_after_any_step_leaves_a_tenant_or_nothing(data
 
 /// As when the worker of another node finds that it takes too long.
 fn undone_meanwhile(step: CreationStep) {
-    if step != CreationStep::Placed {
-        return;
+    if step == CreationStep::Placed {
+        undo_now();
     }
+}
+
+fn undone_once_made(step: CreationStep) {
+    if step == CreationStep::Made {
+        undo_now();
+    }
+}
+
+fn undo_now() {
     let undone = tokio::task::block_in_place(|| {
         tokio::runtime::Handle::current().block_on(async {
             let store = UNDOER.with(|store| store.borrow().clone());
@@ -169,6 +180,39 @@ async fn a_creation_that_somebody_undid_is_not_activated(database: Database) {
     assert_eq!(tenants.by_slug("acme").await.unwrap(), None);
     assert_eq!(rows(&rig.bank, "shard_tenants").await, 0);
     rig.tenant("acme", "bank").await;
+}
+
+async fn what_was_given_to_a_tenant_that_is_not_to_be_is_given_back(database: Database) {
+    let rig = sharded(database).await;
+    let (acme, scope) = rig.tenant("acme", "eu").await;
+    let devices = |devices| Limits {
+        devices,
+        ..Limits::default()
+    };
+    let operator = operator();
+    let tenants = rig.store.tenants(&operator);
+    tenants.set_limits(acme.id, devices(10), NOW).await.unwrap();
+    let left = async || {
+        let found = tenants.find(acme.id).await.unwrap().unwrap();
+        found.body.limits.devices
+    };
+    let below = |slug| NewTenant {
+        limits: devices(4),
+        database: None,
+        ..new_in(slug, "eu")
+    };
+    let first = First {
+        after: Some(undone_once_made),
+        ..First::default()
+    };
+    let other = Store::open(&rig.config).await.unwrap();
+    UNDOER.with(|undoer| *undoer.borrow_mut() = Some(other));
+    let family = rig.store.family(&scope);
+    let refused = family.create_with(below("branch"), first, NOW).await;
+    assert!(refused.unwrap_err().is_transient());
+    assert_eq!(left().await, 10);
+    family.create(below("branch"), NOW).await.unwrap();
+    assert_eq!(left().await, 6);
 }
 
 async fn a_slug_that_is_being_given_is_nobody_elses(database: Database) {
