@@ -85,8 +85,8 @@ async fn go_on(control: &Control, erasure: &Erasure) -> anyhow::Result<()> {
     let placement = &found.body.placement;
     let log = &*deps.log;
     let Some(processed_at) = erasure.processed_at else {
-        let until = erasure.accepted_until;
-        let until = until.saturating_add(deps.settings.settle_us());
+        let settle = deps.settings.settle_us();
+        let until = erasure.accepted_until.saturating_add(settle);
         if behind(log, of, placement, &OF_ACCEPTED, until)
             .await?
             .is_none()

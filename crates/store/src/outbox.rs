@@ -97,15 +97,9 @@ impl Outbox<'_> {
         if self.shard.is_none() {
             return self.read(limit).await;
         }
-        let mut rows = self.read(limit.max(LOOKED_THROUGH)).await?;
-        let mut tenants: Vec<TenantId> = rows.iter().map(|row| row.tenant).collect();
-        tenants.sort_unstable();
-        tenants.dedup();
-        let there = self.store.places(&tenants).await?;
-        rows.retain(|row| {
-            let place = there.get(&row.tenant);
-            place.is_some_and(|place| place.home.as_deref() == self.shard)
-        });
+        let rows = self.read(limit.max(LOOKED_THROUGH)).await?;
+        let here = rows.into_iter().map(|row| (self.shard, row)).collect();
+        let mut rows = self.store.of_their_own(here, |row| row.tenant).await?;
         rows.truncate(limit as usize);
         Ok(rows)
     }

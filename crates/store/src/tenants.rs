@@ -24,7 +24,7 @@ use change::Asked;
 pub use change::TenantChange;
 pub(crate) use change::divide_anew;
 pub use family::Family;
-pub(crate) use row::{by_id, by_slug};
+pub(crate) use row::{by_id, by_ids, by_slug};
 pub(crate) use slugs::{called, take as take_slug};
 pub use topic_sets::Dedicated;
 

@@ -37,12 +37,10 @@ struct Old {
     name: String,
 }
 
-/// A kind of claims.
+/// A kind of claims: rows with `claimed_at`.
 struct Kind {
     table: &'static str,
     name: &'static str,
-    /// Which rows are old claims, at `$2`.
-    old: &'static str,
     /// Where a tenant's own database has what is claimed: queries for names among `{names}`.
     behind: &'static [&'static str],
 }
@@ -50,7 +48,6 @@ struct Kind {
 const SECRETS: Kind = Kind {
     table: "secret_homes",
     name: "token_hash",
-    old: "claimed_at < $2",
     behind: &[
         "SELECT token_hash AS name FROM credentials WHERE token_hash IN ({names})",
         "SELECT token_hash AS name FROM api_keys WHERE token_hash IN ({names})",
@@ -62,7 +59,6 @@ const SECRETS: Kind = Kind {
 const SLUGS: Kind = Kind {
     table: "slugs",
     name: "slug",
-    old: "claimed_at < $2",
     behind: &["SELECT slug AS name FROM slugs WHERE slug IN ({names})"],
 };
 
@@ -98,13 +94,11 @@ impl Claims<'_> {
 
     async fn old(&self, kind: &Kind, after: &str, now: i64, limit: u32) -> Result<Vec<Old>> {
         const DOING: &str = "looking for old claims";
-        let Kind {
-            table, name, old, ..
-        } = kind;
+        let Kind { table, name, .. } = kind;
         let mut tx = self.store.read(Access::Platform).await?;
         let rows = sqlx::query(sqlx::AssertSqlSafe(format!(
             "SELECT tenant_id, {name} AS name FROM {table}
-             WHERE {name} > $1 AND {old} ORDER BY {name} LIMIT $3"
+             WHERE {name} > $1 AND claimed_at < $2 ORDER BY {name} LIMIT $3"
         )))
         .bind(after)
         .bind(now - OLD_US)
@@ -127,9 +121,7 @@ impl Claims<'_> {
         for Old { tenant, name } in old {
             by_tenant.entry(tenant).or_default().push(name);
         }
-        let Kind {
-            table, name, old, ..
-        } = kind;
+        let Kind { table, name, .. } = kind;
         let mut released = 0;
         for (tenant, names) in by_tenant {
             let behind = match self.behind(kind, tenant, &names).await {
@@ -139,8 +131,9 @@ impl Claims<'_> {
             let orphans: Vec<&String> = names.iter().filter(|n| !behind.contains(*n)).collect();
             let mut tx = self.store.write(Access::Here(tenant)).await?;
             for orphan in orphans {
-                let sql =
-                    format!("DELETE FROM {table} WHERE {name} = $1 AND {old} AND tenant_id = $3");
+                let sql = format!(
+                    "DELETE FROM {table} WHERE {name} = $1 AND claimed_at < $2 AND tenant_id = $3"
+                );
                 released += sqlx::query(sqlx::AssertSqlSafe(sql))
                     .bind(orphan.as_str())
                     .bind(now - OLD_US)

@@ -78,10 +78,10 @@ impl Store {
         tx.commit().await
     }
 
-    /// Of what each database has, the main one first, what is of tenants that are there.
+    /// Of what was found in databases, what is of tenants whose own they are.
     pub(crate) async fn of_their_own<T>(
         &self,
-        found: Vec<(Option<String>, T)>,
+        found: Vec<(Option<&str>, T)>,
         tenant: impl Fn(&T) -> TenantId,
     ) -> Result<Vec<T>> {
         let tenants: BTreeSet<TenantId> = found.iter().map(|(_, one)| tenant(one)).collect();
@@ -89,7 +89,7 @@ impl Store {
         let places = self.places(&tenants).await?;
         let own = found.into_iter().filter(|(database, one)| {
             let place = places.get(&tenant(one));
-            place.and_then(|place| place.home.as_deref()) == database.as_deref()
+            place.and_then(|place| place.home.as_deref()) == *database
         });
         Ok(own.map(|(_, one)| one).collect())
     }
@@ -134,12 +134,9 @@ async fn copies(
     tenants: impl Iterator<Item = TenantId>,
 ) -> Result<HashMap<TenantId, Tenant>> {
     let tenants: BTreeSet<TenantId> = tenants.collect();
-    let mut copies = HashMap::with_capacity(tenants.len());
-    for tenant in tenants {
-        let copy = tenants::by_id(tx, tenant).await?;
-        copies.extend(copy.map(|copy| (tenant, copy)));
-    }
-    Ok(copies)
+    let tenants: Vec<TenantId> = tenants.into_iter().collect();
+    let copies = tenants::by_ids(tx, &tenants).await?.into_iter();
+    Ok(copies.map(|copy| (copy.id, copy)).collect())
 }
 
 /// Whose slugs are.

@@ -76,7 +76,7 @@ impl Store {
         let (mut names, mut asked) = (vec![None], vec![ask(self.clone())]);
         for shard in self.0.shards.each() {
             if let Ok(store) = shard.store() {
-                names.push(Some(shard.name().to_owned()));
+                names.push(Some(shard.name()));
                 asked.push(ask(store.clone()));
             }
         }
@@ -84,7 +84,7 @@ impl Store {
         for (name, answer) in names.into_iter().zip(join_all(asked).await) {
             match answer {
                 Err(away) if name.is_some() && away.is_transient() => {}
-                answer => there.extend(answer?.into_iter().map(|one| (name.clone(), one))),
+                answer => there.extend(answer?.into_iter().map(|one| (name, one))),
             }
         }
         self.of_their_own(there, tenant).await

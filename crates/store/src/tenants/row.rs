@@ -7,6 +7,7 @@ use sqlx::any::AnyRow;
 
 use super::Tenant;
 use crate::access::Tx;
+use crate::chunks::{chunks, list as places};
 use crate::codec::{Named, variant_name};
 use crate::error::{Doing, Result};
 
@@ -19,6 +20,24 @@ pub(crate) async fn by_id(tx: &mut Tx, id: TenantId) -> Result<Option<Tenant>> {
 
 pub(crate) async fn by_slug(tx: &mut Tx, slug: &str) -> Result<Option<Tenant>> {
     one(tx, "slug = $1", slug.to_owned()).await
+}
+
+/// Those that there are.
+pub(crate) async fn by_ids(tx: &mut Tx, ids: &[TenantId]) -> Result<Vec<Tenant>> {
+    let mut found = Vec::with_capacity(ids.len());
+    for chunk in chunks(ids) {
+        let places = places(1, chunk.len());
+        let sql = format!("{COLUMNS} WHERE tenant_id IN ({places})");
+        let mut query = sqlx::query(sqlx::AssertSqlSafe(sql));
+        for id in chunk {
+            query = query.bind(id.to_string());
+        }
+        let rows = query.fetch_all(&mut *tx.inner).await;
+        for row in rows.doing("looking for tenants")? {
+            found.push(tenant(&row)?);
+        }
+    }
+    Ok(found)
 }
 
 async fn one(tx: &mut Tx, condition: &'static str, value: String) -> Result<Option<Tenant>> {
