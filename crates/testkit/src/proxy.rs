@@ -29,6 +29,7 @@ pub struct FaultProxy {
     target: String,
     conduct: Arc<watch::Sender<Conduct>>,
     trap: Arc<Mutex<Option<Trap>>>,
+    altering: Arc<Mutex<Altering>>,
     accepted: Arc<AtomicUsize>,
     acceptor: Mutex<Option<Acceptor>>,
     runtime: Handle,
@@ -81,6 +82,18 @@ impl fmt::Debug for Trap {
     }
 }
 
+/// Changes what passes, in place.
+type Alter = dyn FnMut(Way, &mut [u8]) + Send;
+
+#[derive(Default)]
+struct Altering(Option<Box<Alter>>);
+
+impl fmt::Debug for Altering {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Altering").field(&self.0.is_some()).finish()
+    }
+}
+
 #[derive(Debug)]
 struct Acceptor {
     task: JoinHandle<()>,
@@ -96,6 +109,7 @@ impl FaultProxy {
             target: target.to_owned(),
             conduct: Arc::default(),
             trap: Arc::default(),
+            altering: Arc::default(),
             accepted: Arc::default(),
             acceptor: Mutex::new(None),
             runtime: Handle::current(),
@@ -148,6 +162,12 @@ impl FaultProxy {
         Ok(())
     }
 
+    /// Gives all that passes to `alter`, until [`restore`](Self::restore).
+    pub fn alter(&self, alter: impl FnMut(Way, &mut [u8]) + Send + 'static) -> Result<()> {
+        lock(&self.altering)?.0 = Some(Box::new(alter));
+        Ok(())
+    }
+
     /// Waits until a stall has begun.
     pub async fn stalled(&self) {
         let stalled =
@@ -163,10 +183,11 @@ impl FaultProxy {
             .send_modify(|conduct| conduct.latency = each_way);
     }
 
-    /// Ends a cut and a stall, also one that has yet to begin. A latency stays; it ends with
+    /// Ends a cut, alterations, and a stall, also one that has yet to begin. A latency stays; it ends with
     /// `latency(Duration::ZERO)`.
     pub async fn restore(&self) -> Result<()> {
         *lock(&self.trap)? = None;
+        lock(&self.altering)?.0 = None;
         self.conduct.send_modify(|conduct| {
             *conduct = Conduct {
                 latency: conduct.latency,
@@ -185,6 +206,7 @@ impl FaultProxy {
         let faults = Faults {
             conduct: Arc::clone(&self.conduct),
             trap: Arc::clone(&self.trap),
+            altering: Arc::clone(&self.altering),
         };
         let accepted = Arc::clone(&self.accepted);
         let task = accept(listener, self.target.clone(), faults, accepted, stopped);
@@ -207,9 +229,17 @@ fn lock<T>(of_proxy: &Mutex<T>) -> Result<MutexGuard<'_, T>> {
 struct Faults {
     conduct: Arc<watch::Sender<Conduct>>,
     trap: Arc<Mutex<Option<Trap>>>,
+    altering: Arc<Mutex<Altering>>,
 }
 
 impl Faults {
+    fn alter(&self, way: Way, chunk: &mut [u8]) {
+        let mut altering = self.altering.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(alter) = &mut altering.0 {
+            alter(way, chunk);
+        }
+    }
+
     /// Begins the stall that waits for these bytes of a client, if they are what it looks for.
     fn look(&self, chunk: &[u8]) {
         let mut trap = self.trap.lock().unwrap_or_else(PoisonError::into_inner);
@@ -268,12 +298,14 @@ async fn pump(
     let (sender, mut receiver) = mpsc::channel::<(Instant, Bytes)>(IN_FLIGHT);
     let mut conduct = faults.conduct.subscribe();
     let latency = conduct.clone();
+    let reading = faults.clone();
     let read = async move {
         loop {
             let mut chunk = BytesMut::with_capacity(CHUNK);
             if from.read_buf(&mut chunk).await? == 0 {
                 return Ok(());
             }
+            reading.alter(way, &mut chunk);
             let due = Instant::now() + latency.borrow().latency;
             if sender.send((due, chunk.freeze())).await.is_err() {
                 return Ok(());

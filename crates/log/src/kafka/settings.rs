@@ -19,6 +19,12 @@ const FETCH_AHEAD_KBYTES: u32 = 32 * 1024;
 /// Enough to end the wait of a member that lets records be held back.
 const PATIENT_FETCH_BYTES: usize = 64 * 1024;
 
+/// Silence of a connection of a transactional producer after which it is closed, in milliseconds.
+/// librdkafka bounds neither its search for a group's coordinator nor the wait for its answer: it
+/// looks again whenever a connection comes or goes, and without this none need ever do so
+/// (confluentinc/librdkafka#5456). It must outlast what a healthy broker takes for an answer.
+const SILENCE_MS: &str = "10000";
+
 /// Silence of a consumer's own thread after which it is taken for dead. The thread polls
 /// whatever the application does, so this only has to outlast a slow revocation.
 const LEAST_POLL_INTERVAL: Duration = Duration::from_secs(60);
@@ -129,6 +135,7 @@ impl Settings {
     pub(super) fn transactional(&self, spec: &GroupSpec) -> ClientConfig {
         let mut config = self.producing();
         config
+            .set("connections.max.idle.ms", SILENCE_MS)
             // A unit counts what is on its way and asks only for what was refused.
             .set("delivery.report.only.error", "true")
             .set(

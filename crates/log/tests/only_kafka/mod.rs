@@ -2,6 +2,7 @@
 
 mod any_moment;
 mod lost_answers;
+mod no_coordinator;
 mod proxied;
 
 use std::collections::BTreeSet;

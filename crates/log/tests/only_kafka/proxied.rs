@@ -13,6 +13,7 @@ use crate::conformance::base_config;
 /// Kafka's numbers of the requests that make a transaction.
 /// Source: <https://kafka.apache.org/protocol#protocol_api_keys>
 pub const PRODUCE: i16 = 0;
+pub const FIND_COORDINATOR: i16 = 10;
 pub const ADD_PARTITIONS: i16 = 24;
 pub const ADD_OFFSETS: i16 = 25;
 pub const END_TXN: i16 = 26;
