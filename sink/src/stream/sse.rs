@@ -13,7 +13,7 @@ use laneway_runtime::Problem;
 use laneway_runtime::http::{Body, BodyError};
 use laneway_runtime::tenants::TenantHandle;
 use laneway_tenancy::TenantScope;
-use tokio::time::{MissedTickBehavior, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 
 use super::StreamContext;
 use super::connections::Registered;
@@ -51,9 +51,8 @@ impl SseConnection {
         // Where the client stands after the events given out: the feed is ahead of it by the
         // rest of a chunk.
         let mut client = self.feed.consumed();
-        let mut beat = tokio::time::interval(Duration::from_secs(
-            self.context.settings.token_seconds.max(1),
-        ));
+        let every = Duration::from_secs(self.context.settings.token_seconds.max(1));
+        let mut beat = interval_at(Instant::now() + every, every);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let ended = self.registered.ended.clone();
         let mut ended = pin!(ended.cancelled());

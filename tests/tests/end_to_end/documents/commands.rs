@@ -31,7 +31,7 @@ laneway() {
 }
 curl() {
     case "$1" in
-        # Ended by the reader's `head`: that is 23.
+        # Ended by the reader's `sed`: that is 23.
         -N) command curl -fsS --max-time 60 "$@" || [ $? = 23 ] ;;
         *) command curl -sS --fail-with-body --max-time 60 --retry 30 --retry-delay 1 --retry-all-errors "$@" ;;
     esac
