@@ -109,6 +109,7 @@ const REGISTRY: &str = "/registry";
         read::versions,
         read::version,
         read::version_schema,
+        read::referenced_by,
         register::lookup,
         register::register,
         delete::subject,

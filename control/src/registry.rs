@@ -43,6 +43,10 @@ pub(crate) fn router() -> Router<App> {
             "/subjects/{subject}/versions/{version}/schema",
             get(read::version_schema),
         )
+        .route(
+            "/subjects/{subject}/versions/{version}/referencedby",
+            get(read::referenced_by),
+        )
         .route("/schemas/ids/{id}", get(read::by_id))
         .route("/schemas/ids/{id}/versions", get(read::uses))
         .route("/schemas/ids/{id}/subjects", get(read::subjects_of))

@@ -13,7 +13,7 @@ pub use codec::{Codecs, DecodeError, EncodeError};
 pub use contract::{CONTRACTS, Contract, ContractInfo, EventType};
 pub use contracts::*;
 pub use registry::{
-    Compatibility, ConfluentRegistry, MemoryRegistry, Registry, RegistryError, subject,
+    Compatibility, ConfluentRegistry, MemoryRegistry, Referring, Registry, RegistryError, subject,
 };
 pub use rfc3339::Rfc3339;
 

@@ -4,7 +4,7 @@ mod compatibility;
 mod confluent;
 mod memory;
 
-pub use compatibility::Compatibility;
+pub use compatibility::{Compatibility, Referring};
 pub use confluent::ConfluentRegistry;
 pub use memory::MemoryRegistry;
 

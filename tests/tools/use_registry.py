@@ -6,8 +6,10 @@ what the client expects.
 
 import sys
 
-from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
+from confluent_kafka.schema_registry import Schema, SchemaReference, SchemaRegistryClient
+from confluent_kafka.schema_registry.avro import AvroDeserializer, AvroSerializer
 from confluent_kafka.schema_registry.error import SchemaRegistryError
+from confluent_kafka.serialization import MessageField, SerializationContext
 
 FIELD = '{"name":"%s","type":"long"%s}'
 
@@ -29,6 +31,28 @@ def refused(code, call, *arguments, **named):
         assert error.error_code == code, error
     else:
         raise AssertionError(f"{call.__name__} was not refused with {code}")
+
+
+def references(client, slug):
+    place, way = f"{slug}.place", f"{slug}.way-value"
+    text = '{"type":"record","name":"Place","fields":[%s]}' % (FIELD % ("x", ""))
+    client.register_schema(place, Schema(text, "AVRO"))
+    named = SchemaReference("Place", place, 1)
+    text = '{"type":"record","name":"Way","fields":[{"name":"to","type":"Place"}]}'
+    refused(42201, client.register_schema, way, Schema(text, "AVRO"))
+    schema = Schema(text, "AVRO", [named])
+    number = client.register_schema(way, schema)
+    client.clear_caches()
+    assert client.get_schema(number).references == [named]
+    assert client.lookup_schema(way, schema).schema_id == number
+    assert client.test_compatibility(way, schema)
+    refused(42206, client.delete_version, place, 1)
+    # A record is written and read with them.
+    to_bytes = AvroSerializer(client, schema, conf={"auto.register.schemas": False})
+    from_bytes = AvroDeserializer(client)
+    context = SerializationContext(f"{slug}.way", MessageField.VALUE)
+    way = {"to": {"x": 7}}
+    assert from_bytes(to_bytes(way, context), context) == way
 
 
 def main(address, key, slug):
@@ -75,6 +99,7 @@ def main(address, key, slug):
     client.clear_caches()
     assert client.register_schema(subject, FIRST) == first
     refused(40301, client.register_schema, "somebodys-else", FIRST)
+    references(client, slug)
 
 
 main(*sys.argv[1:])

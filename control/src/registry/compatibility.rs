@@ -4,14 +4,13 @@ use std::sync::Arc;
 
 use axum::body::Bytes;
 use axum::response::Response;
-use laneway_schemas::{Compatibility, RegistryError};
-use laneway_store::RegisteredSchema;
+use laneway_schemas::RegistryError;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::access::{Flags, visible};
 use super::error::{RegistryProblem, RegistryResult};
-use super::register::{SchemaBody, schema};
+use super::register::{SchemaBody, Sent};
 use super::{answer, find};
 use crate::Control;
 use crate::caller::Caller;
@@ -37,11 +36,11 @@ pub(crate) async fn with_subject(
     body: Bytes,
 ) -> RegistryResult<Response> {
     let schemas = visible(&control, &caller?);
-    let new = schema(&body)?;
+    let new = Sent::read(&body, &schemas).await?;
     let mut versions = schemas.versions(&subject).await?;
     versions.retain(|v| !v.deleted);
-    let level = schemas.level(&subject).await?;
-    say(level, &subject, &versions, &new, &flags)
+    let checked = schemas.check(&subject, &versions, new.as_new()).await;
+    say(checked, &flags)
 }
 
 #[utoipa::path(post, path = "/registry/compatibility/subjects/{subject}/versions/{version}", tag = "registry",
@@ -59,22 +58,15 @@ pub(crate) async fn with_version(
     body: Bytes,
 ) -> RegistryResult<Response> {
     let schemas = visible(&control, &caller?);
-    let new = schema(&body)?;
+    let new = Sent::read(&body, &schemas).await?;
     let old = find(&schemas, &subject, &version, false).await?;
-    let level = schemas.level(&subject).await?;
-    say(level, &subject, &[old], &new, &flags)
+    let checked = schemas.check(&subject, &[old], new.as_new()).await;
+    say(checked, &flags)
 }
 
-fn say(
-    level: Compatibility,
-    subject: &str,
-    versions: &[RegisteredSchema],
-    new: &str,
-    flags: &Flags,
-) -> RegistryResult<Response> {
-    let versions = versions.iter().map(|v| v.schema.as_str());
+fn say(checked: Result<(), RegistryError>, flags: &Flags) -> RegistryResult<Response> {
     let verbose = flags.has("verbose");
-    match level.check(subject, versions, new) {
+    match checked {
         Ok(()) => answer(&Compatible {
             is_compatible: true,
             messages: verbose.then(Vec::new),

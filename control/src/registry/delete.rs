@@ -16,7 +16,8 @@ use crate::json::In;
     params(("subject" = String, Path),
         ("permanent" = Option<bool>, Query, description = "For good, what was deleted before")),
     responses((status = 200, description = "The versions", body = Vec<u32>),
-        (status = 403, body = RegistryProblem), (status = 404, body = RegistryProblem)))]
+        (status = 403, body = RegistryProblem), (status = 404, body = RegistryProblem),
+        (status = 422, description = "Schemas refer to it", body = RegistryProblem)))]
 pub(crate) async fn subject(
     caller: RegistryResult<Caller>,
     control: Arc<Control>,
@@ -33,6 +34,7 @@ pub(crate) async fn subject(
         Deletion::Unknown => Err(RegistryApiError::no_subject(&subject)),
         Deletion::DeletedBefore => Err(RegistryApiError::subject_deleted(&subject)),
         Deletion::NotDeletedBefore => Err(RegistryApiError::subject_not_deleted(&subject)),
+        Deletion::ReferredTo(version) => Err(RegistryApiError::referred_to(&subject, version)),
     }
 }
 
@@ -41,7 +43,7 @@ pub(crate) async fn subject(
         ("permanent" = Option<bool>, Query, description = "For good, what was deleted before")),
     responses((status = 200, description = "The version", body = u32),
         (status = 403, body = RegistryProblem), (status = 404, body = RegistryProblem),
-        (status = 422, body = RegistryProblem)))]
+        (status = 422, description = "It is no version, or schemas refer to it", body = RegistryProblem)))]
 pub(crate) async fn version(
     caller: RegistryResult<Caller>,
     control: Arc<Control>,
@@ -63,5 +65,6 @@ pub(crate) async fn version(
         Deletion::Unknown => Err(RegistryApiError::no_version(version)),
         Deletion::DeletedBefore => Err(RegistryApiError::version_deleted(&subject, version)),
         Deletion::NotDeletedBefore => Err(RegistryApiError::version_not_deleted(&subject, version)),
+        Deletion::ReferredTo(version) => Err(RegistryApiError::referred_to(&subject, version)),
     }
 }

@@ -119,6 +119,14 @@ impl RegistryApiError {
         )
     }
 
+    pub(super) fn referred_to(subject: &str, version: u32) -> Self {
+        Self::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            42206,
+            format!("One or more references exist to version {version} of the subject '{subject}'"),
+        )
+    }
+
     pub(super) fn forbidden(message: impl Into<String>) -> Self {
         Self::new(StatusCode::FORBIDDEN, 40301, message)
     }

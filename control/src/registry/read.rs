@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 
 use super::access::{Flags, visible};
 use super::error::{RegistryApiError, RegistryProblem, RegistryResult};
+use super::register::Reference;
 use super::{CONTENT_TYPE, answer, find, of_subject};
 use crate::Control;
 use crate::caller::Caller;
@@ -23,6 +24,8 @@ pub(crate) struct SchemaVersion {
     version: u32,
     id: u32,
     schema: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    references: Vec<Reference>,
 }
 
 impl From<RegisteredSchema> for SchemaVersion {
@@ -32,6 +35,7 @@ impl From<RegisteredSchema> for SchemaVersion {
             version: found.version,
             id: found.id,
             schema: found.schema,
+            references: found.references.into_iter().map(Reference::from).collect(),
         }
     }
 }
@@ -39,6 +43,8 @@ impl From<RegisteredSchema> for SchemaVersion {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct SchemaText {
     schema: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    references: Vec<Reference>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -122,6 +128,20 @@ pub(crate) async fn version_schema(
     Ok((StatusCode::OK, head, found.schema).into_response())
 }
 
+#[utoipa::path(get, path = "/registry/subjects/{subject}/versions/{version}/referencedby", tag = "registry",
+    params(("subject" = String, Path), ("version" = String, Path, description = "A number, or `latest`")),
+    responses((status = 200, description = "Ids of schemas that refer to it", body = Vec<u32>),
+        (status = 404, body = RegistryProblem), (status = 422, body = RegistryProblem)))]
+pub(crate) async fn referenced_by(
+    caller: RegistryResult<Caller>,
+    control: Arc<Control>,
+    In((subject, version)): In<(String, String)>,
+) -> RegistryResult<Response> {
+    let schemas = visible(&control, &caller?);
+    let found = find(&schemas, &subject, &version, false).await?;
+    answer(&schemas.referring(&subject, found.version).await?)
+}
+
 #[utoipa::path(get, path = "/registry/schemas/ids/{id}", tag = "registry", params(("id" = u32, Path)),
     responses((status = 200, body = SchemaText), (status = 404, body = RegistryProblem)))]
 pub(crate) async fn by_id(
@@ -134,8 +154,11 @@ pub(crate) async fn by_id(
         Ok(id) => schemas.by_id(id).await?,
         Err(_) => None,
     };
-    let schema = found.ok_or_else(RegistryApiError::no_schema)?;
-    answer(&SchemaText { schema })
+    let found = found.ok_or_else(RegistryApiError::no_schema)?;
+    answer(&SchemaText {
+        schema: found.schema,
+        references: found.references.into_iter().map(Reference::from).collect(),
+    })
 }
 
 #[utoipa::path(get, path = "/registry/schemas/ids/{id}/versions", tag = "registry",

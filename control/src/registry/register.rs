@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::body::Bytes;
 use axum::response::Response;
-use laneway_schemas::Registry;
+use laneway_store::{NewSchema, SchemaReference, SchemaStore};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -12,12 +12,15 @@ use utoipa::ToSchema;
 use super::access::{Flags, visible, writable};
 use super::error::{RegistryApiError, RegistryProblem, RegistryResult};
 use super::read::SchemaVersion;
-use super::{answer, of_subject};
+use super::{answer, find, of_subject};
 use crate::Control;
 use crate::caller::Caller;
 use crate::json::In;
 
 const MAX_SUBJECT: usize = 255;
+
+/// References of one schema.
+const MAX_REFERENCES: usize = 64;
 
 /// Clients send more (metadata, rules); nothing else is supported, and what it says about
 /// nothing is ignored.
@@ -27,10 +30,50 @@ pub(crate) struct SchemaBody {
     /// `AVRO`, where it is said.
     #[serde(rename = "schemaType")]
     schema_type: Option<String>,
-    /// None are supported.
+    /// Where the types are that the schema names without defining them: at most 64.
     #[serde(default)]
-    #[schema(value_type = Vec<Object>)]
-    references: Vec<serde_json::Value>,
+    references: Vec<Reference>,
+}
+
+/// Where a type is that a schema names without defining it.
+#[derive(Serialize, Deserialize, ToSchema)]
+pub(crate) struct Reference {
+    /// The type's full name.
+    name: String,
+    subject: String,
+    /// -1, in a request, for the latest.
+    version: i64,
+}
+
+impl From<SchemaReference> for Reference {
+    fn from(found: SchemaReference) -> Self {
+        Reference {
+            name: found.name,
+            subject: found.subject,
+            version: found.version.into(),
+        }
+    }
+}
+
+impl Reference {
+    async fn resolve(self, schemas: &SchemaStore) -> RegistryResult<SchemaReference> {
+        let version = match self.version {
+            -1 => find(schemas, &self.subject, "latest", false).await.ok(),
+            _ => None,
+        };
+        let version = version.map_or(self.version, |latest| latest.version.into());
+        let version = u32::try_from(version).map_err(|_| {
+            RegistryApiError::bad_schema(format!(
+                "There is no version {version} of the subject {:?}, which is referred to.",
+                self.subject
+            ))
+        })?;
+        Ok(SchemaReference {
+            name: self.name,
+            subject: self.subject,
+            version,
+        })
+    }
 }
 
 #[derive(Serialize, ToSchema)]
@@ -38,24 +81,47 @@ pub(crate) struct SchemaId {
     id: u32,
 }
 
+/// A schema as it was sent.
+pub(super) struct Sent {
+    schema: String,
+    references: Vec<SchemaReference>,
+}
+
+impl Sent {
+    /// The latest version of what is referred to is looked for among what may be seen.
+    pub(super) async fn read(body: &[u8], schemas: &SchemaStore) -> RegistryResult<Self> {
+        let body: SchemaBody = parse(body)?;
+        if body.schema_type.is_some_and(|kind| kind != "AVRO") {
+            return Err(RegistryApiError::bad_schema(
+                "Only AVRO schemas are kept here.",
+            ));
+        }
+        if body.references.len() > MAX_REFERENCES {
+            return Err(RegistryApiError::bad_schema(format!(
+                "A schema has at most {MAX_REFERENCES} references."
+            )));
+        }
+        let mut references = Vec::with_capacity(body.references.len());
+        for reference in body.references {
+            references.push(reference.resolve(schemas).await?);
+        }
+        Ok(Sent {
+            schema: body.schema,
+            references,
+        })
+    }
+
+    pub(super) fn as_new(&self) -> NewSchema<'_> {
+        NewSchema {
+            schema: &self.schema,
+            references: &self.references,
+        }
+    }
+}
+
 pub(super) fn parse<T: DeserializeOwned>(body: &[u8]) -> RegistryResult<T> {
     serde_json::from_slice(body)
         .map_err(|e| RegistryApiError::bad_schema(format!("The body: {e}.")))
-}
-
-pub(super) fn schema(body: &[u8]) -> RegistryResult<String> {
-    let body: SchemaBody = parse(body)?;
-    if body.schema_type.is_some_and(|kind| kind != "AVRO") {
-        return Err(RegistryApiError::bad_schema(
-            "Only AVRO schemas are kept here.",
-        ));
-    }
-    if !body.references.is_empty() {
-        return Err(RegistryApiError::bad_schema(
-            "References are not supported: write the named types out.",
-        ));
-    }
-    Ok(body.schema)
 }
 
 pub(super) fn check_subject(subject: &str) -> RegistryResult<()> {
@@ -80,10 +146,10 @@ pub(crate) async fn register(
     body: Bytes,
 ) -> RegistryResult<Response> {
     let schemas = writable(&control, &caller?, &subject)?;
-    let schema = schema(&body)?;
+    let sent = Sent::read(&body, &schemas).await?;
     check_subject(&subject)?;
     control.trail.begun(&control.deps).await?;
-    let id = schemas.register(&subject, &schema).await?;
+    let id = schemas.add(&subject, sent.as_new()).await?;
     answer(&SchemaId { id })
 }
 
@@ -100,7 +166,8 @@ pub(crate) async fn lookup(
     let schemas = visible(&control, &caller?);
     let deleted = flags.has("deleted");
     of_subject(&schemas, &subject, deleted).await?;
-    let found = schemas.lookup(&subject, &schema(&body)?).await?;
+    let sent = Sent::read(&body, &schemas).await?;
+    let found = schemas.lookup(&subject, sent.as_new()).await?;
     let found = found.filter(|v| deleted || !v.deleted);
     let found = found.ok_or_else(RegistryApiError::no_schema)?;
     answer(&SchemaVersion::from(found))

@@ -11,6 +11,7 @@ laneway_testkit::on_both_databases!(
     the_operator_registers_what_stays_compatible,
     levels_decide_what_may_be_registered,
     a_tenant_deletes_its_own_subjects_alone,
+    schemas_refer_to_others_and_say_so,
 );
 
 const FIRST: &str = r#"{"type":"record","name":"R","fields":[{"name":"a","type":"long"}]}"#;
@@ -271,4 +272,67 @@ async fn a_tenant_deletes_its_own_subjects_alone(database: Database) {
     assert_eq!(delete(&permanent).await, (404, json!(40401)));
     rig.ask("POST", &versions, &acme, &body).await;
     assert_eq!(delete(&permanent).await, (404, json!(40405)));
+}
+
+async fn schemas_refer_to_others_and_say_so(database: Database) {
+    let rig = rig(database).await;
+    let acme = rig.tenant("acme", &["tenant:admin"]).await;
+    let other = rig.tenant("other", &["tenant:admin"]).await;
+    let ask = async |method: &str, path: &str, body: &Value| {
+        let answer = rig
+            .ask(method, &format!("/registry{path}"), &acme, body)
+            .await;
+        let code = answer.body["error_code"].clone();
+        (
+            answer.status,
+            if code.is_null() { answer.body } else { code },
+        )
+    };
+    let versions = |subject: &str| format!("/subjects/acme.{subject}/versions");
+    let (_, made) = ask("POST", &versions("r"), &json!({"schema": FIRST})).await;
+    let of = |subject: &str, version: i64| {
+        json!({"schema": r#"{"type":"array","items":"R"}"#, "schemaType": "AVRO",
+            "references": [{"name": "R", "subject": subject, "version": version}]})
+    };
+    for wrong in [of("acme.r", 7), of("acme.none", 1), of("acme.none", -1)] {
+        let refused = ask("POST", &versions("list"), &wrong).await;
+        assert_eq!(refused, (422, json!(42201)), "{wrong}");
+    }
+    let (status, list) = ask("POST", &versions("list"), &of("acme.r", -1)).await;
+    assert_eq!(status, 200, "{list}");
+    let expected = json!([{"name": "R", "subject": "acme.r", "version": 1}]);
+    let id = format!("/schemas/ids/{}", list["id"]);
+    let latest = format!("{}/latest", versions("list"));
+    for path in [&id, &latest] {
+        let (_, found) = ask("GET", path, &Value::Null).await;
+        assert_eq!(found["references"], expected, "{path}");
+    }
+    let plain = format!("/schemas/ids/{}", made["id"]);
+    let (_, plain) = ask("GET", &plain, &Value::Null).await;
+    assert_eq!(plain.get("references"), None);
+    let looked_up = ask("POST", "/subjects/acme.list", &of("acme.r", 1)).await;
+    assert_eq!((looked_up.0, &looked_up.1["id"]), (200, &list["id"]));
+    let check = format!("/compatibility{}/latest", versions("list"));
+    let fits = ask("POST", &check, &of("acme.r", 1)).await;
+    assert_eq!(fits, (200, json!({"is_compatible": true})));
+    let none = ask("POST", &check, &of("acme.r", 2)).await;
+    assert_eq!(none, (422, json!(42201)));
+    let many = json!({"schema": FIRST, "references": vec![expected[0].clone(); 65]});
+    let refused = ask("POST", &versions("list"), &many).await;
+    assert_eq!(refused, (422, json!(42201)));
+
+    let referring = format!("{}/1/referencedby", versions("r"));
+    let found = ask("GET", &referring, &Value::Null).await;
+    assert_eq!(found, (200, json!([list["id"]])));
+    let path = format!("/registry{referring}");
+    let hidden = rig.ask("GET", &path, &other, &Value::Null).await;
+    assert_eq!(hidden.status, 404);
+    for kept in [format!("{}/1", versions("r")), "/subjects/acme.r".into()] {
+        let kept = ask("DELETE", &kept, &Value::Null).await;
+        assert_eq!(kept, (422, json!(42206)));
+    }
+    let done = ask("DELETE", "/subjects/acme.list", &Value::Null).await;
+    assert_eq!(done, (200, json!([1])));
+    let done = ask("DELETE", "/subjects/acme.r", &Value::Null).await;
+    assert_eq!(done, (200, json!([1])));
 }

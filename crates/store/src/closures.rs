@@ -150,6 +150,7 @@ impl Closures<'_> {
                 erased += erase_from(store, table, tenant).await?;
             }
         }
+        erased += crate::schemas::erase(self.store, tenant).await?;
         if data.is_shard() {
             unmark(data, tenant).await?;
         }

@@ -73,7 +73,7 @@ pub use positions::{LatestPosition, Positions};
 pub use projection::{PositionRow, Projected, ProjectionBatch, SessionRow};
 pub use provisioning::{ProvisioningKey, ProvisioningKeys, ProvisioningTerms};
 pub use rotation::{Rotated, Rotation};
-pub use schemas::{Deletion, RegisteredSchema, SchemaStore};
+pub use schemas::{Deletion, NewSchema, RegisteredSchema, SchemaReference, SchemaStore};
 pub use sessions::{Session, SessionState, Sessions};
 pub use settings::Settings;
 pub use shards::{MAIN, ShardConfig, ShardRule};

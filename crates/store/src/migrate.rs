@@ -31,6 +31,7 @@ macro_rules! files {
             "0013_topic_sets",
             "0014_erasures",
             "0015_homes",
+            "0016_schema_references",
         )
     };
     ($folder:literal: $($name:literal,)+) => {

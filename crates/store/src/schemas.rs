@@ -1,10 +1,16 @@
 //! The embedded schema registry's storage, and a [`Registry`] over it.
 
+mod check;
 mod delete;
+mod erase;
 mod levels;
+mod references;
 mod register;
 
+pub use check::NewSchema;
 pub use delete::Deletion;
+pub(crate) use erase::erase;
+pub use references::SchemaReference;
 
 use laneway_tenancy::TenantId;
 use sqlx::Row;
@@ -23,6 +29,8 @@ pub struct RegisteredSchema {
     /// The same schema has the same id under every subject.
     pub id: u32,
     pub schema: String,
+    /// Where the types are that it names without defining them.
+    pub references: Vec<SchemaReference>,
     /// Left out, unless it is asked for, until it is deleted for good.
     pub deleted: bool,
 }
@@ -35,12 +43,24 @@ pub struct SchemaStore {
     tenant: Option<TenantId>,
 }
 
-/// Rows that the one who asks may see: the first parameter is its id, `*` for the platform.
-const COLUMNS: &str = "SELECT v.subject, v.version, v.schema_id, v.deleted, s.schema
+/// Rows that the one who asks may see, one for each reference: the first parameter is its id, `*`
+/// for the platform.
+const COLUMNS: &str = "SELECT v.subject, v.version, v.schema_id, v.deleted, s.schema,
+        r.name AS of_name, r.subject AS of_subject, r.version AS of_version
     FROM schema_versions v
     JOIN schemas s ON s.id = v.schema_id
     JOIN schema_subjects o ON o.subject = v.subject
+    LEFT JOIN schema_references r ON r.schema_id = v.schema_id
     WHERE ($1 = '*' OR o.owner = '' OR o.owner = $1)";
+const IN_ORDER: &str = "ORDER BY v.subject, v.version, r.position";
+
+const READING: &str = "reading the versions of a schema";
+
+impl RegisteredSchema {
+    fn is(&self, normal: &str, references: &[SchemaReference]) -> bool {
+        self.schema == normal && self.references == references
+    }
+}
 
 impl SchemaStore {
     pub(crate) fn new(store: Store, tenant: Option<TenantId>) -> Self {
@@ -80,7 +100,7 @@ impl SchemaStore {
     pub async fn uses(&self, id: u32) -> Result<Vec<RegisteredSchema>> {
         let mut tx = self.store.read(Access::Shared).await?;
         let rows = sqlx::query(sqlx::AssertSqlSafe(format!(
-            "{COLUMNS} AND v.schema_id = $2 ORDER BY v.subject, v.version"
+            "{COLUMNS} AND v.schema_id = $2 {IN_ORDER}"
         )))
         .bind(self.viewer())
         .bind(i64::from(id))
@@ -88,32 +108,26 @@ impl SchemaStore {
         .await
         .doing("looking where a schema is used")?;
         tx.commit().await?;
-        rows.iter().map(registered).collect()
+        registered(&rows)
     }
 
-    pub async fn by_id(&self, id: u32) -> Result<Option<String>> {
-        let mut tx = self.store.read(Access::Shared).await?;
-        let row = sqlx::query(sqlx::AssertSqlSafe(format!(
-            "{COLUMNS} AND v.schema_id = $2 LIMIT 1"
-        )))
-        .bind(self.viewer())
-        .bind(i64::from(id))
-        .fetch_optional(&mut *tx.inner)
-        .await
-        .doing("looking for a schema")?;
-        tx.commit().await?;
-        row.map(|row| row.try_get("schema").doing("looking for a schema"))
-            .transpose()
+    /// As it is registered under any subject.
+    pub async fn by_id(&self, id: u32) -> Result<Option<RegisteredSchema>> {
+        Ok(self.uses(id).await?.into_iter().next())
     }
 
-    /// The version under which exactly this schema is registered.
-    pub async fn lookup(&self, subject: &str, schema: &str) -> Result<Option<RegisteredSchema>> {
-        let schema = normal(schema);
+    /// The version under which exactly this schema is registered, with these references.
+    pub async fn lookup(
+        &self,
+        subject: &str,
+        same: NewSchema<'_>,
+    ) -> Result<Option<RegisteredSchema>> {
+        let schema = normal(same.schema);
         Ok(self
             .versions(subject)
             .await?
             .into_iter()
-            .find(|v| v.schema == schema))
+            .find(|v| v.is(&schema, same.references)))
     }
 
     fn viewer(&self) -> String {
@@ -135,25 +149,38 @@ fn normal(schema: &str) -> String {
 
 async fn versions(tx: &mut Tx, viewer: &str, subject: &str) -> Result<Vec<RegisteredSchema>> {
     let rows = sqlx::query(sqlx::AssertSqlSafe(format!(
-        "{COLUMNS} AND v.subject = $2 ORDER BY v.version"
+        "{COLUMNS} AND v.subject = $2 {IN_ORDER}"
     )))
     .bind(viewer)
     .bind(subject)
     .fetch_all(&mut *tx.inner)
     .await
-    .doing("reading the versions of a schema")?;
-    rows.iter().map(registered).collect()
+    .doing(READING)?;
+    registered(&rows)
 }
 
-fn registered(row: &AnyRow) -> Result<RegisteredSchema> {
-    let doing = "reading the versions of a schema";
-    Ok(RegisteredSchema {
-        subject: row.try_get("subject").doing(doing)?,
-        version: to_u32(row.try_get("version").doing(doing)?)?,
-        id: to_u32(row.try_get("schema_id").doing(doing)?)?,
-        schema: row.try_get("schema").doing(doing)?,
-        deleted: row.try_get::<i64, _>("deleted").doing(doing)? != 0,
-    })
+/// Rows of one version follow one another.
+fn registered(rows: &[AnyRow]) -> Result<Vec<RegisteredSchema>> {
+    let mut found: Vec<RegisteredSchema> = Vec::new();
+    for row in rows {
+        let subject: &str = row.try_get("subject").doing(READING)?;
+        let version = to_u32(row.try_get("version").doing(READING)?)?;
+        let reference = references::referred(row)?;
+        match found.last_mut() {
+            Some(same) if same.version == version && same.subject == subject => {
+                same.references.extend(reference);
+            }
+            _ => found.push(RegisteredSchema {
+                subject: subject.to_owned(),
+                version,
+                id: to_u32(row.try_get("schema_id").doing(READING)?)?,
+                schema: row.try_get("schema").doing(READING)?,
+                references: reference.into_iter().collect(),
+                deleted: row.try_get::<i64, _>("deleted").doing(READING)? != 0,
+            }),
+        }
+    }
+    Ok(found)
 }
 
 fn to_u32(number: i64) -> Result<u32> {

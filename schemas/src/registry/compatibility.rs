@@ -6,6 +6,31 @@ use serde::{Deserialize, Serialize};
 
 use super::RegistryError;
 
+/// A schema, and those of the types that it names without defining them.
+#[derive(Debug, Clone)]
+pub struct Referring<'a> {
+    pub schema: &'a str,
+    pub named: Vec<String>,
+}
+
+impl<'a> From<&'a str> for Referring<'a> {
+    fn from(schema: &'a str) -> Self {
+        Referring {
+            schema,
+            named: Vec::new(),
+        }
+    }
+}
+
+impl Referring<'_> {
+    /// With what it names in its place.
+    fn parse(&self) -> Result<Schema, apache_avro::Error> {
+        let (mut schema, named) = Schema::parse_str_with_list(self.schema, &self.named)?;
+        schema.denormalize(&named)?;
+        Ok(schema)
+    }
+}
+
 /// The levels of Confluent's registry, under their names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
@@ -43,17 +68,16 @@ impl Compatibility {
     pub fn check<'a>(
         self,
         subject: &str,
-        versions: impl DoubleEndedIterator<Item = &'a str>,
-        new: &str,
+        versions: impl DoubleEndedIterator<Item = Referring<'a>>,
+        new: &Referring<'_>,
     ) -> Result<(), RegistryError> {
         let invalid = |reason: apache_avro::Error| RegistryError::Invalid {
             subject: subject.to_owned(),
             reason: reason.to_string(),
         };
-        let parse = |text: &str| Schema::parse_str(text).map_err(invalid);
-        let new = parse(new)?;
+        let new = new.parse().map_err(invalid)?;
         for old in versions.rev().take(self.reach()) {
-            let old = parse(old)?;
+            let old = old.parse().map_err(invalid)?;
             let backward = self.is_backward().then_some((&old, &new));
             let forward = self.is_forward().then_some((&new, &old));
             for (written, read) in backward.into_iter().chain(forward) {
@@ -111,8 +135,8 @@ mod tests {
         let required = record(&[a, b].join(","));
         let optional = record(&[a, b_default].join(","));
         let fits = |level: Compatibility, versions: &[&String], new: &String| {
-            let versions = versions.iter().map(|v| v.as_str());
-            level.check("s", versions, new).is_ok()
+            let versions = versions.iter().map(|v| Referring::from(v.as_str()));
+            level.check("s", versions, &new.as_str().into()).is_ok()
         };
         use Compatibility::*;
         // (level, adding a field, taking it away, adding one with a default,
@@ -139,7 +163,41 @@ mod tests {
 
     #[test]
     fn what_is_no_schema_is_refused_at_every_level() {
-        let refused = Compatibility::None.check("s", std::iter::empty(), "{");
+        let refused = Compatibility::None.check("s", std::iter::empty(), &"{".into());
         assert!(matches!(refused, Err(RegistryError::Invalid { .. })));
+    }
+
+    #[test]
+    fn what_is_named_is_looked_at_as_if_it_were_written_out() {
+        let place = |fields: &str| {
+            format!(r#"{{"type":"record","name":"Place","namespace":"geo","fields":[{fields}]}}"#)
+        };
+        let lat = r#"{"name":"lat","type":"double"}"#;
+        let old = place(lat);
+        let required = place(&format!(r#"{lat},{{"name":"z","type":"double"}}"#));
+        let optional = place(&format!(
+            r#"{lat},{{"name":"z","type":"double","default":0}}"#
+        ));
+        let way = r#"{"type":"record","name":"Way","fields":[
+            {"name":"from","type":"geo.Place"},
+            {"name":"by","type":{"type":"array","items":["null","geo.Place"]}}]}"#;
+        let of = |place: &String| Referring {
+            schema: way,
+            named: vec![place.clone()],
+        };
+        let check = |old: &String, new: &String| {
+            Compatibility::Backward.check("s", [of(old)].into_iter(), &of(new))
+        };
+        assert!(check(&old, &optional).is_ok());
+        let refused = check(&old, &required);
+        assert!(
+            matches!(refused, Err(RegistryError::Incompatible { .. })),
+            "{refused:?}"
+        );
+        let missing = Compatibility::None.check("s", std::iter::empty(), &way.into());
+        assert!(
+            matches!(missing, Err(RegistryError::Invalid { .. })),
+            "{missing:?}"
+        );
     }
 }

@@ -59,8 +59,9 @@ impl State {
         }
         let existing = versions
             .iter()
-            .filter_map(|id| self.schemas.get(*id as usize - 1).map(String::as_str));
-        Compatibility::Backward.check(subject, existing, schema)?;
+            .filter_map(|id| self.schemas.get(*id as usize - 1))
+            .map(|schema| schema.as_str().into());
+        Compatibility::Backward.check(subject, existing, &schema.into())?;
         let id = known.unwrap_or_else(|| {
             self.schemas.push(schema.to_owned());
             u32::try_from(self.schemas.len()).unwrap_or(u32::MAX)

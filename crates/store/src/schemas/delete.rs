@@ -1,5 +1,6 @@
 //! Deleting versions: left out at first, then for good.
 
+use super::references::referring;
 use super::register::lock;
 use super::{RegisteredSchema, SchemaStore, versions};
 use crate::access::{Access, Tx};
@@ -16,6 +17,8 @@ pub enum Deletion {
     DeletedBefore,
     /// For good only what is left out already.
     NotDeletedBefore,
+    /// Schemas refer to this version.
+    ReferredTo(u32),
 }
 
 impl SchemaStore {
@@ -46,6 +49,11 @@ impl SchemaStore {
             }
         }
         for version in &found {
+            // Who is left out itself needs only what is there.
+            let referring = referring(&mut tx, "*", subject, version.version, permanent);
+            if !referring.await?.is_empty() {
+                return Ok(Deletion::ReferredTo(version.version));
+            }
             delete(&mut tx, version, permanent).await?;
         }
         tx.commit().await?;

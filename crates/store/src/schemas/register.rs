@@ -4,17 +4,25 @@ use futures_util::future::BoxFuture;
 use laneway_schemas::{Registry, RegistryError};
 use sqlx::Row;
 
+use super::check::{NewSchema, check};
+use super::references::{self, SchemaReference};
 use super::{SchemaStore, levels, normal, to_u32, versions};
 use crate::access::{Access, Tx};
 use crate::error::{Doing, Result, StoreError};
 
 impl SchemaStore {
-    async fn add(&self, subject: &str, schema: &str) -> Result<u32, RegistryError> {
+    /// The id of the schema under a subject; registers it when it is new and compatible as the
+    /// subject's level says.
+    pub async fn add(&self, subject: &str, new: NewSchema<'_>) -> Result<u32, RegistryError> {
         let unavailable = |e: StoreError| RegistryError::Unavailable {
             doing: format!("registering a schema for {subject}"),
             reason: e.to_string(),
         };
-        let schema = normal(schema);
+        let schema = normal(new.schema);
+        let new = NewSchema {
+            schema: &schema,
+            ..new
+        };
         let mut tx = self
             .store
             .write(Access::Shared)
@@ -23,27 +31,28 @@ impl SchemaStore {
         // One registration at a time: two could each be compatible with the last version, but
         // not with each other.
         let next = lock(&mut tx).await.map_err(unavailable)?;
-        if !owns(&mut tx, subject, &self.owner(), self.tenant.is_none())
+        let owner = owner_of(&mut tx, subject, &self.owner())
             .await
-            .map_err(unavailable)?
-        {
+            .map_err(unavailable)?;
+        // The platform may register anywhere.
+        if self.tenant.is_some() && owner != self.owner() {
             let reason = "it is another's subject".to_owned();
             return Err(RegistryError::Invalid {
                 subject: subject.to_owned(),
                 reason,
             });
         }
-        let existing = versions(&mut tx, "*", subject).await.map_err(unavailable)?;
-        let kept = || existing.iter().filter(|v| !v.deleted);
-        if let Some(same) = kept().find(|v| v.schema == schema) {
+        let mut existing = versions(&mut tx, "*", subject).await.map_err(unavailable)?;
+        let version = existing.last().map_or(1, |last| last.version + 1);
+        existing.retain(|v| !v.deleted);
+        if let Some(same) = existing.iter().find(|v| v.is(&schema, new.references)) {
             return Ok(same.id);
         }
         let level = levels::in_force(&mut tx, subject)
             .await
             .map_err(unavailable)?;
-        level.check(subject, kept().map(|v| v.schema.as_str()), &schema)?;
-        let version = existing.last().map_or(1, |last| last.version + 1);
-        let id = insert(&mut tx, subject, version, &schema, next)
+        check(&mut tx, level, subject, &owner, &existing, new).await?;
+        let id = insert(&mut tx, subject, version, new, next)
             .await
             .map_err(unavailable)?;
         tx.commit().await.map_err(unavailable)?;
@@ -52,13 +61,16 @@ impl SchemaStore {
 }
 
 impl Registry for SchemaStore {
-    /// Compatible as the subject's level says.
     fn register<'a>(
         &'a self,
         subject: &'a str,
         schema: &'a str,
     ) -> BoxFuture<'a, Result<u32, RegistryError>> {
-        Box::pin(self.add(subject, schema))
+        let new = NewSchema {
+            schema,
+            references: &[],
+        };
+        Box::pin(self.add(subject, new))
     }
 
     fn schema(&self, id: u32) -> BoxFuture<'_, Result<String, RegistryError>> {
@@ -70,7 +82,9 @@ impl Registry for SchemaStore {
                     doing: format!("looking for schema {id}"),
                     reason: e.to_string(),
                 })?;
-            found.ok_or(RegistryError::UnknownId { id })
+            found
+                .map(|found| found.schema)
+                .ok_or(RegistryError::UnknownId { id })
         })
     }
 }
@@ -86,22 +100,24 @@ pub(super) async fn lock(tx: &mut Tx) -> Result<i64> {
     row.try_get(0).doing("locking the schema registry")
 }
 
-async fn insert(tx: &mut Tx, subject: &str, version: u32, schema: &str, next: i64) -> Result<u32> {
+async fn insert(
+    tx: &mut Tx,
+    subject: &str,
+    version: u32,
+    new: NewSchema<'_>,
+    next: i64,
+) -> Result<u32> {
     let doing = "registering a schema";
-    let known = sqlx::query("SELECT id FROM schemas WHERE schema = $1")
-        .bind(schema)
-        .fetch_optional(&mut *tx.inner)
-        .await
-        .doing(doing)?;
-    let id = match known {
-        Some(row) => row.try_get(0).doing(doing)?,
+    let id = match known(tx, new).await? {
+        Some(id) => id,
         None => {
             sqlx::query("INSERT INTO schemas (id, schema) VALUES ($1, $2)")
                 .bind(next)
-                .bind(schema)
+                .bind(new.schema)
                 .execute(&mut *tx.inner)
                 .await
                 .doing(doing)?;
+            references::insert(tx, next, new.references).await?;
             sqlx::query("UPDATE registry_state SET next_id = $1 WHERE only_row = 1")
                 .bind(next + 1)
                 .execute(&mut *tx.inner)
@@ -124,8 +140,34 @@ async fn insert(tx: &mut Tx, subject: &str, version: u32, schema: &str, next: i6
     to_u32(id)
 }
 
-/// Takes a new subject, and says whether it is the owner's. The platform may register anywhere.
-pub(super) async fn owns(tx: &mut Tx, subject: &str, owner: &str, any: bool) -> Result<bool> {
+/// The id that the same schema with the same references has.
+async fn known(tx: &mut Tx, new: NewSchema<'_>) -> Result<Option<i64>> {
+    let doing = "looking for the same schema";
+    let rows = sqlx::query(
+        "SELECT s.id, r.name AS of_name, r.subject AS of_subject, r.version AS of_version
+         FROM schemas s LEFT JOIN schema_references r ON r.schema_id = s.id
+         WHERE s.schema = $1 ORDER BY s.id, r.position",
+    )
+    .bind(new.schema)
+    .fetch_all(&mut *tx.inner)
+    .await
+    .doing(doing)?;
+    let mut found: Vec<(i64, Vec<SchemaReference>)> = Vec::new();
+    for row in &rows {
+        let id = row.try_get("id").doing(doing)?;
+        if found.last().is_none_or(|(last, _)| *last != id) {
+            found.push((id, Vec::new()));
+        }
+        if let Some((_, references)) = found.last_mut() {
+            references.extend(references::referred(row)?);
+        }
+    }
+    let same = found.into_iter().find(|(_, r)| r == new.references);
+    Ok(same.map(|(id, _)| id))
+}
+
+/// Whose a subject is; a new one is taken for `owner`.
+pub(super) async fn owner_of(tx: &mut Tx, subject: &str, owner: &str) -> Result<String> {
     let doing = "looking whose a schema subject is";
     sqlx::query("INSERT INTO schema_subjects (subject, owner) VALUES ($1, $2) ON CONFLICT (subject) DO NOTHING")
         .bind(subject)
@@ -138,6 +180,5 @@ pub(super) async fn owns(tx: &mut Tx, subject: &str, owner: &str, any: bool) -> 
         .fetch_one(&mut *tx.inner)
         .await
         .doing(doing)?;
-    let found: String = row.try_get(0).doing(doing)?;
-    Ok(any || found == owner)
+    row.try_get(0).doing(doing)
 }

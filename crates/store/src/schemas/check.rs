@@ -1,0 +1,60 @@
+//! Whether a schema could follow the versions of a subject.
+
+use laneway_schemas::{Compatibility, Referring, RegistryError};
+
+use super::references::{SchemaReference, resolve};
+use super::{RegisteredSchema, SchemaStore, levels};
+use crate::access::{Access, Tx};
+use crate::error::StoreError;
+
+/// A schema that is to be registered.
+#[derive(Debug, Clone, Copy)]
+pub struct NewSchema<'a> {
+    pub schema: &'a str,
+    pub references: &'a [SchemaReference],
+}
+
+impl SchemaStore {
+    /// As the subject's level says.
+    pub async fn check(
+        &self,
+        subject: &str,
+        versions: &[RegisteredSchema],
+        new: NewSchema<'_>,
+    ) -> Result<(), RegistryError> {
+        let unavailable = |e: StoreError| RegistryError::Unavailable {
+            doing: format!("checking a schema for {subject}"),
+            reason: e.to_string(),
+        };
+        let mut tx = self.store.read(Access::Shared).await.map_err(unavailable)?;
+        let level = levels::in_force(&mut tx, subject)
+            .await
+            .map_err(unavailable)?;
+        check(&mut tx, level, subject, &self.viewer(), versions, new).await?;
+        tx.commit().await.map_err(unavailable)
+    }
+}
+
+/// With what may be referred to by `owner`.
+pub(super) async fn check(
+    tx: &mut Tx,
+    level: Compatibility,
+    subject: &str,
+    owner: &str,
+    versions: &[RegisteredSchema],
+    new: NewSchema<'_>,
+) -> Result<(), RegistryError> {
+    let mut all = Vec::with_capacity(versions.len() + 1);
+    let old = versions.iter().map(|v| (&v.schema, &v.references[..]));
+    for (schema, references) in old {
+        let named = resolve(tx, owner, references).await;
+        let named = named.map_err(|e| e.of(subject))?;
+        all.push(Referring { schema, named });
+    }
+    let named = resolve(tx, owner, new.references).await;
+    let new = Referring {
+        schema: new.schema,
+        named: named.map_err(|e| e.of(subject))?,
+    };
+    level.check(subject, all.into_iter(), &new)
+}
