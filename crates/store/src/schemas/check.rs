@@ -3,6 +3,7 @@
 use laneway_schemas::{Compatibility, Referring, RegistryError};
 
 use super::references::{SchemaReference, resolve};
+use super::register::find_owner;
 use super::{RegisteredSchema, SchemaStore, levels};
 use crate::access::{Access, Tx};
 use crate::error::StoreError;
@@ -30,7 +31,13 @@ impl SchemaStore {
         let level = levels::in_force(&mut tx, subject)
             .await
             .map_err(unavailable)?;
-        check(&mut tx, level, subject, &self.viewer(), versions, new).await?;
+        // As when it is registered: a tenant's own, the platform's for whoever has the subject.
+        let owner = match self.tenant {
+            Some(_) => None,
+            None => find_owner(&mut tx, subject).await.map_err(unavailable)?,
+        };
+        let owner = owner.unwrap_or_else(|| self.owner());
+        check(&mut tx, level, subject, &owner, versions, new).await?;
         tx.commit().await.map_err(unavailable)
     }
 }

@@ -167,18 +167,24 @@ async fn known(tx: &mut Tx, new: NewSchema<'_>) -> Result<Option<i64>> {
 }
 
 /// Whose a subject is; a new one is taken for `owner`.
-pub(super) async fn owner_of(tx: &mut Tx, subject: &str, owner: &str) -> Result<String> {
-    let doing = "looking whose a schema subject is";
+async fn owner_of(tx: &mut Tx, subject: &str, owner: &str) -> Result<String> {
     sqlx::query("INSERT INTO schema_subjects (subject, owner) VALUES ($1, $2) ON CONFLICT (subject) DO NOTHING")
         .bind(subject)
         .bind(owner)
         .execute(&mut *tx.inner)
         .await
-        .doing(doing)?;
+        .doing(OWNER)?;
+    let found = find_owner(tx, subject).await?;
+    Ok(found.unwrap_or_else(|| owner.to_owned()))
+}
+
+const OWNER: &str = "looking whose a schema subject is";
+
+pub(super) async fn find_owner(tx: &mut Tx, subject: &str) -> Result<Option<String>> {
     let row = sqlx::query("SELECT owner FROM schema_subjects WHERE subject = $1")
         .bind(subject)
-        .fetch_one(&mut *tx.inner)
+        .fetch_optional(&mut *tx.inner)
         .await
-        .doing(doing)?;
-    row.try_get(0).doing(doing)
+        .doing(OWNER)?;
+    row.map(|row| row.try_get(0).doing(OWNER)).transpose()
 }

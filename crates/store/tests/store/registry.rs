@@ -279,6 +279,17 @@ async fn a_tenant_refers_to_shared_schemas_and_its_own_alone(database: Database)
         .await
         .unwrap_err();
 
+    // A question whether it could be registered is answered as the registration is.
+    let theirs_place = [reference("geo.Place", "theirs.place", 1)];
+    let stop_there = referring(STOP, &theirs_place);
+    assert!(mine.check("mine.stop", &[], stop_there).await.is_err());
+    assert!(mine.check("theirs.stop", &[], stop_there).await.is_err());
+    assert!(platform.check("own", &[], stop_there).await.is_err());
+    platform
+        .check("theirs.stop", &[], stop_there)
+        .await
+        .unwrap();
+
     assert_eq!(mine.referring("shared", 1).await.unwrap(), [stop]);
     assert!(theirs.referring("shared", 1).await.unwrap().is_empty());
     let kept = platform.delete("shared", None, false).await.unwrap();
