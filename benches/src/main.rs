@@ -92,6 +92,10 @@ enum Command {
         connections: usize,
         batch: usize,
         seconds: u64,
+        /// Events a second of all connections together; without it each sends as soon as it has
+        /// its answer.
+        #[arg(long)]
+        rate: Option<u64>,
     },
 }
 
@@ -167,6 +171,7 @@ fn main() -> Result<()> {
                 connections,
                 batch,
                 seconds,
+                rate,
             } => {
                 let tokens = pairs(&tokens)?;
                 let duration = Duration::from_secs(seconds);
@@ -175,6 +180,7 @@ fn main() -> Result<()> {
                     connections,
                     batch,
                     duration,
+                    rate,
                     tokens,
                 })
                 .await?;

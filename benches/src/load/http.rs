@@ -1,5 +1,5 @@
-//! A closed-loop HTTP load: each of many keep-alive connections sends the next request when the
-//! last one has been answered. Raw sockets and prepared bytes, so that it costs little itself.
+//! An HTTP load: each of many keep-alive connections sends the next request when the last one has
+//! been answered, or when it is due, and then an answer's time counts from there. Raw sockets and prepared bytes, so that it costs little itself.
 
 use std::time::{Duration, Instant};
 
@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail};
 use hdrhistogram::Histogram;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::time::MissedTickBehavior;
 
 use super::LONGEST_US;
 
@@ -28,6 +29,8 @@ pub struct Load {
     /// Events of one request.
     pub batch: usize,
     pub duration: Duration,
+    /// Events a second of all connections together, where they are paced.
+    pub rate: Option<u64>,
     /// `device token` lines; connections take them in turn.
     pub tokens: Vec<(String, String)>,
 }
@@ -71,11 +74,22 @@ async fn connection(
     let mut request = Vec::new();
     let mut buffer = vec![0; 256 * 1024];
     let mut sequence = number as i64 * 10_000_000;
+    let mut pace = load.rate.map(|rate| {
+        let every = Duration::from_secs_f64((load.connections * load.batch) as f64 / rate as f64);
+        let first = began + every.mul_f64(number as f64 / load.connections as f64);
+        let mut ticks = tokio::time::interval_at(first.into(), every);
+        // Who is late catches up.
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
+        ticks
+    });
     while began.elapsed() < load.duration {
         let (device, token) =
             &load.tokens[(number + sent as usize * load.connections) % load.tokens.len()];
         prepare(&mut request, device, token, load.batch, &mut sequence);
-        let at = Instant::now();
+        let at = match &mut pace {
+            Some(ticks) => ticks.tick().await.into_std(),
+            None => Instant::now(),
+        };
         socket.write_all(&request).await?;
         if answer(&mut socket, &mut buffer).await? / 100 == 2 {
             sent += load.batch as u64;

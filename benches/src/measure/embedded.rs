@@ -14,6 +14,8 @@ use crate::load::http::Report;
 const DEVICES: usize = 200;
 const CONNECTIONS: usize = 16;
 const BATCH: usize = 1_000;
+/// At which no answer is to take longer than 100 ms.
+const ASKED_RATE: u64 = 150_000;
 
 pub async fn run(duration: Duration, repeat: usize) -> Result<()> {
     let folder = tempfile::tempdir()?;
@@ -30,31 +32,35 @@ pub async fn run(duration: Duration, repeat: usize) -> Result<()> {
         .trim_start_matches("http://")
         .to_owned();
     let pid = deployment.node("all")?.process().pid();
-    let (mut rates, mut costs, mut worst) = (Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..repeat {
-        let before = cpu_seconds(pid)?;
-        let part = Part::start(
-            "load-http",
-            [
+    for rate in [Some(ASKED_RATE), None] {
+        let (mut rates, mut costs, mut worst) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..repeat {
+            let before = cpu_seconds(pid)?;
+            let mut arguments = vec![
                 address.clone(),
                 file.display().to_string(),
                 CONNECTIONS.to_string(),
                 BATCH.to_string(),
                 duration.as_secs().to_string(),
-            ],
-        )?;
-        let (report, _) = part.end().await?;
-        let report: Report = serde_json::from_str(&report).context("reading the load's report")?;
-        rates.push(report.events as f64 / report.seconds);
-        costs.push((cpu_seconds(pid)? - before) * 1e6 / report.events as f64);
-        worst.push(report.max_us as f64 / 1000.0);
+            ];
+            arguments.extend(rate.map(|rate| format!("--rate={rate}")));
+            let (report, _) = Part::start("load-http", arguments)?.end().await?;
+            let report: Report =
+                serde_json::from_str(&report).context("reading the load's report")?;
+            rates.push(report.events as f64 / report.seconds);
+            costs.push((cpu_seconds(pid)? - before) * 1e6 / report.events as f64);
+            worst.push(report.max_us as f64 / 1000.0);
+        }
+        let paced = rate.map_or("as fast as they are answered".to_owned(), |rate| {
+            format!("{rate} events/s asked for")
+        });
+        println!(
+            "embedded, batches of {BATCH} over {CONNECTIONS} connections, {paced}: {:.0} durable events/s, \
+             {:.2} CPU-s/M (all roles), slowest answer {:.0} ms",
+            median(rates),
+            median(costs),
+            median(worst),
+        );
     }
-    println!(
-        "embedded, batches of {BATCH} over {CONNECTIONS} connections: {:.0} durable events/s, {:.2} CPU-s/M (all roles), \
-         slowest answer {:.0} ms",
-        median(rates),
-        median(costs),
-        median(worst),
-    );
     deployment.stop().await
 }
