@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use super::access::{Flags, visible, writable};
 use super::error::{RegistryApiError, RegistryProblem, RegistryResult};
 use super::read::SchemaVersion;
-use super::{answer, find, of_subject};
+use super::{answer, of_subject};
 use crate::Control;
 use crate::caller::Caller;
 use crate::json::In;
@@ -31,8 +31,7 @@ pub(crate) struct SchemaBody {
     #[serde(rename = "schemaType")]
     schema_type: Option<String>,
     /// Where the types are that the schema names without defining them: at most 64.
-    #[serde(default)]
-    references: Vec<Reference>,
+    references: Option<Vec<Reference>>,
 }
 
 /// Where a type is that a schema names without defining it.
@@ -58,14 +57,17 @@ impl From<SchemaReference> for Reference {
 impl Reference {
     async fn resolve(self, schemas: &SchemaStore) -> RegistryResult<SchemaReference> {
         let version = match self.version {
-            -1 => find(schemas, &self.subject, "latest", false).await.ok(),
-            _ => None,
+            -1 => {
+                let found = schemas.versions(&self.subject).await?;
+                let kept = found.iter().rfind(|v| !v.deleted);
+                kept.map(|latest| latest.version)
+            }
+            version => u32::try_from(version).ok(),
         };
-        let version = version.map_or(self.version, |latest| latest.version.into());
-        let version = u32::try_from(version).map_err(|_| {
+        let version = version.ok_or_else(|| {
             RegistryApiError::bad_schema(format!(
-                "There is no version {version} of the subject {:?}, which is referred to.",
-                self.subject
+                "There is no version {} of the subject {:?}, which is referred to.",
+                self.version, self.subject
             ))
         })?;
         Ok(SchemaReference {
@@ -96,13 +98,14 @@ impl Sent {
                 "Only AVRO schemas are kept here.",
             ));
         }
-        if body.references.len() > MAX_REFERENCES {
+        let sent = body.references.unwrap_or_default();
+        if sent.len() > MAX_REFERENCES {
             return Err(RegistryApiError::bad_schema(format!(
                 "A schema has at most {MAX_REFERENCES} references."
             )));
         }
-        let mut references = Vec::with_capacity(body.references.len());
-        for reference in body.references {
+        let mut references = Vec::with_capacity(sent.len());
+        for reference in sent {
             references.push(reference.resolve(schemas).await?);
         }
         Ok(Sent {

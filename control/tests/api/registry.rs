@@ -289,12 +289,18 @@ async fn schemas_refer_to_others_and_say_so(database: Database) {
         )
     };
     let versions = |subject: &str| format!("/subjects/acme.{subject}/versions");
-    let (_, made) = ask("POST", &versions("r"), &json!({"schema": FIRST})).await;
+    let plain = json!({"schema": FIRST, "references": null});
+    let (_, made) = ask("POST", &versions("r"), &plain).await;
     let of = |subject: &str, version: i64| {
         json!({"schema": r#"{"type":"array","items":"R"}"#, "schemaType": "AVRO",
             "references": [{"name": "R", "subject": subject, "version": version}]})
     };
-    for wrong in [of("acme.r", 7), of("acme.none", 1), of("acme.none", -1)] {
+    for wrong in [
+        of("acme.r", 7),
+        of("acme.r", -2),
+        of("acme.none", 1),
+        of("acme.none", -1),
+    ] {
         let refused = ask("POST", &versions("list"), &wrong).await;
         assert_eq!(refused, (422, json!(42201)), "{wrong}");
     }
