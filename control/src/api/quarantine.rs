@@ -127,7 +127,8 @@ pub(crate) struct Left {
 
 /// Appends refused records to the topic that they came from. One that was refused because its
 /// tenant or device was not known is judged by what is known now; any other is judged as before.
-/// Repeating it is safe: the processor drops what it has seen.
+/// Repeating it is safe: the processor drops what it has seen. What is of a device that is not
+/// registered, or of a tenant that is closed, stays: it may have been erased.
 #[utoipa::path(post, path = "/operator/quarantine/redrive", tag = "operator", request_body = QuarantineRedrive,
     responses((status = 200, body = Redriven)))]
 pub(crate) async fn redrive(
@@ -226,10 +227,12 @@ async fn send(
     let mut redriver = Redriver {
         store: &deps.store,
         operator,
+        authority: &deps.authority,
         log: &*deps.log,
         codecs: &deps.codecs,
         now_ms: deps.clock.now_us() / 1000,
         tenants: HashMap::new(),
+        devices: HashMap::new(),
     };
     let mut records = Records::new();
     for Found { place, record } in found {

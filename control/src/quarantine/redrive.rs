@@ -6,7 +6,8 @@ use laneway_log::{Log, Records, Topic};
 use laneway_schemas::headers::REDRIVEN;
 use laneway_schemas::{Codecs, Contract, EncodeError, LocationUpdate, Quarantined, SessionEvent};
 use laneway_store::{Store, StoreError, Tenant};
-use laneway_tenancy::{OperatorScope, TenantId};
+use laneway_tenancy::control::{RoleAuthority, TenantState};
+use laneway_tenancy::{DeviceId, OperatorScope, TenantId};
 
 /// Refused because of what was known at the record's control version: it is stamped with the
 /// tenant's present one, by which the operator says that it is to be judged.
@@ -16,10 +17,13 @@ const JUDGED_BY_VERSION: [&str; 2] = ["unknown-tenant", "unknown-device"];
 pub(crate) struct Redriver<'a> {
     pub(crate) store: &'a Store,
     pub(crate) operator: &'a OperatorScope,
+    pub(crate) authority: &'a RoleAuthority,
     pub(crate) log: &'a dyn Log,
     pub(crate) codecs: &'a Codecs,
     pub(crate) now_ms: i64,
     pub(crate) tenants: HashMap<TenantId, Option<Tenant>>,
+    /// Whether there are such devices.
+    pub(crate) devices: HashMap<(TenantId, String), bool>,
 }
 
 /// Why a record stays where it is.
@@ -27,7 +31,7 @@ pub(crate) type Stays = &'static str;
 
 impl Redriver<'_> {
     /// Adds the record as it was, to the lane that its device has now; where its key names no
-    /// device of a tenant, to the partition that it came from.
+    /// tenant, to the partition that it came from. What was erased does not come back by it.
     pub(crate) async fn push(
         &mut self,
         refused: &Quarantined,
@@ -41,6 +45,17 @@ impl Redriver<'_> {
             return Ok(Err("it was too large for its value to be kept"));
         };
         let tenant = self.tenant(&refused.key).await?;
+        if let Some((tenant, device)) = &tenant {
+            if matches!(
+                tenant.body.state,
+                TenantState::Closing | TenantState::Closed
+            ) {
+                return Ok(Err("its tenant is closed"));
+            }
+            if !self.is_registered(tenant.id, device).await? {
+                return Ok(Err("its device is not registered (any more)"));
+            }
+        }
         let partition = match &tenant {
             Some((tenant, device)) => tenant.body.placement.lane(device),
             None => u32::try_from(refused.partition).unwrap_or_default(),
@@ -114,6 +129,20 @@ impl Redriver<'_> {
         }
         let found = self.tenants.get(&id).cloned().flatten();
         Ok(found.map(|tenant| (tenant, device)))
+    }
+
+    async fn is_registered(&mut self, tenant: TenantId, device: &str) -> Result<bool, StoreError> {
+        let known = (tenant, device.to_owned());
+        if let Some(registered) = self.devices.get(&known) {
+            return Ok(*registered);
+        }
+        let scope = self.authority.scope(tenant);
+        let registered = match device.parse::<DeviceId>() {
+            Ok(id) => self.store.devices(&scope).find(&id).await?.is_some(),
+            Err(_) => false,
+        };
+        self.devices.insert(known, registered);
+        Ok(registered)
     }
 
     /// Whether it could be read, and has been written with the change.

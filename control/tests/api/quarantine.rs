@@ -14,6 +14,7 @@ laneway_testkit::on_both_databases!(
     the_quarantine_is_listed_by_page_reason_tenant_topic_partition_and_time,
     a_tenant_sees_what_was_refused_of_its_own_device_alone,
     a_redriven_record_is_as_it_was_but_for_the_version_that_it_is_judged_by,
+    what_may_have_been_erased_is_not_redriven,
 );
 
 const TIME: i64 = 1_763_690_400_000_000;
@@ -191,12 +192,11 @@ async fn a_redriven_record_is_as_it_was_but_for_the_version_that_it_is_judged_by
 ) {
     let rig = rig(database).await;
     let (id, placement) = refused(&rig).await;
-    let device = json!({"id": "truck"});
-    rig.operate("POST", "/tenants/acme/devices", &device).await;
     let redrive = async |body: Value| {
         rig.operate("POST", "/operator/quarantine/redrive", &body)
             .await
     };
+    register(&rig).await;
     let lane = placement.lane("truck");
     let key = format!("{id}/truck").into_bytes();
 
@@ -251,6 +251,45 @@ async fn a_redriven_record_is_as_it_was_but_for_the_version_that_it_is_judged_by
         let refused = redrive(body.clone()).await.status;
         assert!([400, 422].contains(&refused), "{body}: {refused}");
     }
+}
+
+async fn register(rig: &Rig) {
+    let device = json!({"id": "truck"});
+    let path = "/tenants/acme/devices";
+    let made = rig.operate("POST", path, &device).await;
+    assert_eq!(made.status, 201, "{}", made.body);
+}
+
+async fn what_may_have_been_erased_is_not_redriven(database: Database) {
+    let rig = rig(database).await;
+    refused(&rig).await;
+    let redrive = async || {
+        let body = json!({"positions": ["3:0", "3:1", "5:0", "5:2"]});
+        let path = "/operator/quarantine/redrive";
+        let answer = rig.operate("POST", path, &body).await;
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        let left = answer.body["left"].as_array().unwrap();
+        let why: Vec<_> = left
+            .iter()
+            .map(|l| l["why"].as_str().unwrap().to_owned())
+            .collect();
+        (answer.body["redriven"].clone(), why)
+    };
+    // One is under a key that names no tenant: it is refused again.
+    let unregistered = "its device is not registered (any more)".to_owned();
+    assert_eq!(redrive().await, (json!(1), vec![unregistered.clone(); 3]));
+    register(&rig).await;
+    assert_eq!(redrive().await, (json!(4), vec![]));
+    let gone = "/tenants/acme/devices/truck";
+    let gone = rig.operate("DELETE", gone, &Value::Null).await;
+    assert_eq!(gone.status, 204, "{}", gone.body);
+    assert_eq!(redrive().await, (json!(1), vec![unregistered; 3]));
+    register(&rig).await;
+    let closing = json!({"state": "closing"});
+    let closing = rig.operate("PUT", "/tenants/acme/state", &closing).await;
+    assert_eq!(closing.status, 200, "{}", closing.body);
+    let closed = "its tenant is closed".to_owned();
+    assert_eq!(redrive().await, (json!(1), vec![closed; 3]));
 }
 
 async fn a_tenant_sees_what_was_refused_of_its_own_device_alone(database: Database) {

@@ -124,6 +124,9 @@ fn a_refused_fix_is_redriven_once_its_device_is_registered_and_a_foreign_one_ref
     let foreign = laneway.quarantined("tenant-mismatch").remove(0);
     let position = foreign["position"].as_str().unwrap();
     let done = laneway.admin(&["quarantine", "redrive", position]);
+    assert_eq!(done["redriven"], 0, "of a device that there is not: {done}");
+    laneway.admin(&["device", "create", "--tenant", "other", "truck"]);
+    let done = laneway.admin(&["quarantine", "redrive", position]);
     assert_eq!(done["redriven"], 1, "{done}");
     wait_for("the foreign one is refused again", || {
         laneway.quarantined("tenant-mismatch").len() == 2
