@@ -26,8 +26,27 @@ impl Referring<'_> {
     /// With what it names in its place.
     fn parse(&self) -> Result<Schema, apache_avro::Error> {
         let (mut schema, named) = Schema::parse_str_with_list(self.schema, &self.named)?;
-        schema.denormalize(&named)?;
+        let mut types = Vec::new();
+        named.iter().for_each(|schema| defined(schema, &mut types));
+        schema.denormalize(&types)?;
         Ok(schema)
+    }
+}
+
+/// The named types that a schema defines, itself among them.
+fn defined(schema: &Schema, types: &mut Vec<Schema>) {
+    if schema.name().is_some() && !matches!(schema, Schema::Ref { .. }) {
+        types.push(schema.clone());
+    }
+    match schema {
+        Schema::Record(record) => {
+            let fields = record.fields.iter();
+            fields.for_each(|field| defined(&field.schema, types));
+        }
+        Schema::Array(array) => defined(&array.items, types),
+        Schema::Map(map) => defined(&map.types, types),
+        Schema::Union(union) => union.variants().iter().for_each(|v| defined(v, types)),
+        _ => {}
     }
 }
 
@@ -194,6 +213,15 @@ mod tests {
             matches!(refused, Err(RegistryError::Incompatible { .. })),
             "{refused:?}"
         );
+        // A type within another is found, too.
+        let area = r#"{"type":"record","name":"Area","fields":[{"name":"corners","type":
+            {"type":"map","values":{"type":"enum","name":"Corner","symbols":["A"]}}}]}"#;
+        let inner = Referring {
+            schema: r#"{"type":"array","items":["null","Corner","Area"]}"#,
+            named: vec![area.to_owned()],
+        };
+        let first = Compatibility::Full.check("s", [inner.clone()].into_iter(), &inner);
+        assert!(first.is_ok(), "{first:?}");
         let missing = Compatibility::None.check("s", std::iter::empty(), &way.into());
         assert!(
             matches!(missing, Err(RegistryError::Invalid { .. })),
