@@ -3,7 +3,7 @@
 
 use foldhash::{HashMap, HashMapExt};
 use laneway_directory::Directory;
-use laneway_tenancy::control::{RoleAuthority, TenantState};
+use laneway_tenancy::control::RoleAuthority;
 use laneway_tenancy::{TenantId, TenantScope};
 
 pub struct Tenant {
@@ -26,7 +26,7 @@ pub struct Tenant {
 pub fn is_closed(id: TenantId, directory: &Directory) -> bool {
     directory.tenant_ever(id).is_some_and(|tenant| {
         let state = tenant.body.state;
-        tenant.deleted_at.is_some() || matches!(state, TenantState::Closing | TenantState::Closed)
+        tenant.deleted_at.is_some() || state.is_ending()
     })
 }
 

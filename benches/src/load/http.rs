@@ -1,5 +1,6 @@
 //! An HTTP load: each of many keep-alive connections sends the next request when the last one has
-//! been answered, or when it is due, and then an answer's time counts from there. Raw sockets and prepared bytes, so that it costs little itself.
+//! been answered, or when it is due, and then an answer's time counts from there. Raw sockets and
+//! prepared bytes, so that it costs little itself.
 
 use std::time::{Duration, Instant};
 

@@ -6,7 +6,7 @@ use laneway_log::{Log, Records, Topic};
 use laneway_schemas::headers::REDRIVEN;
 use laneway_schemas::{Codecs, Contract, EncodeError, LocationUpdate, Quarantined, SessionEvent};
 use laneway_store::{Store, StoreError, Tenant};
-use laneway_tenancy::control::{RoleAuthority, TenantState};
+use laneway_tenancy::control::RoleAuthority;
 use laneway_tenancy::{DeviceId, OperatorScope, TenantId};
 
 /// Refused because of what was known at the record's control version: it is stamped with the
@@ -46,10 +46,7 @@ impl Redriver<'_> {
         };
         let tenant = self.tenant(&refused.key).await?;
         if let Some((tenant, device)) = &tenant {
-            if matches!(
-                tenant.body.state,
-                TenantState::Closing | TenantState::Closed
-            ) {
+            if tenant.body.state.is_ending() {
                 return Ok(Err("its tenant is closed"));
             }
             if !self.is_registered(tenant.id, device).await? {

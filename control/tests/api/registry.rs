@@ -3,7 +3,7 @@
 use laneway_testkit::Database;
 use serde_json::{Value, json};
 
-use crate::support::rig;
+use crate::support::{Answer, rig};
 
 laneway_testkit::on_both_databases!(
     everyone_with_credentials_reads_the_shared_contracts,
@@ -221,6 +221,13 @@ async fn levels_decide_what_may_be_registered(database: Database) {
     assert_eq!(general.body, json!({"compatibilityLevel": "NONE"}));
 }
 
+/// The status, with the code where it is refused and the body where not.
+fn outcome(answer: Answer) -> (u16, Value) {
+    let code = answer.body["error_code"].clone();
+    let told = if code.is_null() { answer.body } else { code };
+    (answer.status, told)
+}
+
 async fn a_tenant_deletes_its_own_subjects_alone(database: Database) {
     let rig = rig(database).await;
     let acme = rig.tenant("acme", &["tenant:admin"]).await;
@@ -241,14 +248,7 @@ async fn a_tenant_deletes_its_own_subjects_alone(database: Database) {
         let refused = rig.ask("DELETE", path, &other, &Value::Null).await;
         assert_eq!(refused.status, 403, "{path}");
     }
-    let delete = async |path: &str| {
-        let answer = rig.ask("DELETE", path, &acme, &Value::Null).await;
-        let code = answer.body["error_code"].clone();
-        (
-            answer.status,
-            if code.is_null() { answer.body } else { code },
-        )
-    };
+    let delete = async |path: &str| outcome(rig.ask("DELETE", path, &acme, &Value::Null).await);
     let (one, for_good) = (
         format!("{versions}/1"),
         format!("{versions}/1?permanent=true"),
@@ -279,14 +279,8 @@ async fn schemas_refer_to_others_and_say_so(database: Database) {
     let acme = rig.tenant("acme", &["tenant:admin"]).await;
     let other = rig.tenant("other", &["tenant:admin"]).await;
     let ask = async |method: &str, path: &str, body: &Value| {
-        let answer = rig
-            .ask(method, &format!("/registry{path}"), &acme, body)
-            .await;
-        let code = answer.body["error_code"].clone();
-        (
-            answer.status,
-            if code.is_null() { answer.body } else { code },
-        )
+        let path = format!("/registry{path}");
+        outcome(rig.ask(method, &path, &acme, body).await)
     };
     let versions = |subject: &str| format!("/subjects/acme.{subject}/versions");
     let plain = json!({"schema": FIRST, "references": null});

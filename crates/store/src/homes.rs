@@ -10,8 +10,8 @@
 //! and released after the one that gives it back. So a name is never two tenants'; a claim with
 //! nothing behind it leads nowhere, and is released when it is old ([`sweep`]). The copies follow
 //! the tenant's own row, at once and, should that fail, with the news of the change
-//! ([`crate::Outbox`]); nothing is judged by them but who is
-//! asked, and what a shard may say of its tenants ([`vet`]).
+//! ([`crate::Outbox`]); nothing is judged by them but who is asked, and what a shard may say of its
+//! tenants ([`vet`]).
 
 mod claims;
 mod mirror;

@@ -57,8 +57,12 @@ const IN_ORDER: &str = "ORDER BY v.subject, v.version, r.position";
 const READING: &str = "reading the versions of a schema";
 
 impl RegisteredSchema {
-    fn is(&self, normal: &str, references: &[SchemaReference]) -> bool {
-        self.schema == normal && self.references == references
+    /// As it was when it was to be registered.
+    fn as_new(&self) -> NewSchema<'_> {
+        NewSchema {
+            schema: &self.schema,
+            references: &self.references,
+        }
     }
 }
 
@@ -123,11 +127,12 @@ impl SchemaStore {
         same: NewSchema<'_>,
     ) -> Result<Option<RegisteredSchema>> {
         let schema = normal(same.schema);
-        Ok(self
-            .versions(subject)
-            .await?
-            .into_iter()
-            .find(|v| v.is(&schema, same.references)))
+        let same = NewSchema {
+            schema: &schema,
+            ..same
+        };
+        let mut found = self.versions(subject).await?.into_iter();
+        Ok(found.find(|v| v.as_new() == same))
     }
 
     fn viewer(&self) -> String {

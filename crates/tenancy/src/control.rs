@@ -18,6 +18,13 @@ pub enum TenantState {
     Other,
 }
 
+impl TenantState {
+    /// Closing or closed: nothing more comes of it.
+    pub fn is_ending(self) -> bool {
+        matches!(self, TenantState::Closing | TenantState::Closed)
+    }
+}
+
 /// Limits of a tenant. Zero means none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

@@ -9,7 +9,7 @@ use crate::access::{Access, Tx};
 use crate::error::StoreError;
 
 /// A schema that is to be registered.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct NewSchema<'a> {
     pub schema: &'a str,
     pub references: &'a [SchemaReference],
@@ -51,17 +51,24 @@ pub(super) async fn check(
     versions: &[RegisteredSchema],
     new: NewSchema<'_>,
 ) -> Result<(), RegistryError> {
-    let mut all = Vec::with_capacity(versions.len() + 1);
-    let old = versions.iter().map(|v| (&v.schema, &v.references[..]));
-    for (schema, references) in old {
-        let named = resolve(tx, owner, references).await;
-        let named = named.map_err(|e| e.of(subject))?;
-        all.push(Referring { schema, named });
+    let mut all = Vec::with_capacity(versions.len());
+    for version in versions {
+        all.push(referring(tx, subject, owner, version.as_new()).await?);
     }
-    let named = resolve(tx, owner, new.references).await;
-    let new = Referring {
-        schema: new.schema,
-        named: named.map_err(|e| e.of(subject))?,
-    };
+    let new = referring(tx, subject, owner, new).await?;
     level.check(subject, all.into_iter(), &new)
+}
+
+/// With what it refers to.
+async fn referring<'a>(
+    tx: &mut Tx,
+    subject: &str,
+    owner: &str,
+    schema: NewSchema<'a>,
+) -> Result<Referring<'a>, RegistryError> {
+    let named = resolve(tx, owner, schema.references).await;
+    Ok(Referring {
+        schema: schema.schema,
+        named: named.map_err(|e| e.of(subject))?,
+    })
 }

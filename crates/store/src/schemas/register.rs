@@ -45,7 +45,7 @@ impl SchemaStore {
         let mut existing = versions(&mut tx, "*", subject).await.map_err(unavailable)?;
         let version = existing.last().map_or(1, |last| last.version + 1);
         existing.retain(|v| !v.deleted);
-        if let Some(same) = existing.iter().find(|v| v.is(&schema, new.references)) {
+        if let Some(same) = existing.iter().find(|v| v.as_new() == new) {
             return Ok(same.id);
         }
         let level = levels::in_force(&mut tx, subject)

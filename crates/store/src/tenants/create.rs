@@ -244,7 +244,7 @@ async fn make_room(tx: &mut Tx, id: TenantId, new: &NewTenant, at: i64) -> Resul
             "a tenant of a tenant has namespaces below it, but no tenants, and a namespace has nothing below it".to_owned(),
         ));
     }
-    if parent.own_state == TenantState::Closing || parent.own_state == TenantState::Closed {
+    if parent.own_state.is_ending() {
         return Err(StoreError::Refused("the tenant is being closed".to_owned()));
     }
     let mut below = change::limits_below(tx, id, None).await?;
