@@ -1,4 +1,5 @@
-//! The `data` of each event type: the contract's fields under their own names, times as RFC 3339,
+//! The `data` of each event type: the contract's fields under their own names and in its order, so
+//! that they are read without being looked up; times as RFC 3339,
 //! absent fields left out. Read from a record without copying what it says.
 
 use std::collections::BTreeMap;
@@ -27,16 +28,13 @@ pub struct PositionData<'a> {
     pub revision: i32,
     pub tenant_id: &'a str,
     pub device_id: &'a str,
-    pub recorded_at: Time,
-    pub received_at: Time,
     pub fix_id: &'a str,
-    pub latitude: f64,
-    pub longitude: f64,
-    pub latest: bool,
-    pub late: bool,
-    pub ahead: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session_id: Option<&'a str>,
+    pub recorded_at: Time,
+    pub received_at: Time,
+    pub latitude: f64,
+    pub longitude: f64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub altitude_m: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -49,6 +47,9 @@ pub struct PositionData<'a> {
     pub battery: Option<f64>,
     #[serde(default, borrow, skip_serializing_if = "BTreeMap::is_empty")]
     pub attributes: Attributes<'a>,
+    pub latest: bool,
+    pub late: bool,
+    pub ahead: bool,
 }
 
 impl<'a> EventData<'a> for PositionData<'a> {
@@ -65,9 +66,9 @@ pub struct StartedData<'a> {
     pub revision: i32,
     pub tenant_id: &'a str,
     pub device_id: &'a str,
+    pub session_id: &'a str,
     pub started_at: Time,
     pub received_at: Time,
-    pub session_id: &'a str,
     #[serde(default, borrow, skip_serializing_if = "BTreeMap::is_empty")]
     pub attributes: Attributes<'a>,
 }
@@ -86,10 +87,10 @@ pub struct UpdatedData<'a> {
     pub revision: i32,
     pub tenant_id: &'a str,
     pub device_id: &'a str,
-    pub last_fix_at: Time,
+    pub session_id: &'a str,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Time>,
-    pub session_id: &'a str,
+    pub last_fix_at: Time,
     pub fixes: i64,
     pub distance_m: f64,
     pub duration_s: f64,
@@ -109,15 +110,15 @@ pub struct StoppedData<'a> {
     pub revision: i32,
     pub tenant_id: &'a str,
     pub device_id: &'a str,
-    pub stopped_at: Time,
+    pub session_id: &'a str,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Time>,
-    pub session_id: &'a str,
+    pub stopped_at: Time,
+    #[serde(default, borrow, skip_serializing_if = "BTreeMap::is_empty")]
+    pub attributes: Attributes<'a>,
     pub fixes: i64,
     pub distance_m: f64,
     pub duration_s: f64,
-    #[serde(default, borrow, skip_serializing_if = "BTreeMap::is_empty")]
-    pub attributes: Attributes<'a>,
 }
 
 impl<'a> EventData<'a> for StoppedData<'a> {
