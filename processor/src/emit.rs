@@ -1,7 +1,5 @@
 //! Derived events as records of `tenant-streams`.
 
-use std::fmt::Write as _;
-
 use laneway_log::{Records, Topic};
 use laneway_schemas::{
     Attributes, Codecs, Contract, EncodeError, EventType, Position, Rfc3339, SessionStarted,
@@ -52,8 +50,9 @@ impl Emitter {
         self.key.clear();
         tenant.scope.record_key(device, &mut self.key);
         self.source.clear();
-        // Writing to a String does not fail.
-        let _ = write!(self.source, "/tenants/{}/devices/{device}", tenant.text);
+        for part in ["/tenants/", &*tenant.text, "/devices/", device] {
+            self.source.push_str(part);
+        }
     }
 
     /// The key of the records of the device it is aimed at.

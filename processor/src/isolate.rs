@@ -107,15 +107,16 @@ pub fn same(key: (&str, &str), claim: &Claim<'_>) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Judges a claim that agrees with its key by the control changes that its writer knew.
+/// Judges a claim that agrees with its key by the control changes that its writer knew. `known`
+/// is the tenant's place, where it has one.
 pub fn judge(
     claim: &Claim<'_>,
+    known: Option<u32>,
     partition: u32,
     directory: &Directory,
     authority: &RoleAuthority,
     tenants: &mut Tenants,
 ) -> Verdict {
-    let known = tenants.find(claim.tenant);
     let id = match known.map(|place| tenants.get(place).id) {
         Some(id) => id,
         None => match claim.tenant.parse::<TenantId>() {
@@ -131,7 +132,7 @@ pub fn judge(
         };
     }
     let place = tenants
-        .current(id, claim.tenant, version, directory, authority)
+        .current(known, id, claim.tenant, version, directory, authority)
         .filter(|place| claim.control_version < tenants.get(*place).until);
     let Some(place) = place else {
         let detail = format!(

@@ -169,17 +169,19 @@ impl Partition {
         shared: &Shared,
     ) -> Result<Result<u32, Step>, Refusal> {
         // Where the key is what the payload says and the tenant is known, it parses.
+        let known = self.tenants.find(claim.tenant);
         let expected = claim.tenant.len();
         let agrees = record.key.len() == expected + 1 + claim.device.len()
             && record.key.starts_with(claim.tenant.as_bytes())
             && record.key[expected] == b'/'
             && record.key.ends_with(claim.device.as_bytes())
-            && self.tenants.find(claim.tenant).is_some();
+            && known.is_some();
         if !agrees {
             isolate::same(isolate::split_key(record.key)?, claim)?;
         }
         match isolate::judge(
             claim,
+            known,
             self.number,
             &shared.directory,
             &shared.authority,

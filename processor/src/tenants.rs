@@ -52,17 +52,18 @@ impl Tenants {
         self.by_text.get(text).copied()
     }
 
-    /// The tenant as of `version`, the directory's, also after its deletion; `None` where the
-    /// directory has none.
+    /// The tenant, which may be `known` already, as of `version`, the directory's, also after its
+    /// deletion; `None` where the directory has none.
     pub fn current(
         &mut self,
+        known: Option<u32>,
         id: TenantId,
         text: &str,
         version: i64,
         directory: &Directory,
         authority: &RoleAuthority,
     ) -> Option<u32> {
-        let place = match self.find(text) {
+        let place = match known {
             Some(place) => place,
             // Only tenants that exist get a place: a flood of invented ones takes no memory.
             None if directory.tenant_ever(id).is_some() => self.place(id, text, authority),

@@ -44,10 +44,10 @@ impl IdHasher {
             self.0.extend_from_slice(part);
         }
         let hash = xxh3_128(&self.0);
+        let digit = |nibble: u8| b"0123456789abcdef"[usize::from(nibble)];
         let mut hex = [0; 32];
-        for (i, digit) in hex.iter_mut().enumerate() {
-            let nibble = (hash >> (4 * (31 - i))) & 15;
-            *digit = b"0123456789abcdef"[nibble as usize];
+        for (digits, byte) in hex.chunks_exact_mut(2).zip(hash.to_be_bytes()) {
+            digits.copy_from_slice(&[digit(byte >> 4), digit(byte & 15)]);
         }
         EntityId(hex)
     }
