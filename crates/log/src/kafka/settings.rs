@@ -136,8 +136,12 @@ impl Settings {
         let mut config = self.producing();
         config
             .set("connections.max.idle.ms", SILENCE_MS)
-            // A unit counts what is on its way and asks only for what was refused.
+            // A unit waits for what is on its way and asks only for what was refused.
             .set("delivery.report.only.error", "true")
+            // A unit is sent when it is whole. A partition has one request under way at a time
+            // (confluentinc/librdkafka#4989), and for as long as what has lingered enough waits
+            // for that one, the thread that sends polls without a pause.
+            .set("linger.ms", (self.transaction_timeout_ms / 2).to_string())
             .set(
                 "transactional.id",
                 format!("{}-{}", self.group(spec), spec.instance),

@@ -5,10 +5,12 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use rdkafka::bindings::rd_kafka_flush;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::DeliveryResult;
 use rdkafka::producer::{BaseProducer, Producer, ProducerContext, PurgeConfig};
+use rdkafka::types::RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR as NO_ERROR;
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 use tokio::sync::oneshot;
 
@@ -20,10 +22,14 @@ use super::{Shared, settings::Settings};
 use crate::{GroupSpec, LogError, Result, Unit};
 
 const DOING: &str = "committing a unit";
-/// Between looks at what is on its way. The wrapper's own flush takes steps of 100 ms, which
-/// would be the price of every unit, and its poll spins through the last millisecond of any
-/// timeout: only polls that do not wait are cheap.
-const FLUSH_STEP: Duration = Duration::from_micros(250);
+/// Between looks at what was refused of what is on its way.
+const FLUSH_STEP_MS: i32 = 20;
+/// What is larger may leave in several requests for a partition, of which librdkafka has one under
+/// way at a time; while it flushes, it waits for that one by polling without a pause. So it flushes
+/// for a moment now and then.
+const ONE_REQUEST_BYTES: usize = 1_000_000;
+const FLUSH_MOMENT_MS: i32 = 1;
+const BETWEEN_MOMENTS: Duration = Duration::from_millis(2);
 const RETRY_EVERY: Duration = Duration::from_millis(5);
 const CALL: Duration = Duration::from_secs(5);
 const SERVE_EVERY: Duration = Duration::from_millis(100);
@@ -164,7 +170,7 @@ impl UnitWorker {
             }
         }
         // Sending the offsets takes ten times as long while records are on their way.
-        self.drain();
+        self.flush(unit.records.bytes());
         if let Some(refused) = self.refusal().take() {
             return Err(refused);
         }
@@ -189,18 +195,24 @@ impl UnitWorker {
         }
     }
 
-    /// Until every record has its outcome, which the message timeout bounds.
-    fn drain(&self) {
-        loop {
-            let flying = self.client.in_flight_count();
-            if flying == 0 {
-                return;
-            }
+    /// Sends what lingers, `bytes` of it, and waits until every record has its outcome, which the
+    /// message timeout bounds. The wrapper's own flush does not wait, so that what lingers goes on
+    /// lingering.
+    #[expect(unsafe_code, reason = "the wrapper has no flush that waits")]
+    fn flush(&self, bytes: usize) {
+        let client = self.client.client().native_ptr();
+        let (step_ms, pause) = if bytes > ONE_REQUEST_BYTES {
+            (FLUSH_MOMENT_MS, BETWEEN_MOMENTS)
+        } else {
+            (FLUSH_STEP_MS, Duration::ZERO)
+        };
+        // SAFETY: the pointer is the client's, which lives for as long as it is borrowed.
+        while unsafe { rd_kafka_flush(client, step_ms) } != NO_ERROR {
+            // A record that was refused counts as on its way until it is taken off.
             self.client.poll(Duration::ZERO);
-            if self.client.in_flight_count() == flying {
-                std::thread::sleep(FLUSH_STEP);
-            }
+            std::thread::sleep(pause);
         }
+        self.client.poll(Duration::ZERO);
     }
 
     /// Before asking again what was answered with "not now".
@@ -265,7 +277,7 @@ impl UnitWorker {
     fn abort(&self) {
         // Aborting waits for records that only this thread's polls can take off.
         self.client.purge(PurgeConfig::default().queue().inflight());
-        self.drain();
+        self.flush(0);
         let deadline = Instant::now() + self.settings().transaction_timeout();
         while let Err(error) = self.client.abort_transaction(CALL) {
             if retriable(&error) && Instant::now() < deadline {
