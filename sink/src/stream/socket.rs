@@ -23,7 +23,7 @@ const SLICES: usize = 32;
 pub enum SocketEvent {
     Text(Utf8Bytes),
     Pong,
-    /// The queue has been written out.
+    /// The queue has been written out, which was asked for.
     Drained,
     Closed,
 }
@@ -98,10 +98,14 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Socket<IO> {
         let _ = self.context.close(&mut queue, Some(frame));
     }
 
-    /// Writes what waits and reads what came.
-    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<SocketEvent, Error>> {
-        let waited = self.queued > 0;
-        let drained = self.poll_drain(cx)?.is_ready() && waited;
+    /// Writes what waits and reads what came. Comes back when all has been written only
+    /// where that is asked for.
+    pub fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        tell_drained: bool,
+    ) -> Poll<Result<SocketEvent, Error>> {
+        let drained = self.poll_drain(cx)?.is_ready() && tell_drained;
         let mut wire = Wire {
             io: &mut self.io,
             cx,
@@ -136,16 +140,17 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Socket<IO> {
     /// Writes until the queue is empty.
     pub fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.queued > 0 {
-            let mut slices = [IoSlice::new(&[]); SLICES];
-            let mut used = 0;
-            for (slot, bytes) in slices.iter_mut().zip(&self.out) {
-                *slot = IoSlice::new(bytes);
-                used += 1;
-            }
             let io = Pin::new(&mut self.io);
-            let written = match io.is_write_vectored() {
-                true => ready!(io.poll_write_vectored(cx, &slices[..used]))?,
-                false => ready!(io.poll_write(cx, &slices[0]))?,
+            let written = if self.out.len() > 1 && io.is_write_vectored() {
+                let mut slices = [IoSlice::new(&[]); SLICES];
+                for (slot, bytes) in slices.iter_mut().zip(&self.out) {
+                    *slot = IoSlice::new(bytes);
+                }
+                let used = self.out.len().min(SLICES);
+                ready!(io.poll_write_vectored(cx, &slices[..used]))?
+            } else {
+                // Less work for the system than a vector of one.
+                ready!(io.poll_write(cx, &self.out[0]))?
             };
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));

@@ -84,7 +84,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send> Connection<IO> {
         let _ = timeout(PATIENCE, poll_fn(|cx| self.socket.poll_drain(cx))).await;
         let closing = async {
             while !matches!(
-                poll_fn(|cx| self.socket.poll(cx)).await,
+                poll_fn(|cx| self.socket.poll(cx, false)).await,
                 Ok(SocketEvent::Closed) | Err(_)
             ) {}
         };
@@ -99,7 +99,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send> Connection<IO> {
         let ended = self.registered.ended.clone();
         let first = async {
             loop {
-                match poll_fn(|cx| self.socket.poll(cx)).await {
+                match poll_fn(|cx| self.socket.poll(cx, false)).await {
                     Ok(SocketEvent::Text(text)) => return Ok(text),
                     Ok(SocketEvent::Pong | SocketEvent::Drained) => {}
                     Ok(SocketEvent::Closed) | Err(_) => return Err(End::Closed),
@@ -142,7 +142,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send> Connection<IO> {
             let step = tokio::select! {
                 biased;
                 () = &mut ended => return self.ended(),
-                event = poll_fn(|cx| self.socket.poll(cx)) => self.incoming(event, &mut feed, &mut beat),
+                event = poll_fn(|cx| self.socket.poll(cx, !room)) => self.incoming(event, &mut feed, &mut beat),
                 event = feed.next(), if room => self.outgoing(event, &mut feed),
                 _ = beat.interval.tick() => self.beat(&mut feed, &mut beat),
             };

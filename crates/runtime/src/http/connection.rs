@@ -132,14 +132,9 @@ impl Activity {
         }
     }
 
-    fn wrote(&self, result: &Poll<io::Result<usize>>) {
-        let mut state = self.lock();
-        match result {
-            Poll::Pending => {
-                state.stuck_since.get_or_insert_with(Instant::now);
-            }
-            Poll::Ready(_) => state.stuck_since = None,
-        }
+    /// The other end takes nothing any more, or something again.
+    fn stuck(&self, stuck: bool) {
+        self.lock().stuck_since = stuck.then(Instant::now);
     }
 
     /// Whether the connection has to be closed as of now.
@@ -212,6 +207,8 @@ impl hyper::body::Body for Answering {
 pub(super) struct Stream {
     transport: Transport,
     activity: Arc<Activity>,
+    /// The last write had to wait.
+    stuck: bool,
     _place: OwnedSemaphorePermit,
 }
 
@@ -224,7 +221,16 @@ impl Stream {
         Stream {
             transport,
             activity,
+            stuck: false,
             _place: place,
+        }
+    }
+
+    fn wrote(&mut self, result: &Poll<io::Result<usize>>) {
+        let stuck = result.is_pending();
+        if stuck != self.stuck {
+            self.stuck = stuck;
+            self.activity.stuck(stuck);
         }
     }
 }
@@ -251,7 +257,7 @@ impl AsyncWrite for Stream {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         let result = on_transport!(&mut self.transport, s => Pin::new(s).poll_write(cx, buf));
-        self.activity.wrote(&result);
+        self.wrote(&result);
         result
     }
 
@@ -262,7 +268,7 @@ impl AsyncWrite for Stream {
     ) -> Poll<io::Result<usize>> {
         let result =
             on_transport!(&mut self.transport, s => Pin::new(s).poll_write_vectored(cx, bufs));
-        self.activity.wrote(&result);
+        self.wrote(&result);
         result
     }
 
