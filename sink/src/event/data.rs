@@ -1,6 +1,6 @@
 //! The `data` of each event type: the contract's fields under their own names and in its order, so
-//! that they are read without being looked up; times as RFC 3339,
-//! absent fields left out. Read from a record without copying what it says.
+//! that they are read without being looked up; times as RFC 3339, absent fields left out. Read
+//! from a record without copying what it says.
 
 use std::collections::BTreeMap;
 
