@@ -19,15 +19,17 @@ use super::errors;
 use super::health::{Health, log_line};
 use super::producer::send;
 use super::{Shared, settings::Settings};
-use crate::{GroupSpec, LogError, Result, Unit};
+use crate::{GroupSpec, LogError, Records, Result, Topic, Unit};
 
 const DOING: &str = "committing a unit";
 /// Between looks at what was refused of what is on its way.
 const FLUSH_STEP_MS: i32 = 20;
-/// What is larger may leave in several requests for a partition, of which librdkafka has one under
-/// way at a time; while it flushes, it waits for that one by polling without a pause. So it flushes
-/// for a moment now and then.
+/// What a partition is sent beyond this leaves in several requests, of which librdkafka has one
+/// under way at a time; while it flushes, it waits for that one by polling without a pause. So it
+/// flushes for a moment now and then.
 const ONE_REQUEST_BYTES: usize = 1_000_000;
+/// With a record's framing; also bounds how many are in a request.
+const RECORD_OVERHEAD: usize = 100;
 const FLUSH_MOMENT_MS: i32 = 1;
 const BETWEEN_MOMENTS: Duration = Duration::from_millis(2);
 const RETRY_EVERY: Duration = Duration::from_millis(5);
@@ -170,7 +172,7 @@ impl UnitWorker {
             }
         }
         // Sending the offsets takes ten times as long while records are on their way.
-        self.flush(unit.records.bytes());
+        self.flush(largest_share(&unit.records));
         if let Some(refused) = self.refusal().take() {
             return Err(refused);
         }
@@ -195,13 +197,13 @@ impl UnitWorker {
         }
     }
 
-    /// Sends what lingers, `bytes` of it, and waits until every record has its outcome, which the
-    /// message timeout bounds. The wrapper's own flush does not wait, so that what lingers goes on
-    /// lingering.
+    /// Sends what lingers, at most `share` bytes to a partition, and waits until every record has
+    /// its outcome, which the message timeout bounds. The wrapper's own flush does not wait, so
+    /// that what lingers goes on lingering.
     #[expect(unsafe_code, reason = "the wrapper has no flush that waits")]
-    fn flush(&self, bytes: usize) {
+    fn flush(&self, share: usize) {
         let client = self.client.client().native_ptr();
-        let (step_ms, pause) = if bytes > ONE_REQUEST_BYTES {
+        let (step_ms, pause) = if share > ONE_REQUEST_BYTES {
             (FLUSH_MOMENT_MS, BETWEEN_MOMENTS)
         } else {
             (FLUSH_STEP_MS, Duration::ZERO)
@@ -327,6 +329,26 @@ impl UnitWorker {
     }
 }
 
+/// What the partition gets that gets most, in bytes. A partition's records mostly lie together.
+fn largest_share(records: &Records) -> usize {
+    let mut shares: Vec<((Topic, u32), usize)> = Vec::new();
+    let mut at = 0;
+    for record in records.iter() {
+        let place = (record.topic, record.partition);
+        if shares.get(at).is_none_or(|(last, _)| *last != place) {
+            let known = shares.iter().position(|(other, _)| *other == place);
+            at = known.unwrap_or(shares.len());
+            if known.is_none() {
+                shares.push((place, 0));
+            }
+        }
+        let value = record.value.map_or(0, <[u8]>::len);
+        let bytes = record.key.len() + value + record.headers.packed().len();
+        shares[at].1 += bytes + RECORD_OVERHEAD;
+    }
+    shares.iter().map(|(_, bytes)| *bytes).max().unwrap_or(0)
+}
+
 fn unknown(error: &KafkaError) -> LogError {
     LogError::Fatal(format!(
         "whether a unit was committed is unknown ({}); restart, to go on from the committed offsets",
@@ -345,4 +367,24 @@ fn retriable(error: &KafkaError) -> bool {
 
 fn requires_abort(error: &KafkaError) -> bool {
     matches!(error, KafkaError::Transaction(error) if error.txn_requires_abort())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_largest_share_is_the_partitions_that_gets_most() {
+        let mut records = Records::new();
+        assert_eq!(largest_share(&records), 0);
+        for (topic, partition) in [
+            (Topic::TenantStreams, 1),
+            (Topic::ProcessorState, 1),
+            (Topic::TenantStreams, 2),
+            (Topic::TenantStreams, 1),
+        ] {
+            records.push(topic, partition, 0, b"key", [], b"value");
+        }
+        assert_eq!(largest_share(&records), 2 * (3 + 5 + RECORD_OVERHEAD));
+    }
 }
