@@ -1,8 +1,8 @@
 //! The log on Apache Kafka, through `rdkafka`.
 //!
-//! Every client is polled by a plain thread of its own, and hands what it finds to tasks
-//! through a bounded queue. Appends share one idempotent producer; each group member has a
-//! consumer and a transactional producer; questions about offsets share cached clients.
+//! Every consumer is polled by a plain thread of its own, and hands what it finds to tasks
+//! through a bounded queue. Appends share one idempotent producer, which a task polls; each group
+//! member has a consumer and a transactional producer; questions about offsets share cached clients.
 
 mod committer;
 mod epochs;

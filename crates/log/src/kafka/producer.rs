@@ -1,4 +1,6 @@
-//! Appends: one idempotent producer for the process, polled by one thread.
+//! Appends: one idempotent producer for the process, polled by one task.
+
+mod bell;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -12,6 +14,7 @@ use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext, PurgeConfig};
 use rdkafka::util::IntoOpaque;
 
+use self::bell::Bell;
 use super::errors;
 use super::health::{Health, log_line};
 use super::pending::{Acknowledged, Pending};
@@ -19,9 +22,8 @@ use super::settings::Settings;
 use super::topics::Names;
 use crate::{LogError, OutgoingRef, Records, Result};
 
-/// A poll blocks this long where nothing happens; deliveries wake it at once. The wrapper spins
-/// through its last millisecond, so it is long.
-const POLL: Duration = Duration::from_secs(1);
+/// Where nothing is delivered, the client is asked this often whether it has failed for good.
+const IDLE: Duration = Duration::from_secs(1);
 const CLOSING_STEP: Duration = Duration::from_millis(2);
 const REBUILD_EVERY: Duration = Duration::from_secs(1);
 /// A derived event has six.
@@ -71,16 +73,21 @@ impl Admission {
 
 /// Turns delivery reports into acknowledgements.
 struct Deliveries {
+    bell: Bell,
+    /// Counts what polls came upon.
+    polled: AtomicUsize,
     admission: Arc<Admission>,
     health: Arc<Health>,
 }
 
 impl ClientContext for Deliveries {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        self.polled.fetch_add(1, Ordering::Relaxed);
         log_line("producer", level, facility, line);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
+        self.polled.fetch_add(1, Ordering::Relaxed);
         self.health.client_error("producer", &error, reason);
     }
 }
@@ -101,6 +108,7 @@ impl ProducerContext for Deliveries {
             }
         }
         self.admission.settle(&pending, 1);
+        self.polled.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -126,13 +134,7 @@ impl Appender {
             health: health.clone(),
             stop: AtomicBool::new(false),
         });
-        let polled = shared.clone();
-        std::thread::Builder::new()
-            .name("log-append".to_owned())
-            .spawn(move || polled.serve())
-            .map_err(|error| {
-                LogError::Fatal(format!("no thread could be started to append: {error}"))
-            })?;
+        tokio::spawn(shared.clone().serve());
         Ok(Appender { shared })
     }
 
@@ -141,7 +143,7 @@ impl Appender {
         let bytes = records.bytes() + records.len() * RECORD_OVERHEAD;
         self.shared.admission.enter(bytes)?;
         let pending = Pending::new(records.len(), bytes);
-        // After the admission: the poll thread ends only when it is told to and nothing is in.
+        // After the admission: the task ends only when it is told to and nothing is in.
         if self.shared.stop.load(Ordering::SeqCst) {
             self.shared.admission.settle(&pending, records.len() + 1);
             return Err(LogError::Closed);
@@ -171,8 +173,8 @@ impl Appender {
     /// within the delivery timeout is given up.
     pub(super) fn close_blocking(&self) {
         let shared = &self.shared;
-        shared.stop.store(true, Ordering::SeqCst);
-        let deadline = Instant::now() + shared.settings.delivery_timeout() + POLL;
+        shared.stop();
+        let deadline = Instant::now() + shared.settings.delivery_timeout() + IDLE;
         while shared.admission.queued_bytes.load(Ordering::Relaxed) > 0 && Instant::now() < deadline
         {
             std::thread::sleep(CLOSING_STEP);
@@ -182,57 +184,81 @@ impl Appender {
 
 impl Drop for Appender {
     fn drop(&mut self) {
-        self.shared.stop.store(true, Ordering::SeqCst);
+        self.shared.stop();
     }
 }
 
 impl Shared {
-    /// The poll thread: runs deliveries, replaces a broken producer, flushes at the end.
-    fn serve(&self) {
+    /// The task: runs deliveries, replaces a broken producer, and at the end waits for what is on
+    /// its way.
+    async fn serve(self: Arc<Self>) {
+        let mut idle = tokio::time::interval(IDLE);
         while !self.stop.load(Ordering::SeqCst) {
             let client = self.client.load_full();
-            client.poll(POLL);
+            tokio::select! {
+                () = client.context().bell.rung() => {}
+                _ = idle.tick() => {}
+            }
+            deliver(&client);
             // Events of it name the cause, and not that it is fatal.
             if let Some((_, reason)) = client.client().fatal_error() {
                 tracing::warn!(reason, "the Kafka producer failed for good and is replaced");
-                self.replace(client);
+                self.replace(client).await;
             }
         }
         let client = self.client.load_full();
-        let deadline = Instant::now() + self.settings.delivery_timeout();
         let flying = || self.admission.queued_bytes.load(Ordering::SeqCst) > 0;
+        let deadline = Instant::now() + self.settings.delivery_timeout();
         while flying() && Instant::now() < deadline {
-            client.poll(CLOSING_STEP);
+            deliver(&client);
+            tokio::time::sleep(CLOSING_STEP).await;
         }
         client.purge(PurgeConfig::default().queue().inflight());
-        while flying() && Instant::now() < deadline + POLL {
-            client.poll(CLOSING_STEP);
+        while flying() && Instant::now() < deadline + IDLE {
+            deliver(&client);
+            tokio::time::sleep(CLOSING_STEP).await;
         }
     }
 
+    fn stop(&self) {
+        self.stop.store(true, Ordering::SeqCst);
+        self.client.load().context().bell.ring();
+    }
+
     /// Appends that are under way fail as unavailable: their callers send again, which is safe.
-    fn replace(&self, broken: Arc<BaseProducer<Deliveries>>) {
+    async fn replace(&self, mut broken: Arc<BaseProducer<Deliveries>>) {
         let fresh = loop {
             match build(&self.settings, &self.admission, &self.health) {
                 Ok(fresh) => break fresh,
-                Err(error) => {
-                    self.health.append_failed(error.to_string());
-                    broken.poll(REBUILD_EVERY);
-                }
+                Err(error) => self.health.append_failed(error.to_string()),
             }
-            if self.stop.load(Ordering::Relaxed) {
+            if self.stop.load(Ordering::SeqCst) {
                 return;
             }
+            deliver(&broken);
+            tokio::time::sleep(REBUILD_EVERY).await;
         };
         drop(self.client.swap(Arc::new(fresh)));
-        // Appends that still hold it must not be the ones to close it.
-        let mut broken = broken;
+        // Appends that still hold it must not be the ones to close it, and to close it takes time.
         loop {
             match Arc::try_unwrap(broken) {
-                Ok(last) => return drop(last),
+                Ok(last) => return drop(tokio::task::spawn_blocking(move || drop(last))),
                 Err(shared) => broken = shared,
             }
-            broken.poll(Duration::from_millis(1));
+            deliver(&broken);
+            tokio::time::sleep(CLOSING_STEP).await;
+        }
+    }
+}
+
+/// Polls until there is nothing more: the bell rings again only after that.
+fn deliver(client: &BaseProducer<Deliveries>) {
+    let polled = &client.context().polled;
+    loop {
+        let before = polled.load(Ordering::Relaxed);
+        client.poll(Duration::ZERO);
+        if polled.load(Ordering::Relaxed) == before {
+            return;
         }
     }
 }
@@ -242,10 +268,15 @@ fn build(
     admission: &Arc<Admission>,
     health: &Arc<Health>,
 ) -> Result<BaseProducer<Deliveries>, KafkaError> {
-    settings.producer().create_with_context(Deliveries {
+    let bell = Bell::default();
+    let client = settings.producer().create_with_context(Deliveries {
+        bell: bell.clone(),
+        polled: AtomicUsize::new(0),
         admission: admission.clone(),
         health: health.clone(),
-    })
+    })?;
+    bell.follow(&client);
+    Ok(client)
 }
 
 /// Hands a copy of one record to librdkafka.

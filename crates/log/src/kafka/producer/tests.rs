@@ -1,5 +1,6 @@
 //! A producer that has failed for good, on a real broker.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use laneway_testkit::{KafkaCluster, embedded_only, wait};
@@ -63,9 +64,15 @@ async fn a_producer_that_failed_for_good_is_replaced_and_appends_go_on() {
     let cluster = KafkaCluster::shared().await.unwrap();
     let log = KafkaLog::open(&config(cluster.bootstrap())).await.unwrap();
     log.append(record()).await.unwrap();
+    let client = &log.shared.appender.shared.client;
     for _ in 0..3 {
-        fail_for_good(&log.shared.appender.shared.client.load());
-        assert!(log.append(record()).await.is_err(), "nothing has failed");
+        let failed = Arc::as_ptr(&client.load_full());
+        fail_for_good(&client.load());
+        wait::until("another producer", BOUND, || async {
+            Arc::as_ptr(&client.load_full()) != failed
+        })
+        .await
+        .unwrap();
         wait::until("appends to go on", BOUND, || async {
             log.append(record()).await.is_ok()
         })
