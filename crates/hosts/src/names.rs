@@ -82,8 +82,14 @@ impl Service for Names {
 }
 
 fn name<B>(hosts: &Hosts, clock: &dyn Clock, request: &mut Request<B>) -> Result<(), Problem> {
-    for header in NEVER_BELIEVED {
-        request.headers_mut().remove(header);
+    if request
+        .headers()
+        .keys()
+        .any(|name| NEVER_BELIEVED.contains(name))
+    {
+        for header in NEVER_BELIEVED {
+            request.headers_mut().remove(header);
+        }
     }
     let host = authority(request.uri(), request.headers())?;
     let of_host = hosts.of_host(host);

@@ -25,6 +25,15 @@ impl Accept {
         if matches!(Sender::of(who, &self.directory)?, Sender::Device(_)) {
             return Ok(());
         }
+        // On the heap: a device's own request does not wait here.
+        Box::pin(self.catch_up_with(who, named)).await
+    }
+
+    async fn catch_up_with<'a>(
+        &self,
+        who: &Authenticated,
+        named: impl Iterator<Item = &'a str>,
+    ) -> Result<(), Refused> {
         let tenant = who.scope.tenant();
         let version = self.directory.version(tenant);
         let mut unknown: Vec<DeviceId> = Vec::new();

@@ -1,5 +1,6 @@
 //! Bodies: made from bytes and JSON, and read within bounds.
 
+use std::future::poll_fn;
 use std::io::Read;
 use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
@@ -120,8 +121,12 @@ where
     if announced > limits.bytes as u64 {
         return Err(too_large(limits.bytes));
     }
-    let collected =
-        tokio::time::timeout(limits.timeout, collect(body, announced, limits.bytes)).await;
+    let mut collecting = std::pin::pin!(collect(body, announced, limits.bytes));
+    // Nearly every body came with its head, and needs no timer.
+    let collected = match poll_fn(|cx| Poll::Ready(collecting.as_mut().poll(cx))).await {
+        Poll::Ready(collected) => Ok(collected),
+        Poll::Pending => Box::pin(tokio::time::timeout(limits.timeout, collecting)).await,
+    };
     let bytes = collected.map_err(|_| {
         Problem::new(
             StatusCode::REQUEST_TIMEOUT,

@@ -4,7 +4,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -102,9 +102,15 @@ impl Activity {
         }
     }
 
-    /// What it is told, or else that it will be woken for it.
-    pub(super) fn told(&self, cx: &mut Context<'_>) -> Option<Order> {
-        self.waker.register(cx.waker());
+    /// What it is told, or else that it will be woken for it. `known` is whoever will be woken.
+    pub(super) fn told(&self, cx: &mut Context<'_>, known: &mut Option<Waker>) -> Option<Order> {
+        if !known
+            .as_ref()
+            .is_some_and(|known| known.will_wake(cx.waker()))
+        {
+            self.waker.register(cx.waker());
+            *known = Some(cx.waker().clone());
+        }
         match self.order.load(Ordering::Acquire) {
             0 => None,
             1 => Some(Order::Finish),

@@ -305,7 +305,8 @@ impl Connection {
             .serve_connection(TokioIo::new(stream), answer)
             .with_upgrades();
         tokio::pin!(serving);
-        let told = poll_fn(|cx| match self.activity.told(cx) {
+        let mut known = None;
+        let told = poll_fn(|cx| match self.activity.told(cx, &mut known) {
             Some(order) => Poll::Ready(Err(order)),
             None => serving.as_mut().poll(cx).map(Ok),
         });

@@ -34,9 +34,10 @@ impl HostName {
         let (host, port) = authority.split_at(colon.unwrap_or(authority.len()));
         is_port(port).then_some(())?;
         let host = host.strip_suffix(b".").unwrap_or(host);
-        name.bytes.get_mut(..host.len())?.copy_from_slice(host);
+        let bytes = name.bytes.get_mut(..host.len())?;
+        bytes.copy_from_slice(host);
+        bytes.make_ascii_lowercase();
         name.len = host.len();
-        name.bytes.make_ascii_lowercase();
         is_name(name.as_str()).then_some(name)
     }
 

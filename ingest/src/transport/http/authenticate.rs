@@ -40,10 +40,13 @@ async fn known(
     if let Some(known) = ingest.authenticator.cached(authorization) {
         return Ok(known);
     }
-    ingest
-        .authenticator
-        .authenticate(authorization, peer.address)
-        .await
+    // On the heap: nearly no request waits here.
+    Box::pin(
+        ingest
+            .authenticator
+            .authenticate(authorization, peer.address),
+    )
+    .await
 }
 
 /// Someone who may send locations: known before anything of the body is read.
