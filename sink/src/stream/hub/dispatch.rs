@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use foldhash::{HashMap, HashMapExt};
 use laneway_log::{Batch, RecordRef};
+use tokio::task::yield_now;
 
 use crate::event::{CHUNK_BYTES, Chunk, ChunkBuilder, Facts, TenantKey, TypeSet, split_key};
 use crate::stream::history::History;
@@ -58,7 +59,14 @@ impl Joined {
         ChunkBuilder::new(self.generation(), lane, from, complete)
     }
 
-    fn offer(&mut self, tenant: TenantKey, chunk: Chunk, history: &History, full: &mut Vec<Full>) {
+    /// Says how many bytes were offered.
+    fn offer(
+        &mut self,
+        tenant: TenantKey,
+        chunk: Chunk,
+        history: &History,
+        full: &mut Vec<Full>,
+    ) -> usize {
         self.spoken = Some((chunk.next, chunk.complete));
         let chunk = Arc::new(chunk);
         history.keep(tenant, self.generation(), &chunk);
@@ -74,19 +82,38 @@ impl Joined {
                     false
                 }
             });
+        chunk.weight()
     }
 }
 
 type Tenants = HashMap<TenantKey, Joined>;
 
 #[derive(Default)]
-pub struct Index(HashMap<u32, Tenants>);
+pub struct Index {
+    partitions: HashMap<u32, Tenants>,
+    ahead: Ahead,
+}
+
+/// Bytes offered since those who were woken had their turn. They get one before a queue is full,
+/// so that a burst makes nobody fall behind who could keep up.
+#[derive(Default)]
+struct Ahead(usize);
+
+impl Ahead {
+    async fn add(&mut self, bytes: usize) {
+        self.0 += bytes;
+        if self.0 >= CHUNK_BYTES {
+            self.0 = 0;
+            yield_now().await;
+        }
+    }
+}
 
 impl Index {
     /// Whether the partition is new.
     pub fn add(&mut self, partition: u32, subscriber: &Arc<Subscriber>) -> bool {
-        let new = !self.0.contains_key(&partition);
-        let tenants = self.0.entry(partition).or_default();
+        let new = !self.partitions.contains_key(&partition);
+        let tenants = self.partitions.entry(partition).or_default();
         tenants
             .entry(subscriber.tenant)
             .or_default()
@@ -95,17 +122,17 @@ impl Index {
     }
 
     pub fn has(&self, partition: u32) -> bool {
-        self.0.contains_key(&partition)
+        self.partitions.contains_key(&partition)
     }
 
     pub fn partitions(&self) -> impl Iterator<Item = u32> + '_ {
-        self.0.keys().copied()
+        self.partitions.keys().copied()
     }
 
     /// Forgets who is gone, and names the partitions that nobody needs any more.
     pub fn sweep(&mut self) -> Vec<u32> {
         let mut unused = Vec::new();
-        self.0.retain(|partition, tenants| {
+        self.partitions.retain(|partition, tenants| {
             tenants.retain(|_, joined| {
                 joined.subscribers.retain(|s| s.is_attached());
                 !joined.subscribers.is_empty()
@@ -121,7 +148,7 @@ impl Index {
     /// Encodes what anyone wants of the batch from offset `from` on, and offers it.
     pub async fn dispatch(&mut self, batch: &Batch, from: u64, history: &History) -> Vec<Full> {
         let mut full = Vec::new();
-        let Some(tenants) = self.0.get_mut(&batch.partition()) else {
+        let Some(tenants) = self.partitions.get_mut(&batch.partition()) else {
             return full;
         };
         let mut open: HashMap<TenantKey, ChunkBuilder> = HashMap::new();
@@ -137,14 +164,17 @@ impl Index {
             if builder.bytes() >= CHUNK_BYTES {
                 let next = record.offset + 1;
                 if let Some(sealed) = open.remove(&facts.tenant) {
-                    joined.offer(facts.tenant, sealed.build(next), history, &mut full);
+                    let chunk = sealed.build(next);
+                    let offered = joined.offer(facts.tenant, chunk, history, &mut full);
+                    self.ahead.add(offered).await;
                 }
             }
         }
         for (tenant, builder) in open {
             if let Some(joined) = tenants.get_mut(&tenant) {
                 let chunk = builder.build(batch.next_offset());
-                joined.offer(tenant, chunk, history, &mut full);
+                let offered = joined.offer(tenant, chunk, history, &mut full);
+                self.ahead.add(offered).await;
             }
         }
         full
