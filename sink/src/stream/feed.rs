@@ -1,6 +1,7 @@
 //! One subscription: history, then the live tail, and history again where it fell behind.
 
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
 use laneway_log::{LogError, Topic};
 use laneway_runtime::Problem;
@@ -64,44 +65,25 @@ impl Feed {
         })
     }
 
-    /// What comes next. Cancel-safe.
-    pub async fn next(&mut self) -> Result<FeedEvent, Problem> {
+    /// What comes next.
+    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<FeedEvent, Problem>> {
         loop {
             let event = match &mut self.mode {
                 Mode::Live => {
-                    let pulled = self.subscriber.pull().await;
+                    let pulled = ready!(self.subscriber.poll_pull(cx));
                     self.pulled(pulled)
                 }
-                Mode::CatchUp(steps) => match steps.recv().await {
+                Mode::CatchUp(steps) => match ready!(steps.poll_recv(cx)) {
                     Some(Ok(step)) => self.stepped(step),
-                    Some(Err(error)) => return Err(unreadable(&error)),
+                    Some(Err(error)) => return Poll::Ready(Err(unreadable(&error))),
                     None => {
-                        return Err(Problem::unavailable("The sink is stopping; connect again."));
+                        let stopping = "The sink is stopping; connect again.";
+                        return Poll::Ready(Err(Problem::unavailable(stopping)));
                     }
                 },
             };
             if let Some(event) = event {
-                return Ok(event);
-            }
-        }
-    }
-
-    /// What is there already.
-    pub fn try_next(&mut self) -> Option<FeedEvent> {
-        loop {
-            let event = match &mut self.mode {
-                Mode::Live => {
-                    let pulled = self.subscriber.try_pull()?;
-                    self.pulled(pulled)
-                }
-                Mode::CatchUp(steps) => match steps.try_recv() {
-                    Ok(Ok(step)) => self.stepped(step),
-                    // `next` says what it is.
-                    _ => return None,
-                },
-            };
-            if event.is_some() {
-                return event;
+                return Poll::Ready(Ok(event));
             }
         }
     }

@@ -1,7 +1,9 @@
 //! Server-sent events (WHATWG HTML, section 9.2): the same feed as an HTTP response.
 
+use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -57,21 +59,12 @@ impl SseConnection {
         let ended = self.registered.ended.clone();
         let mut ended = pin!(ended.cancelled());
         loop {
-            let bytes = tokio::select! {
+            let (bytes, failed) = tokio::select! {
                 biased;
                 () = &mut ended => return self.leave(&mut sender).await,
-                event = self.feed.next() => match event {
-                    Ok(event) => self.events(event, &mut client),
-                    Err(problem) => {
-                        // The client connects again, and is told why in the response if it lasts.
-                        return end(&mut sender, &problem).await;
-                    }
-                },
-                _ = beat.tick() => self.beat(&mut client),
+                events = poll_fn(|cx| self.poll_events(cx, &mut client)) => events,
+                _ = beat.tick() => (self.beat(&mut client), None),
             };
-            if bytes.is_empty() {
-                continue;
-            }
             let sent = tokio::select! {
                 biased;
                 () = &mut ended => return self.leave(&mut sender).await,
@@ -79,6 +72,10 @@ impl SseConnection {
             };
             if sent.is_err() {
                 return;
+            }
+            if let Some(problem) = failed {
+                // The client connects again, and is told why in the response if it lasts.
+                return end(&mut sender, &problem).await;
             }
         }
     }
@@ -90,22 +87,23 @@ impl SseConnection {
         }
     }
 
-    /// Everything that is ready, up to the window.
-    fn events(&mut self, first: FeedEvent, client: &mut [LanePosition]) -> Bytes {
+    /// Everything that is ready, up to the window, and why nothing follows it.
+    fn poll_events(
+        &mut self,
+        cx: &mut Context<'_>,
+        client: &mut [LanePosition],
+    ) -> Poll<(Bytes, Option<Problem>)> {
         let mut out = BytesMut::new();
-        let mut next = Some(first);
-        while let Some(event) = next {
-            match event {
-                FeedEvent::Events(push) => self.write(&push, client, &mut out),
-                FeedEvent::CaughtUp => out.put_slice(b": caught up\n\n"),
+        while out.len() < WINDOW {
+            match self.feed.poll_next(cx) {
+                Poll::Ready(Ok(FeedEvent::Events(push))) => self.write(&push, client, &mut out),
+                Poll::Ready(Ok(FeedEvent::CaughtUp)) => out.put_slice(b": caught up\n\n"),
+                Poll::Ready(Err(problem)) => return Poll::Ready((out.freeze(), Some(problem))),
+                Poll::Pending if out.is_empty() => return Poll::Pending,
+                Poll::Pending => break,
             }
-            next = if out.len() < WINDOW {
-                self.feed.try_next()
-            } else {
-                None
-            };
         }
-        out.freeze()
+        Poll::Ready((out.freeze(), None))
     }
 
     fn write(&self, push: &Push, client: &mut [LanePosition], out: &mut BytesMut) {

@@ -4,9 +4,9 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
 
 use laneway_tenancy::Placement;
-use tokio::sync::Notify;
 
 use crate::event::{Chunk, Filter, TenantKey};
 
@@ -45,6 +45,8 @@ struct State {
     bytes: usize,
     attached: bool,
     detached_at: Option<Box<[(u32, u64)]>>,
+    /// The connection, where it has found nothing.
+    waiting: Option<Waker>,
 }
 
 pub struct Subscriber {
@@ -55,7 +57,6 @@ pub struct Subscriber {
     pub generation: u32,
     limit: usize,
     state: Mutex<State>,
-    news: Notify,
 }
 
 impl Subscriber {
@@ -68,7 +69,6 @@ impl Subscriber {
             generation: placement.generation,
             limit,
             state: Mutex::default(),
-            news: Notify::new(),
         }
     }
 
@@ -101,8 +101,7 @@ impl Subscriber {
             chunk: Arc::clone(chunk),
             picked,
         });
-        drop(state);
-        self.news.notify_one();
+        wake(state);
         Offer::Taken
     }
 
@@ -128,8 +127,7 @@ impl Subscriber {
         if state.attached {
             state.attached = false;
             state.detached_at = Some(at);
-            drop(state);
-            self.news.notify_one();
+            wake(state);
         }
     }
 
@@ -150,29 +148,32 @@ impl Subscriber {
         state.attached && state.queue.is_empty()
     }
 
-    pub fn try_pull(&self) -> Option<Pulled> {
+    /// The next item.
+    pub fn poll_pull(&self, cx: &mut Context<'_>) -> Poll<Pulled> {
         let mut state = self.lock();
         if let Some(push) = state.queue.pop_front() {
             state.bytes -= push.chunk.weight();
             if state.queue.is_empty() && state.queue.capacity() > 16 {
                 state.queue = VecDeque::new();
             }
-            return Some(Pulled::Push(push));
+            return Poll::Ready(Pulled::Push(push));
         }
-        state.detached_at.take().map(Pulled::Detached)
-    }
-
-    /// The next item. Cancel-safe.
-    pub async fn pull(&self) -> Pulled {
-        loop {
-            if let Some(pulled) = self.try_pull() {
-                return pulled;
-            }
-            self.news.notified().await;
+        if let Some(at) = state.detached_at.take() {
+            return Poll::Ready(Pulled::Detached(at));
         }
+        state.waiting = Some(cx.waker().clone());
+        Poll::Pending
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn wake(mut state: MutexGuard<'_, State>) {
+    let waiting = state.waiting.take();
+    drop(state);
+    if let Some(waker) = waiting {
+        waker.wake();
     }
 }

@@ -1,8 +1,9 @@
 //! One websocket connection.
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use laneway_runtime::Problem;
@@ -137,19 +138,34 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send> Connection<IO> {
         let mut beat = Beat::new(&self.context);
         let ended = self.registered.ended.clone();
         let mut ended = pin!(ended.cancelled());
-        loop {
-            let room = self.socket.queued() < WINDOW;
-            let step = tokio::select! {
-                biased;
-                () = &mut ended => return self.ended(),
-                event = poll_fn(|cx| self.socket.poll(cx, !room)) => self.incoming(event, &mut feed, &mut beat),
-                event = feed.next(), if room => self.outgoing(event, &mut feed),
-                _ = beat.interval.tick() => self.beat(&mut feed, &mut beat),
-            };
-            if let Err(end) = step {
-                return end;
+        poll_fn(|cx| {
+            loop {
+                if ended.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(self.ended());
+                }
+                if let Err(end) = ready!(self.poll_round(cx, &mut feed, &mut beat)) {
+                    return Poll::Ready(end);
+                }
             }
+        })
+        .await
+    }
+
+    /// What the feed has is written, what the client says is heard, the beat is kept. Ready
+    /// where there may be more to do at once.
+    fn poll_round(
+        &mut self,
+        cx: &mut Context<'_>,
+        feed: &mut Feed,
+        beat: &mut Beat,
+    ) -> Poll<Result<(), End>> {
+        self.outgoing(cx, feed)?;
+        let full = self.socket.queued() >= WINDOW;
+        if let Poll::Ready(event) = self.socket.poll(cx, full) {
+            return Poll::Ready(self.incoming(event, feed, beat));
         }
+        ready!(beat.interval.poll_tick(cx));
+        Poll::Ready(self.beat(feed, beat))
     }
 
     /// Why [`Registered::ended`] is.
@@ -189,18 +205,16 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send> Connection<IO> {
     }
 
     /// Queues everything that is ready, up to the window, so that it goes out in one write.
-    fn outgoing(&mut self, event: Result<FeedEvent, Problem>, feed: &mut Feed) -> Result<(), End> {
-        let mut next = Some(event.map_err(End::Refused)?);
-        while let Some(event) = next {
-            match event {
-                FeedEvent::Events(push) => self.send_events(&push),
-                FeedEvent::CaughtUp => self.socket.send(frame::text(protocol::CAUGHT_UP)),
+    fn outgoing(&mut self, cx: &mut Context<'_>, feed: &mut Feed) -> Result<(), End> {
+        while self.socket.queued() < WINDOW {
+            match feed.poll_next(cx) {
+                Poll::Ready(Ok(FeedEvent::Events(push))) => self.send_events(&push),
+                Poll::Ready(Ok(FeedEvent::CaughtUp)) => {
+                    self.socket.send(frame::text(protocol::CAUGHT_UP));
+                }
+                Poll::Ready(Err(problem)) => return Err(End::Refused(problem)),
+                Poll::Pending => break,
             }
-            next = if self.socket.queued() < WINDOW {
-                feed.try_next()
-            } else {
-                None
-            };
         }
         Ok(())
     }
