@@ -31,7 +31,7 @@ pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
 pub type Body = BoxBody<Bytes, BodyError>;
 
 /// The other end of a connection.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub struct Peer {
     /// The client's address: the socket's, or what a configured proxy said in `X-Forwarded-For`.
     /// `None` for the local socket.

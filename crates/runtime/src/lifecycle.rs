@@ -5,6 +5,7 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -69,11 +70,11 @@ impl Lifecycle {
         F: Future<Output = ()> + Send + 'static,
     {
         let this = self.clone();
-        let task = async move {
-            task.await;
+        // An `async` block would hold the task twice: as what it was given, and as what it awaits.
+        let task = task.map(move |()| {
             // Of one that has ended there is something left until it is joined.
             while lock(&this.0.detached).try_join_next().is_some() {}
-        };
+        });
         lock(&self.0.detached).spawn(self.0.tasks.track_future(task));
         if self.0.hard.is_cancelled() {
             self.abort_detached();
