@@ -10,31 +10,46 @@ mod route;
 mod session;
 mod update;
 
+use std::future::{Future, ready};
+
 use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, TryFutureExt};
 use http::{HeaderValue, Request, Response, header};
 use hyper::body::Incoming;
 use laneway_runtime::Problem;
 use laneway_runtime::http::{Body, Peer, Service};
 
 use crate::Ingest;
+use crate::accept::Endpoint;
 use route::{Miss, Route};
 
 impl Service for Ingest {
     fn call(&self, request: Request<Incoming>, peer: Peer) -> BoxFuture<'_, Response<Body>> {
-        Box::pin(async move {
-            let route = match Route::of(request.method(), request.uri().path()) {
-                Ok(route) => route,
-                Err(miss) => return missed(&miss),
-            };
-            let answer = match route {
-                Route::Update => update::update(self, request, &peer).await,
-                Route::Start => session::start(self, request, &peer).await,
-                Route::Session(session) => session::find(self, &session, &request, &peer).await,
-                Route::Stop(session) => session::stop(self, &session, request, &peer).await,
-            };
-            answer.unwrap_or_else(Problem::into_response)
-        })
+        let sent = |endpoint, request| Box::pin(body::received(self, endpoint, request, peer));
+        match Route::of(request.method(), request.uri().path()) {
+            Ok(Route::Update) => {
+                answered(update::update(self, sent(Endpoint::Update, request), peer))
+            }
+            Ok(Route::Start) => answered(session::start(
+                self,
+                sent(Endpoint::SessionStart, request),
+                peer,
+            )),
+            Ok(Route::Stop(session)) => {
+                let sent = sent(Endpoint::SessionStop, request);
+                answered(session::stop(self, session, sent, peer))
+            }
+            Ok(Route::Session(session)) => answered(session::find(self, session, request, peer)),
+            Err(miss) => ready(missed(&miss)).boxed(),
+        }
     }
+}
+
+/// Each on the heap by itself: what waits for the log is as small as can be.
+fn answered<'a>(
+    answer: impl Future<Output = Result<Response<Body>, Problem>> + Send + 'a,
+) -> BoxFuture<'a, Response<Body>> {
+    answer.unwrap_or_else(Problem::into_response).boxed()
 }
 
 fn missed(miss: &Miss) -> Response<Body> {

@@ -1,14 +1,36 @@
-//! A request's body: JSON, bounded in size and time.
+//! Who sends, and a request's body: JSON, bounded in size and time.
 
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode, header};
+use futures_util::future::BoxFuture;
+use http::{HeaderMap, Request, StatusCode, header};
 use hyper::body::Incoming;
 use laneway_runtime::Problem;
+use laneway_runtime::http::Peer;
 use laneway_runtime::http::body::{self, BodyLimits};
+use laneway_tenancy::Authenticated;
 
-use crate::IngestSettings;
+use super::authenticate;
+use crate::accept::Endpoint;
+use crate::{Ingest, IngestSettings};
 
-pub async fn read(
+/// A request that is being read. Nothing of it is kept while its answer waits for the log.
+pub type Sent<'a> = BoxFuture<'a, Result<(Authenticated, Bytes), Problem>>;
+
+/// Who sends is known before anything of the body is read.
+pub async fn received(
+    ingest: &Ingest,
+    endpoint: Endpoint,
+    request: Request<Incoming>,
+    peer: Peer,
+) -> Result<(Authenticated, Bytes), Problem> {
+    let (head, incoming) = request.into_parts();
+    let (headers, named) = (&head.headers, &head.extensions);
+    let who = authenticate::sender(ingest, endpoint, headers, named, &peer).await?;
+    let bytes = read(headers, incoming, &ingest.settings).await?;
+    Ok((who, bytes))
+}
+
+async fn read(
     headers: &HeaderMap,
     incoming: Incoming,
     settings: &IngestSettings,

@@ -11,7 +11,8 @@ use super::api::{
     Problem as ProblemBody, Session as SessionBody, SessionStart as SessionStartBody,
     SessionStarted, SessionStop as SessionStopBody, SessionStopped,
 };
-use super::{answer, authenticate, body, denied, problem, route};
+use super::body::Sent;
+use super::{answer, authenticate, denied, problem, route};
 use crate::Ingest;
 use crate::accept::{Endpoint, Refused, SessionAnswer};
 use crate::refusal::Refusal;
@@ -42,21 +43,8 @@ use crate::wire::{SessionStart, SessionStop, rfc3339};
     ),
     security(("token" = []), ("password" = []))
 )]
-pub async fn start(
-    ingest: &Ingest,
-    request: Request<Incoming>,
-    peer: &Peer,
-) -> Result<Response<Body>, Problem> {
-    let (head, incoming) = request.into_parts();
-    let who = authenticate::sender(
-        ingest,
-        Endpoint::SessionStart,
-        &head.headers,
-        &head.extensions,
-        peer,
-    )
-    .await?;
-    let bytes = body::read(&head.headers, incoming, &ingest.settings).await?;
+pub async fn start(ingest: &Ingest, sent: Sent<'_>, peer: Peer) -> Result<Response<Body>, Problem> {
+    let (who, bytes) = sent.await?;
     let start = readable(SessionStart::parse(&bytes))?;
     let SessionAnswer {
         session_id,
@@ -64,7 +52,7 @@ pub async fn start(
         repeated,
     } =
         ingest.accept.start(&who, start).await.map_err(|refused| {
-            denied::problem(ingest, &who, peer, Endpoint::SessionStart, refused)
+            denied::problem(ingest, &who, &peer, Endpoint::SessionStart, refused)
         })?;
     let status = if repeated {
         StatusCode::OK
@@ -104,26 +92,17 @@ pub async fn start(
 )]
 pub async fn stop(
     ingest: &Ingest,
-    session: &str,
-    request: Request<Incoming>,
-    peer: &Peer,
+    session: String,
+    sent: Sent<'_>,
+    peer: Peer,
 ) -> Result<Response<Body>, Problem> {
-    let (head, incoming) = request.into_parts();
-    let who = authenticate::sender(
-        ingest,
-        Endpoint::SessionStop,
-        &head.headers,
-        &head.extensions,
-        peer,
-    )
-    .await?;
-    let bytes = body::read(&head.headers, incoming, &ingest.settings).await?;
+    let (who, bytes) = sent.await?;
     let stop = readable(SessionStop::parse(&bytes))?;
     let SessionAnswer { session_id, at, .. } = ingest
         .accept
-        .stop(&who, session, stop)
+        .stop(&who, &session, stop)
         .await
-        .map_err(|refused| denied::problem(ingest, &who, peer, Endpoint::SessionStop, refused))?;
+        .map_err(|refused| denied::problem(ingest, &who, &peer, Endpoint::SessionStop, refused))?;
     Ok(answer::json(
         StatusCode::OK,
         json!({"session_id": session_id, "stopped_at": rfc3339(at)}).to_string(),
@@ -166,24 +145,24 @@ fn readable<T>(parsed: Result<Result<T, Refusal>, String>) -> Result<T, Problem>
 )]
 pub async fn find(
     ingest: &Ingest,
-    session: &str,
-    request: &Request<Incoming>,
-    peer: &Peer,
+    session: String,
+    request: Request<Incoming>,
+    peer: Peer,
 ) -> Result<Response<Body>, Problem> {
     let who = authenticate::caller(
         ingest,
         Endpoint::SessionRead,
         request.headers(),
         request.extensions(),
-        peer,
+        &peer,
     )
     .await?;
     let found = ingest
         .accept
-        .session(&who, session, device_named(request.uri().query()))
+        .session(&who, &session, device_named(request.uri().query()))
         .await;
     let found = found
-        .map_err(|refused| denied::problem(ingest, &who, peer, Endpoint::SessionRead, refused))?
+        .map_err(|refused| denied::problem(ingest, &who, &peer, Endpoint::SessionRead, refused))?
         .ok_or_else(Problem::not_found)?;
     Ok(answer::json(
         StatusCode::OK,

@@ -1,13 +1,13 @@
 //! `POST /location/update`
 
-use http::{Request, Response};
-use hyper::body::Incoming;
+use http::Response;
 use laneway_runtime::Problem;
 use laneway_runtime::http::{Body, Peer};
 use laneway_tenancy::Authenticated;
 
 use super::api::{Outcomes, Problem as ProblemBody, Update};
-use super::{answer, authenticate, body, denied, problem};
+use super::body::Sent;
+use super::{answer, denied, problem};
 use crate::Ingest;
 use crate::accept::{Endpoint, Prepared};
 use crate::wire::{Batch, BatchError, quote_non_finite};
@@ -39,30 +39,22 @@ use crate::wire::{Batch, BatchError, quote_non_finite};
 )]
 pub async fn update(
     ingest: &Ingest,
-    request: Request<Incoming>,
-    peer: &Peer,
+    sent: Sent<'_>,
+    peer: Peer,
 ) -> Result<Response<Body>, Problem> {
-    let (head, incoming) = request.into_parts();
-    let who = authenticate::sender(
-        ingest,
-        Endpoint::Update,
-        &head.headers,
-        &head.extensions,
-        peer,
-    )
-    .await?;
-    let bytes = body::read(&head.headers, incoming, &ingest.settings).await?;
+    let (who, bytes) = sent.await?;
     // Answered later, but written while what it names is still borrowed.
     let (records, admission, refused, status, answered) = {
+        let bytes = bytes;
         let repaired;
         let prepared = match Batch::parse(&bytes, ingest.settings.max_batch) {
-            Ok(batch) => prepare(ingest, &who, peer, batch).await?,
+            Ok(batch) => prepare(ingest, &who, &peer, batch).await?,
             Err(error @ BatchError::Malformed(_)) => match quote_non_finite(&bytes) {
                 Some(quoted) => {
                     repaired = quoted;
                     let batch = Batch::parse(&repaired, ingest.settings.max_batch)
                         .map_err(|e| problem::of_batch(&e))?;
-                    prepare(ingest, &who, peer, batch).await?
+                    prepare(ingest, &who, &peer, batch).await?
                 }
                 None => return Err(problem::of_batch(&error)),
             },
