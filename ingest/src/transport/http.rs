@@ -28,13 +28,13 @@ impl Service for Ingest {
         let sent = |endpoint, request| Box::pin(body::received(self, endpoint, request, peer));
         match Route::of(request.method(), request.uri().path()) {
             Ok(Route::Update) => {
-                answered(update::update(self, sent(Endpoint::Update, request), peer))
+                let sent = sent(Endpoint::Update, request);
+                answered(update::update(self, sent, peer))
             }
-            Ok(Route::Start) => answered(session::start(
-                self,
-                sent(Endpoint::SessionStart, request),
-                peer,
-            )),
+            Ok(Route::Start) => {
+                let sent = sent(Endpoint::SessionStart, request);
+                answered(session::start(self, sent, peer))
+            }
             Ok(Route::Stop(session)) => {
                 let sent = sent(Endpoint::SessionStop, request);
                 answered(session::stop(self, session, sent, peer))

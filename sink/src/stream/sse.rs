@@ -65,13 +65,15 @@ impl SseConnection {
                 events = poll_fn(|cx| self.poll_events(cx, &mut client)) => events,
                 _ = beat.tick() => (self.beat(&mut client), None),
             };
-            let sent = tokio::select! {
-                biased;
-                () = &mut ended => return self.leave(&mut sender).await,
-                sent = sender.send_data(bytes) => sent,
-            };
-            if sent.is_err() {
-                return;
+            if !bytes.is_empty() {
+                let sent = tokio::select! {
+                    biased;
+                    () = &mut ended => return self.leave(&mut sender).await,
+                    sent = sender.send_data(bytes) => sent,
+                };
+                if sent.is_err() {
+                    return;
+                }
             }
             if let Some(problem) = failed {
                 // The client connects again, and is told why in the response if it lasts.

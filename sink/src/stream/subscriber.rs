@@ -136,6 +136,8 @@ impl Subscriber {
         let mut state = self.lock();
         state.attached = false;
         state.queue = VecDeque::new();
+        // The hub forgets it later; the task's memory does not wait for that.
+        state.waiting = None;
     }
 
     pub fn is_attached(&self) -> bool {

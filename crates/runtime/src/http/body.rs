@@ -1,6 +1,5 @@
 //! Bodies: made from bytes and JSON, and read within bounds.
 
-use std::future::poll_fn;
 use std::io::Read;
 use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
@@ -123,7 +122,7 @@ where
     }
     let mut collecting = std::pin::pin!(collect(body, announced, limits.bytes));
     // Nearly every body came with its head, and needs no timer.
-    let collected = match poll_fn(|cx| Poll::Ready(collecting.as_mut().poll(cx))).await {
+    let collected = match futures_util::poll!(collecting.as_mut()) {
         Poll::Ready(collected) => Ok(collected),
         Poll::Pending => Box::pin(tokio::time::timeout(limits.timeout, collecting)).await,
     };

@@ -112,9 +112,9 @@ impl Activity {
 
     /// What it is told, or else that it will be woken for it. `known` is whoever will be woken.
     pub(super) fn told(&self, cx: &mut Context<'_>, known: &mut Option<Waker>) -> Option<Order> {
-        if !known
+        if known
             .as_ref()
-            .is_some_and(|known| known.will_wake(cx.waker()))
+            .is_none_or(|known| !known.will_wake(cx.waker()))
         {
             self.waker.register(cx.waker());
             *known = Some(cx.waker().clone());

@@ -43,7 +43,8 @@ pub async fn update(
     peer: Peer,
 ) -> Result<Response<Body>, Problem> {
     let (who, bytes) = sent.await?;
-    // Answered later, but written while what it names is still borrowed.
+    // Answered later, but written while what it names is still borrowed: the body is let go of
+    // before the log is waited for.
     let (records, admission, refused, status, answered) = {
         let bytes = bytes;
         let repaired;
