@@ -224,7 +224,7 @@ impl Acting {
     fn as_itself(caller: Authenticated) -> Self {
         Acting {
             slug: caller.tenant.slug.clone(),
-            scope: caller.scope,
+            scope: caller.scope.clone(),
         }
     }
 }
@@ -279,9 +279,9 @@ impl Managing {
             Named::Itself(caller) => {
                 let head = control.deps.store.family(&caller.scope).head().await?;
                 let tenant = head.ok_or_else(ApiError::not_found)?;
-                (tenant, Manager::Itself(caller.scope))
+                (tenant, Manager::Itself(caller.scope.clone()))
             }
-            Named::Below(caller, tenant) => (tenant, Manager::Above(caller.scope)),
+            Named::Below(caller, tenant) => (tenant, Manager::Above(caller.scope.clone())),
             Named::Shared(..) => return Err(Problem::tenant_mismatch().into()),
         };
         Ok(Managing { tenant, by })

@@ -160,7 +160,8 @@ impl Sink {
             let socket = Socket::new(io, context.settings.max_message_bytes);
             let placement = who.tenant.body.placement.clone();
             let retention_seconds = who.tenant.body.limits.retention_seconds;
-            let scope = who.scope;
+            let scope = who.scope.clone();
+            drop(who);
             Connection {
                 context,
                 scope,

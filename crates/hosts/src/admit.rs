@@ -17,7 +17,7 @@ use crate::{Moved, Named};
 pub struct Denied {
     pub problem: Problem,
     /// Whose valid credentials were not enough: for the audit trail of their tenant.
-    pub caller: Option<Box<Authenticated>>,
+    pub caller: Option<Authenticated>,
 }
 
 impl From<Denied> for Problem {
@@ -63,7 +63,7 @@ pub fn admit(
                 if caller.is_anyone() && !asker.is_own() && !reads(directory, &caller, asker) {
                     return Err(Denied {
                         problem: origin_not_allowed(),
-                        caller: Some(Box::new(caller)),
+                        caller: Some(caller),
                     });
                 }
             }
@@ -73,7 +73,7 @@ pub fn admit(
                 Err(problem) => problem,
             };
             let refused = problem.status == StatusCode::FORBIDDEN;
-            let caller = refused.then(|| Box::new(caller));
+            let caller = refused.then_some(caller);
             Err(Denied { problem, caller })
         }
         (Err(AuthError::Missing), Claim::Unknown) => Err(unknown(Problem::tenant_not_found())),
@@ -212,8 +212,8 @@ mod tests {
     use http::Request;
     use laneway_tenancy::control::{RoleAuthority, TenantBody, TenantKind};
     use laneway_tenancy::{
-        AuthSettings, Authenticator, CredentialSource, Placement, SourceError, StoredNamespace,
-        TenantId, TenantInfo,
+        AuthSettings, Authenticator, Caller, CredentialSource, Placement, SourceError,
+        StoredNamespace, TenantId, TenantInfo,
     };
 
     use super::*;
@@ -221,17 +221,21 @@ mod tests {
 
     fn caller() -> Authenticated {
         let id = TenantId::from_u128(1);
-        Authenticated {
-            scope: RoleAuthority::for_role("test").scope(id),
-            tenant: Arc::new(TenantInfo {
-                id,
-                slug: "acme".to_owned(),
-                body: TenantBody::plain("acme", Placement::first(id, 1, 4)),
-            }),
+        of(TenantInfo {
+            id,
+            slug: "acme".to_owned(),
+            body: TenantBody::plain("acme", Placement::first(id, 1, 4)),
+        })
+    }
+
+    fn of(tenant: TenantInfo) -> Authenticated {
+        Authenticated::from(Caller {
+            scope: RoleAuthority::for_role("test").scope(tenant.id),
+            tenant: Arc::new(tenant),
             control_version: 1,
             ends_at: i64::MAX,
             away_from: None,
-        }
+        })
     }
 
     fn kind(claim: Claim, outcome: Result<Authenticated, AuthError>) -> &'static str {
@@ -330,10 +334,9 @@ mod tests {
 
     #[test]
     fn credentials_are_taken_from_the_tenants_networks_alone() {
-        let mut known = caller();
-        let mut tenant = TenantInfo::clone(&known.tenant);
+        let mut tenant = TenantInfo::clone(&caller().tenant);
         tenant.body.options.ip_allow = vec!["10.0.0.0/8".to_owned()];
-        known.tenant = Arc::new(tenant);
+        let known = of(tenant);
         let directory = Directory::new();
         let from = |address: Option<&str>| {
             let address = address.map(|text| text.parse().unwrap());

@@ -25,7 +25,7 @@ use crate::uses::Uses;
 use crate::{Clock, CredentialUse, PasswordError, Passwords, TenantId, basic};
 
 use cache::{Cached, Entry};
-pub use caller::{Authenticated, Home, TenantMismatch};
+pub use caller::{Authenticated, Caller, Home, TenantMismatch};
 pub use provisioning::ProvisioningSecret;
 use verify::{Found, Verified};
 

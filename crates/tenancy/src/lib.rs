@@ -27,8 +27,8 @@ mod uses;
 mod validity;
 
 pub use authenticator::{
-    AuthError, AuthSettings, Authenticated, Authenticator, ChangeKind, Home, ProvisioningSecret,
-    TenantMismatch,
+    AuthError, AuthSettings, Authenticated, Authenticator, Caller, ChangeKind, Home,
+    ProvisioningSecret, TenantMismatch,
 };
 pub use clock::Clock;
 pub use details::DeviceDetails;

@@ -227,7 +227,7 @@ fn lock(open: &Mutex<Table>) -> MutexGuard<'_, Table> {
 mod tests {
     use laneway_runtime::SystemClock;
     use laneway_tenancy::control::{RoleAuthority, TenantBody};
-    use laneway_tenancy::{Home, Placement, TenantInfo};
+    use laneway_tenancy::{Caller, Home, Placement, TenantInfo};
 
     use super::*;
 
@@ -244,13 +244,21 @@ mod tests {
 
     /// At version 3 of a tenant.
     fn reader(tenant: Arc<TenantInfo>, ends_at: i64) -> Authenticated {
-        Authenticated {
+        reader_from(None, tenant, ends_at)
+    }
+
+    fn reader_from(
+        away_from: Option<Home>,
+        tenant: Arc<TenantInfo>,
+        ends_at: i64,
+    ) -> Authenticated {
+        Authenticated::from(Caller {
             scope: RoleAuthority::for_role("test").scope(tenant.id),
             tenant,
             control_version: 3,
             ends_at,
-            away_from: None,
-        }
+            away_from,
+        })
     }
 
     fn change(tenant: u128, version: i64) -> DirectoryChange {
@@ -324,12 +332,13 @@ mod tests {
     #[test]
     fn a_connection_elsewhere_ends_with_either_tenant_and_counts_at_home() {
         let connections = connections(9);
-        let mut who = reader(info(7, 1), i64::MAX);
-        let theirs = connections.register(&who, 0).unwrap();
-        who.away_from = Some(Home {
+        let theirs = reader(info(7, 1), i64::MAX);
+        let theirs = connections.register(&theirs, 0).unwrap();
+        let home = Home {
             tenant: info(1, 2),
             control_version: 30,
-        });
+        };
+        let who = reader_from(Some(home), info(7, 1), i64::MAX);
         let open = || connections.register(&who, 0);
         let (one, two) = (open().unwrap(), open().unwrap());
         assert!(open().is_none(), "as many as its own tenant may have");

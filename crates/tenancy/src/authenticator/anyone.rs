@@ -16,7 +16,7 @@ impl Authenticator {
             .filter(|stored| stored.tenant.body.kind == TenantKind::Default)
             .ok_or(Away::Namespace)?;
         let authenticated = Authenticated::new(
-            stored.tenant,
+            self.cached.share(stored.tenant),
             Principal::Anyone,
             stored.control_version,
             i64::MAX,

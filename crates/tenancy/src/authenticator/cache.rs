@@ -7,7 +7,7 @@ use quick_cache::sync::Cache;
 
 use super::verify::Proof;
 use super::{AuthSettings, Authenticated, ChangeKind};
-use crate::{Principal, SecretId, TenantId};
+use crate::{Principal, SecretId, TenantId, TenantInfo};
 
 /// How long the other requests of a caller go on with an entry that one of them verifies anew.
 const GRACE_US: i64 = 5_000_000;
@@ -102,6 +102,8 @@ pub(super) struct Cached {
     entries: Cache<u128, Arc<Entry>>,
     /// Until when a credential is refused without asking.
     refused: Cache<u128, i64>,
+    /// As they were read last.
+    tenants: Cache<TenantId, Arc<TenantInfo>>,
     /// Counts the changes.
     changes: AtomicU64,
     /// The last change, by a hash of its tenant: what was looked up before it is not kept.
@@ -113,6 +115,7 @@ impl Cached {
         Cached {
             entries: Cache::new(entries.max(16)),
             refused: Cache::new((entries / 8).max(16)),
+            tenants: Cache::new((entries / 8).max(16)),
             changes: AtomicU64::new(0),
             last: (0..MARKS).map(|_| AtomicU64::new(0)).collect(),
         }
@@ -120,6 +123,20 @@ impl Cached {
 
     pub(super) fn get(&self, key: u128) -> Option<Arc<Entry>> {
         self.entries.get(&key)
+    }
+
+    /// Credentials that were read with the same of their tenant have it in common.
+    pub(super) fn share(&self, tenant: TenantInfo) -> Arc<TenantInfo> {
+        if let Some(known) = self
+            .tenants
+            .get(&tenant.id)
+            .filter(|known| **known == tenant)
+        {
+            return known;
+        }
+        let tenant = Arc::new(tenant);
+        self.tenants.insert(tenant.id, tenant.clone());
+        tenant
     }
 
     /// Taken before a lookup; an entry is only kept if its tenant has not changed since.

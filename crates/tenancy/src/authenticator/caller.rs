@@ -1,5 +1,6 @@
 //! Who was authenticated, and where else it may work than at home.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use crate::control::{GrantBody, TenantBody, TenantKind};
@@ -7,9 +8,13 @@ use crate::role::SHARED;
 use crate::source::TenantInfo;
 use crate::{Claim, Grant, GrantId, Grants, Principal, TenantId, TenantScope};
 
-/// Who was authenticated. Cheap to clone.
+/// Who was authenticated. One atomic count to clone: every request does.
 #[derive(Debug, Clone)]
-pub struct Authenticated {
+pub struct Authenticated(Arc<Caller>);
+
+/// What is known of who was authenticated.
+#[derive(Debug)]
+pub struct Caller {
     pub scope: TenantScope,
     /// The tenant that it acts for.
     pub tenant: Arc<TenantInfo>,
@@ -34,21 +39,35 @@ pub struct Home {
 #[error("the request names a tenant that its credentials do not belong to")]
 pub struct TenantMismatch;
 
+impl Deref for Authenticated {
+    type Target = Caller;
+
+    fn deref(&self) -> &Caller {
+        &self.0
+    }
+}
+
+impl From<Caller> for Authenticated {
+    fn from(caller: Caller) -> Self {
+        Authenticated(Arc::new(caller))
+    }
+}
+
 impl Authenticated {
     /// At home.
     pub(crate) fn new(
-        tenant: TenantInfo,
+        tenant: Arc<TenantInfo>,
         principal: Principal,
         control_version: i64,
         ends_at: i64,
     ) -> Self {
-        Authenticated {
+        Authenticated::from(Caller {
             scope: TenantScope::new(tenant.id, principal),
-            tenant: Arc::new(tenant),
+            tenant,
             control_version,
             ends_at,
             away_from: None,
-        }
+        })
     }
 
     /// Where the credentials belong.
@@ -102,7 +121,8 @@ impl Authenticated {
             }
             _ => return None,
         };
-        Some(self.away(id, other, Principal::Key { id: *key, grants }, version))
+        let principal = Principal::Key { id: *key, grants };
+        Some(self.away((id, other), principal, version, self.ends_at))
     }
 
     /// The caller at reading what a grant gives it. `None` where the grant is another's, or the
@@ -112,7 +132,7 @@ impl Authenticated {
         &self,
         id: GrantId,
         grant: &GrantBody,
-        (tenant, body): (TenantId, &TenantBody),
+        granting: (TenantId, &TenantBody),
         version: i64,
     ) -> Option<Authenticated> {
         let own = self.tenant.body.kind == TenantKind::Partner && grant.partner == self.tenant.id;
@@ -127,27 +147,28 @@ impl Authenticated {
             key: *key,
             grant: id,
         };
-        let mut opened = self.away(tenant, body, principal, version);
-        opened.ends_at = opened.ends_at.min(grant.expires_at);
-        Some(opened)
+        let ends_at = self.ends_at.min(grant.expires_at);
+        Some(self.away(granting, principal, version, ends_at))
     }
 
     fn away(
         &self,
-        id: TenantId,
-        body: &TenantBody,
+        (id, body): (TenantId, &TenantBody),
         principal: Principal,
-        version: i64,
+        control_version: i64,
+        ends_at: i64,
     ) -> Authenticated {
-        let info = TenantInfo {
-            id,
-            slug: body.slug.clone(),
-            body: body.clone(),
-        };
-        Authenticated {
+        Authenticated::from(Caller {
+            scope: TenantScope::new(id, principal),
+            tenant: Arc::new(TenantInfo {
+                id,
+                slug: body.slug.clone(),
+                body: body.clone(),
+            }),
+            control_version,
+            ends_at,
             away_from: Some(self.home()),
-            ..Authenticated::new(info, principal, version, self.ends_at)
-        }
+        })
     }
 }
 
@@ -164,15 +185,19 @@ mod tests {
         }
     }
 
-    fn key(kind: TenantKind, grants: &[Grant]) -> Authenticated {
+    fn caller(kind: TenantKind, principal: Principal) -> Authenticated {
         let info = TenantInfo {
             id: TenantId::from_u128(1),
             slug: "x".to_owned(),
             body: body(kind, None),
         };
+        Authenticated::new(Arc::new(info), principal, 3, i64::MAX)
+    }
+
+    fn key(kind: TenantKind, grants: &[Grant]) -> Authenticated {
         let id = KeyId::from_u128(9);
         let grants = Grants::of_all(grants);
-        Authenticated::new(info, Principal::Key { id, grants }, 3, i64::MAX)
+        caller(kind, Principal::Key { id, grants })
     }
 
     /// Another one.
@@ -242,9 +267,8 @@ mod tests {
 
     #[test]
     fn a_device_works_nowhere_but_at_home() {
-        let mut caller = key(TenantKind::Tenant, &[]);
         let device = Principal::Device("truck".parse().unwrap());
-        caller.scope = TenantScope::new(caller.tenant.id, device);
+        let caller = caller(TenantKind::Tenant, device);
         let namespace = body(TenantKind::Namespace, Some(1));
         assert!(caller.enter(below(), &namespace, 7).is_none());
     }

@@ -106,6 +106,25 @@ async fn a_revocation_heard_while_the_store_is_away_holds() {
 }
 
 #[tokio::test]
+async fn credentials_of_a_tenant_have_what_is_known_of_it_in_common_until_it_changes() {
+    let rig = Rig::new();
+    let truck = rig.token("acme", TenantState::Active, device("truck"));
+    let van = rig.token("acme", TenantState::Active, device("van"));
+    let tenant = rig.try_as(&truck).await.unwrap().tenant.clone();
+    let read_again = rig.try_as(&van).await.unwrap();
+    assert!(Arc::ptr_eq(&read_again.tenant, &tenant));
+    for stored in rig.fake.tokens.lock().unwrap().values_mut() {
+        stored.tenant.body.limits.sockets += 1;
+    }
+    rig.pass(31);
+    let changed = rig.try_as(&van).await.unwrap();
+    assert_eq!(
+        changed.tenant.body.limits.sockets,
+        tenant.body.limits.sockets + 1
+    );
+}
+
+#[tokio::test]
 async fn a_suspended_tenant_is_told_so_and_only_with_valid_credentials() {
     let rig = Rig::new();
     let header = rig.token("acme", TenantState::Suspended, device("truck"));

@@ -66,7 +66,7 @@ impl Authenticator {
             .by_token(self.hasher.hash(token))
             .await
             .map_err(Away::Source)?;
-        Ok(stored.map_or(NOTHING, |stored| valid(stored, now)))
+        Ok(stored.map_or(NOTHING, |stored| self.valid(stored, now)))
     }
 
     async fn find_login(
@@ -105,7 +105,7 @@ impl Authenticator {
         }
         let principal = Principal::Device(stored.device);
         let authenticated = Authenticated::new(
-            stored.tenant,
+            self.cached.share(stored.tenant),
             principal,
             stored.control_version,
             password.valid.ends_at(),
@@ -139,44 +139,44 @@ impl Authenticator {
         }
         Ok(None)
     }
-}
 
-fn valid(stored: StoredCredential, now: i64) -> Found {
-    if !stored.valid.holds(now) {
-        let until = stored.valid.not_before.filter(|at| *at > now);
-        return Found::Nothing {
-            until: until.unwrap_or(i64::MAX),
-        };
-    }
-    let (principal, secret) = match stored.principal {
-        StoredPrincipal::Device { disabled: true, .. } => return Found::Disabled,
-        StoredPrincipal::Device {
-            device, credential, ..
-        } => (Principal::Device(device), SecretId::Credential(credential)),
-        StoredPrincipal::Key { id, grants } => {
-            if grants.has(Grant::Operator) && stored.tenant.slug != PLATFORM_SLUG {
-                tracing::error!(key = %id, tenant = %stored.tenant.id, "a tenant's key carries the operator's grant: refused; delete the key");
-                return NOTHING;
-            }
-            let grants = match stored.tenant.body.kind {
-                TenantKind::Partner => grants.common(PARTNER),
-                _ => grants,
+    fn valid(&self, stored: StoredCredential, now: i64) -> Found {
+        if !stored.valid.holds(now) {
+            let until = stored.valid.not_before.filter(|at| *at > now);
+            return Found::Nothing {
+                until: until.unwrap_or(i64::MAX),
             };
-            (Principal::Key { id, grants }, SecretId::Key(id))
         }
-    };
-    let authenticated = Authenticated::new(
-        stored.tenant,
-        principal,
-        stored.control_version,
-        stored.valid.ends_at(),
-    );
-    Found::Valid(Box::new(Verified {
-        authenticated,
-        proof: Proof {
-            secret: Some(secret),
-            password_hash: None,
-        },
-        last_used_at: stored.last_used_at,
-    }))
+        let (principal, secret) = match stored.principal {
+            StoredPrincipal::Device { disabled: true, .. } => return Found::Disabled,
+            StoredPrincipal::Device {
+                device, credential, ..
+            } => (Principal::Device(device), SecretId::Credential(credential)),
+            StoredPrincipal::Key { id, grants } => {
+                if grants.has(Grant::Operator) && stored.tenant.slug != PLATFORM_SLUG {
+                    tracing::error!(key = %id, tenant = %stored.tenant.id, "a tenant's key carries the operator's grant: refused; delete the key");
+                    return NOTHING;
+                }
+                let grants = match stored.tenant.body.kind {
+                    TenantKind::Partner => grants.common(PARTNER),
+                    _ => grants,
+                };
+                (Principal::Key { id, grants }, SecretId::Key(id))
+            }
+        };
+        let authenticated = Authenticated::new(
+            self.cached.share(stored.tenant),
+            principal,
+            stored.control_version,
+            stored.valid.ends_at(),
+        );
+        Found::Valid(Box::new(Verified {
+            authenticated,
+            proof: Proof {
+                secret: Some(secret),
+                password_hash: None,
+            },
+            last_used_at: stored.last_used_at,
+        }))
+    }
 }
