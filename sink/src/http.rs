@@ -161,6 +161,7 @@ impl Sink {
             let placement = who.tenant.body.placement.clone();
             let retention_seconds = who.tenant.body.limits.retention_seconds;
             let scope = who.scope.clone();
+            // A connection may stay for days: it keeps nothing else of who opened it.
             drop(who);
             Connection {
                 context,

@@ -169,6 +169,9 @@ impl Cached {
         self.last[slot(tenant)].fetch_max(change, Ordering::SeqCst);
         self.entries
             .retain(|_, entry| !entry.concerns(tenant, kind, id));
+        if kind == ChangeKind::Tenant {
+            self.tenants.remove(&tenant);
+        }
     }
 }
 

@@ -122,6 +122,10 @@ async fn credentials_of_a_tenant_have_what_is_known_of_it_in_common_until_it_cha
         changed.tenant.body.limits.sockets,
         tenant.body.limits.sockets + 1
     );
+    let (id, known) = (changed.tenant.id, Arc::downgrade(&changed.tenant));
+    drop(changed);
+    rig.authenticator.forget(id, ChangeKind::Tenant, "");
+    assert!(known.upgrade().is_none(), "nothing of it is kept");
 }
 
 #[tokio::test]
